@@ -1,0 +1,45 @@
+# The pipeline: prepare -> teacher -> profile -> plan -> student -> evaluate -> report. One rule file a verb.
+#   snakemake --profile slurm all                         on a cluster
+#   snakemake --profile workflow/profiles/local all       on this machine
+#   ... --config grid=NAME                                a grid of params/grids (default: demo)
+from snakemake.utils import min_version
+
+from isoclock.study import Study
+
+min_version("9.27")
+
+STUDY = Study.open(config)
+
+
+wildcard_constraints:
+    dataset=r"[a-z0-9][a-z0-9_.-]*",
+    pair=r"[a-z0-9][a-z0-9_.-]*",
+    model=r"[a-z0-9][a-z0-9_.-]*",
+    method=r"(?!accepted/)[a-z0-9][a-z0-9_.-]*",
+    budget=r"[a-z0-9][a-z0-9_.-]*",
+    seed=r"\d+",
+
+
+localrules:
+    all,
+    prepared,
+    teachers,
+    profiles,
+    plans,
+    students,
+    evaluations,
+    budget,
+    plan,
+    report,
+    sync,
+
+
+include: "workflow/rules/targets.smk"
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/teacher.smk"
+include: "workflow/rules/profile.smk"
+include: "workflow/rules/plan.smk"
+include: "workflow/rules/student.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+include: "workflow/rules/sync.smk"

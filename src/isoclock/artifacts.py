@@ -1,0 +1,112 @@
+"""Files that verbs exchange: where they lie, and how they are written so that nobody sees half of one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from isoclock.errors import ArtifactError
+
+_BLOCK = 1 << 20
+
+
+@contextmanager
+def written_atomically(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is fsynced and renamed over `path`, on failure removed.
+
+    The suffix of `path` is kept, because some writers (numpy, PIL) choose the format by it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+        _fsync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path` atomically."""
+    with written_atomically(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write `content` to `path` atomically, as UTF-8."""
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically: keys sorted, indented, no NaN, so that equal content is equal bytes."""
+    write_text(path, to_json(content))
+
+
+def to_json(content: Any) -> str:
+    """The one JSON spelling of `content` (sorted, indented, ends in a newline). Raises ValueError for NaN and infinity."""
+    return json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
+def read_json(path: Path, made_by: str) -> Any:
+    """Read a JSON file that the verb `made_by` writes. Raises ArtifactError, naming that verb, if there is none or it is broken."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: not there; `isoclock {made_by}` makes it") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{path}: not valid JSON ({error}); remove it and run `isoclock {made_by}` again") from None
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def sha256_json(content: Any) -> str:
+    """SHA-256 of the one JSON spelling of `content`, as hex."""
+    return hashlib.sha256(to_json(content).encode()).hexdigest()
+
+
+def write_if_changed(path: Path, content: str) -> bool:
+    """Write only if the content differs, so that the file's time moves only when its content does. True if written."""
+    if path.is_file() and path.read_text(encoding="utf-8") == content:
+        return False
+    write_text(path, content)
+    return True
+
+
+def read_lines(path: Path, parse: Callable[[str], Any]) -> list[Any]:
+    """Parse every whole line of a text file; a last line without its newline (a write cut short) is left out."""
+    if not path.is_file():
+        return []
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return [parse(line) for line in text.split("\n")[:-1] if line]
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _fsync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

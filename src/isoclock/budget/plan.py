@@ -1,0 +1,121 @@
+"""From cost and budget to iterations: pure arithmetic, and the memory of what was accepted.
+
+A plan reads its own method's profile and the accepted budget only, so that one method's change touches one method's cells.
+"""
+
+from __future__ import annotations
+
+from math import floor
+from pathlib import Path
+from typing import Any
+
+from isoclock.artifacts import read_json, sha256_json, write_json
+from isoclock.errors import ParamsError, UserError
+from isoclock.grid import Layout
+from isoclock.params import Params
+from isoclock.schema import Budget
+
+SCHEMA = 1
+
+
+def accept_budget(params: Params, dataset: str, pair: str, name: str, layout: Layout, *, refresh: bool = False) -> dict[str, Any]:
+    """Resolve a budget into anchor-steps once and write it down; later profiles of the yardstick do not move it.
+
+    The accepted value is remembered outside results/ and written again byte for byte, unless the entry in params/ changed
+    or `refresh` is asked for. Protocol `iteration` resolves to no anchor-steps: each method spends what its iterations cost.
+    """
+    budget = params.budget(name)
+    told = sha256_json(budget.model_dump(mode="json", exclude={"provenance"}))
+    memory = layout.accepted_record("budget", dataset, pair, name)
+    if memory.is_file() and not refresh:
+        accepted = read_json(memory, made_by="plan")
+        if accepted["entry"] == told:
+            write_json(layout.accepted_budget(dataset, pair, name), accepted)
+            return accepted
+    accepted = {
+        "schema": SCHEMA,
+        "dataset": dataset,
+        "pair": pair,
+        "budget": name,
+        "protocol": budget.protocol,
+        "iterations": budget.iterations,
+        "yardstick": budget.yardstick,
+        "anchor_steps": _resolved(budget, dataset, pair, layout),
+        "entry": told,
+    }
+    write_json(memory, accepted)
+    write_json(layout.accepted_budget(dataset, pair, name), accepted)
+    return accepted
+
+
+def make_plan(params: Params, dataset: str, pair: str, method: str, budget_name: str, layout: Layout, *, study: bool) -> dict[str, Any]:
+    """How many iterations the accepted budget buys this method. Writes and returns the plan.
+
+    Raises UserError for a marked profile in a study grid, ParamsError for a budget that buys no iteration.
+    """
+    profile_path = layout.profile(dataset, pair, method)
+    profile = read_json(profile_path, made_by="profile")
+    accepted = read_json(layout.accepted_budget(dataset, pair, budget_name), made_by="plan")
+    if study and profile["marks"]:
+        raise UserError(
+            f"{profile_path}: marked {', '.join(profile['marks'])}, and a study needs a clean profile; "
+            f"measure again on a quiet machine: isoclock profile {dataset} {pair} {method} --again"
+        )
+    cost = profile["cost"]["ratio"]
+    if accepted["protocol"] == "iteration":
+        iterations = accepted["iterations"]
+    else:
+        # A yardstick's own budget must buy exactly its iterations: forgive the last bits of the division.
+        iterations = floor(accepted["anchor_steps"] / cost * (1 + 1e-9))
+    if iterations < 1:
+        raise ParamsError(
+            f"{params.folder / 'budgets.yaml'}: budgets.{budget_name}: {accepted['anchor_steps']:.3g} anchor-steps buy no "
+            f"iteration of {method}, which costs {cost:.3g} each; give a larger budget"
+        )
+    plan = {
+        "schema": SCHEMA,
+        "dataset": dataset,
+        "pair": pair,
+        "method": method,
+        "budget": budget_name,
+        "protocol": accepted["protocol"],
+        "iterations": iterations,
+        "cost": cost,
+        "anchor_steps": iterations * cost,
+        "anchor_s": profile["anchor_s"]["median"],
+        "planned_s": iterations * cost * profile["anchor_s"]["median"],
+        "device_kind": profile["device_kind"],
+        "budget_anchor_steps": accepted["anchor_steps"],
+        "yardstick": accepted["yardstick"],
+        "marks": profile["marks"],
+    }
+    write_json(layout.plan(dataset, pair, method, budget_name), plan)
+    return plan
+
+
+def accept_profile(measured: dict[str, Any], memory: Path, output: Path, within: float) -> dict[str, Any]:
+    """Write a profile: the accepted one byte for byte if the new ratio is within `within` of it, else the new one.
+
+    An accepted profile of other inputs (`digests`), or of another device kind, is no comparison; nor is a marked one.
+    """
+    profile = measured
+    if memory.is_file():
+        accepted = read_json(memory, made_by="profile")
+        same = all(accepted[key] == measured[key] for key in ("digests", "device_kind", "threads"))
+        moved = abs(measured["cost"]["ratio"] / accepted["cost"]["ratio"] - 1)
+        if same and not accepted["marks"] and moved <= within:
+            profile = accepted
+    write_json(memory, profile)
+    write_json(output, profile)
+    return profile
+
+
+def _resolved(budget: Budget, dataset: str, pair: str, layout: Layout) -> float | None:
+    if budget.protocol == "iteration":
+        return None
+    if budget.anchor_steps is not None:
+        return budget.anchor_steps
+    assert budget.yardstick is not None
+    assert budget.iterations is not None
+    profile = read_json(layout.profile(dataset, pair, budget.yardstick), made_by="profile")
+    return float(budget.iterations * profile["cost"]["ratio"])

@@ -1,0 +1,184 @@
+"""The verb `profile`: what one training iteration of a method costs, in anchor-steps.
+
+Windows of the method's steps alternate with windows of the anchor's in one process, so that clock, thermal and node-speed
+differences cancel in the ratio. PROTOCOL.md states the rules.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from isoclock.budget.memory import peak_mib
+from isoclock.budget.plan import accept_profile
+from isoclock.data.prepared import PreparedData
+from isoclock.grid import Layout
+from isoclock.models.trained import new_segmenter
+from isoclock.params import Params
+from isoclock.progress import ProgressLine
+from isoclock.schema import ProfileSettings
+from isoclock.stamps import profile_stamp
+from isoclock.training.anchor import StepBench
+from isoclock.training.assemble import assemble_step
+from isoclock.training.device import choose_device, device_kind, environment, synchroniser, use_threads
+from isoclock.training.step import TrainingStep
+
+SCHEMA = 1
+PHASES = ("data", "transfer", "teacher", "student", "loss", "backward", "optimiser")
+BOOTSTRAP = 2000
+SEED = 7
+
+
+def profile_method(params: Params, dataset: str, pair_name: str, method_name: str, layout: Layout) -> dict[str, Any]:
+    """Measure a method and write its profile; returns it. Up to `attempts` times if the windows disagree, then marked."""
+    data = PreparedData.open(layout.prepared(dataset))
+    recipe, settings = params.recipe(dataset, "student"), params.profile
+    pair, method = params.pair(pair_name), params.method(method_name).on(dataset)
+    device = choose_device()
+    use_threads(recipe.threads)
+
+    def bench(with_method: bool) -> StepBench:
+        student = params.model(pair.student)
+        if not with_method:
+            step = assemble_step(recipe, student, data, device, seed=SEED)
+        else:
+            # Random weights do: what a step costs does not depend on how well the teacher was trained.
+            needs_teacher = method.method != "none"
+            teacher = new_segmenter(params.model(pair.teacher), len(data.classes), initial=False) if needs_teacher else None
+            step = assemble_step(recipe, student, data, device, seed=SEED, method=method, teacher=teacher)
+        return StepBench(step, data.training_batches(recipe, SEED))
+
+    memory = _memory_and_flops(bench(True), device)
+    title = f"profile {dataset}/{pair_name}/{method_name}"
+    measured, attempts = _measure_until_quiet(bench, settings, title)
+    stamp = profile_stamp(params, dataset, pair_name, method_name)
+    profile = {
+        "schema": SCHEMA,
+        "dataset": dataset,
+        "pair": pair_name,
+        "method": method_name,
+        "implementation": method.implementation,
+        "device_kind": device_kind(device),
+        "threads": recipe.threads,
+        "precision": recipe.precision,
+        "batch": recipe.batch,
+        "crop": list(recipe.crop),
+        **measured,
+        **memory,
+        "energy_j": None,
+        "attempts": attempts,
+        "measured_unix": round(time.time()),
+        "environment": environment(),
+        "digests": {"code": stamp["code"], "data": data.digest},
+    }
+    memory_path = layout.accepted_record("profile", dataset, pair_name, method_name)
+    return accept_profile(profile, memory_path, layout.profile(dataset, pair_name, method_name), settings.reaccept_within)
+
+
+def _measure_until_quiet(
+    open_bench: Callable[[bool], StepBench], settings: ProfileSettings, title: str
+) -> tuple[dict[str, Any], int]:
+    method, anchor = open_bench(True), open_bench(False)
+    measured: dict[str, Any] = {}
+    for attempt in range(1, settings.attempts + 1):
+        measured = _measure(method, anchor, settings, title)
+        if not measured["marks"]:
+            break
+    return measured, attempt
+
+
+def _measure(method: StepBench, anchor: StepBench, settings: ProfileSettings, title: str) -> dict[str, Any]:
+    """One attempt: windows in turn, a sustained window, and the shares of a step."""
+    method.run(settings.warmup_steps)
+    anchor.run(settings.warmup_steps)
+    windows = []
+    with ProgressLine(title) as progress:
+        for number in range(settings.windows):
+            # The order alternates, so that a drift within a window does not always favour the same side.
+            sides = [("anchor_s", anchor), ("step_s", method)][:: 1 if number % 2 == 0 else -1]
+            seconds = {name: side.run(settings.steps_per_window) for name, side in sides}
+            windows.append({**seconds, "ratio": seconds["step_s"] / seconds["anchor_s"]})
+            progress.update(number + 1, settings.windows, f"ratio {windows[-1]['ratio']:.3f}")
+    ratios = np.array([window["ratio"] for window in windows])
+    shares = phase_shares(method, settings.steps_per_window * 2)
+    core_s = method.stream.loader_core_s
+    sustained_s = method.run(settings.sustained_steps)
+    core_s = (method.stream.loader_core_s - core_s) / settings.sustained_steps
+    spread = float(np.subtract(*np.percentile(ratios, [75, 25])) / np.median(ratios))
+    marks = []
+    if spread > settings.max_spread:
+        marks.append("noisy")
+    if shares["data"] > settings.max_data_share:
+        marks.append("input-bound")
+    anchor_s = _quartiles([window["anchor_s"] for window in windows])
+    return {
+        "cost": {"ratio": float(np.median(ratios)), **bootstrap_interval(ratios)},
+        "step_s": _quartiles([window["step_s"] for window in windows]),
+        "anchor_s": anchor_s,
+        "windows": windows,
+        "spread": spread,
+        "sustained_ratio": sustained_s / anchor_s["median"],
+        "shares": shares,
+        "loader_core_s": core_s,
+        "marks": marks,
+    }
+
+
+def bootstrap_interval(ratios: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float]:
+    """95 % percentile-bootstrap interval of the median ratio, from a fixed seed."""
+    random = np.random.default_rng(SEED)
+    medians = np.median(random.choice(ratios, size=(BOOTSTRAP, len(ratios))), axis=1)
+    low, high = np.percentile(medians, [2.5, 97.5])
+    return {"low": float(low), "high": float(high)}
+
+
+def phase_shares(bench: StepBench, steps: int) -> dict[str, float]:
+    """Share of each phase in a step, from steps that wait for the device after every phase (so their sum is not used)."""
+    synchronise = synchroniser(bench.step.device)
+    spent: dict[str, float] = defaultdict(float)
+    last = time.perf_counter()
+
+    def mark(phase: str) -> None:
+        nonlocal last
+        synchronise()
+        now = time.perf_counter()
+        spent["data" if phase == "transfer" else phase] += now - last
+        last = now
+
+    bench.run(steps, mark)
+    total = sum(spent.values())
+    return {phase: spent[phase] / total for phase in PHASES if phase != "transfer"}
+
+
+def _memory_and_flops(bench: StepBench, device: torch.device) -> dict[str, Any]:
+    """Peak memory of a training step without the anchor beside it, and floating-point operations by part."""
+    bench.run(1)  # the optimiser's momentum exists from the second step on
+    step = bench.step
+    modules = [step.student, step.method, *([step.teacher] if step.teacher is not None else [])]
+    resident = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
+    resident += [value for state in step.optimiser.state.values() for value in state.values() if torch.is_tensor(value)]
+    peak = peak_mib(lambda: bench.run(1), device, resident)
+    phases: dict[str, int] = {}
+    with FlopCounterMode(display=False) as counter:
+        counted = 0
+
+        def mark(phase: str) -> None:
+            nonlocal counted
+            phases[phase] = counter.get_total_flops() - counted
+            counted = counter.get_total_flops()
+
+        bench.run(1, mark)
+    gflops = {name: phases[name] / 1e9 for name in ("teacher", "student", "loss", "backward")}
+    return {"peak_mib": peak, "gflops": {**gflops, "total": sum(gflops.values())}}
+
+
+def _quartiles(values: list[float]) -> dict[str, float]:
+    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+    return {"q25": low, "median": median, "q75": high}

@@ -1,0 +1,85 @@
+"""The door: params/ is read and checked as a whole before anything is run, and every problem is told at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from isoclock import catalogue
+from isoclock.errors import ParamsError
+from isoclock.methods.card import cards, signature_problems
+from isoclock.params import ROLES, Params, read_params
+
+FOLDER = Path("params")
+RESERVED_NAMES = ("accepted",)  # folders of results/plan that are no methods
+
+
+def load_params(folder: Path = FOLDER) -> Params:
+    """Everything under params/, checked. Raises ParamsError with every problem found, one line each."""
+    params = read_params(folder)
+    problems = problems_of(params)
+    if problems:
+        raise ParamsError(problems)
+    return params
+
+
+def problems_of(params: Params) -> list[str]:
+    """Names that point nowhere, and values that do not go together, one line each."""
+    problems: list[str] = []
+
+    def known(file: str, key: str, name: str, table: Any, what: str) -> None:
+        if name not in table:
+            there = ", ".join(sorted(str(entry) for entry in table)) or "none"
+            problems.append(f"{params.folder / file}: {key}: {name!r} is no {what}; there are: {there}")
+
+    for name, dataset in params.datasets.items():
+        known("datasets.yaml", f"{name}.reader", dataset.reader, catalogue.readers(), "reader (file of src/isoclock/data)")
+        for role in ROLES:
+            recipe = params.recipes.get((name, role))
+            if recipe and dataset.size and (recipe.crop[0] > dataset.size[0] or recipe.crop[1] > dataset.size[1]):
+                problems.append(
+                    f"{params.folder / 'training.yaml'}: {name}: crop: {list(recipe.crop)} is larger than the images of "
+                    f"{name}, {list(dataset.size)} (datasets.yaml); choose a crop that fits into them"
+                )
+    for name, model in params.models.items():
+        known("models.yaml", f"models.{name}.architecture", model.architecture, catalogue.architectures(), "architecture")
+    for name, pair in params.pairs.items():
+        known("models.yaml", f"pairs.{name}.teacher", pair.teacher, params.models, "model")
+        known("models.yaml", f"pairs.{name}.student", pair.student, params.models, "model")
+    for dataset_name, _role in params.recipes:
+        known("training.yaml", dataset_name, dataset_name, params.datasets, "data set")
+    for name, method in params.methods.items():
+        if name in RESERVED_NAMES:
+            problems.append(f"{params.folder / 'methods.yaml'}: {name}: this name is taken; choose another")
+        known("methods.yaml", f"{name}.method", method.method, cards(), "method (file of src/isoclock/methods)")
+        if method.method in cards():
+            found = signature_problems(
+                method.method, method.params, implementation=method.implementation, active_terms=frozenset(method.weights)
+            )
+            file = params.folder / "methods.yaml"
+            problems += [f"{file}: {name}: {problem.removeprefix(f'{method.method}.')}" for problem in found]
+            problems += [
+                f"{file}: {name}.weights.{term}: missing; give its weight, or 0 to leave the term out"
+                for term in cards()[method.method].terms
+                if term not in method.weights
+            ]
+        for dataset_name in method.weights_for:
+            known("methods.yaml", f"{name}.weights_for", dataset_name, params.datasets, "data set")
+    for name, budget in params.budgets.items():
+        if budget.yardstick is not None:
+            known("budgets.yaml", f"budgets.{name}.yardstick", budget.yardstick, params.methods, "method")
+    for name, grid in params.grids.items():
+        for number, block in enumerate(grid.blocks):
+            where = f"blocks[{number}]"
+            for entry in block.datasets:
+                known(f"grids/{name}.yaml", f"{where}.datasets", entry, params.datasets, "data set")
+                if entry in params.datasets and not all((entry, role) in params.recipes for role in ROLES):
+                    problems.append(f"{params.folder / 'training.yaml'}: {entry}: missing, and grid {name} needs it")
+            for key, table, what in (
+                ("pairs", params.pairs, "pair"),
+                ("methods", params.methods, "method"),
+                ("budgets", params.budgets, "budget"),
+            ):
+                for entry in getattr(block, key):
+                    known(f"grids/{name}.yaml", f"{where}.{key}", entry, table, what)
+    return problems

@@ -1,0 +1,1 @@
+"""Data sets: readers (one file each), packing, augmentation and loading."""

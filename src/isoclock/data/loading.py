@@ -1,0 +1,177 @@
+"""Batches for training, whole images for evaluation.
+
+Which sample comes when, and how it is augmented, is a function of (seed, global index) only. So the batches of a run
+are the same for any number of loader processes and wherever the run is resumed.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from isoclock.data.augment import GEOMETRY, ORDER, crop_sample, draw_geometry, generator
+from isoclock.data.colour import Colour, build_colour
+from isoclock.data.packed import PackedSplit, Pixels
+
+_ENDLESS = 1 << 40
+_AHEAD = 2
+
+
+def sample_at(seed: int, number: int, count: int) -> int:
+    """The sample that comes as `number` of an endless sequence of shuffles of `count` samples."""
+    return int(_shuffled(seed, number // count, count)[number % count])
+
+
+class TrainingStream:
+    """An iterable of batches, to be iterated once.
+
+    A batch holds images (B, 3, h, w) float32 in channels-last memory, target (B, h, w) int64 with 255 where void, index
+    (B,) int64 of the samples in the split, and labelled (B,) bool. `iterations` None never ends. `workers` 0 loads in
+    this process; more are processes that ignore SIGINT and SIGTERM, because the training process decides when a run
+    stops; `close` ends them early. `wait_s` is the time spent waiting for batches so far, `loader_core_s` the processor
+    time that went into those received. Raises ParamsError for a colour list that cannot be built.
+    """
+
+    def __init__(
+        self,
+        split: PackedSplit,
+        *,
+        seed: int,
+        batch: int,
+        crop: tuple[int, int],
+        scale: tuple[float, float],
+        flip: float,
+        colour: Sequence[Mapping[str, Any]],
+        start_iteration: int = 0,
+        iterations: int | None = None,
+        workers: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        self.wait_s = 0.0
+        self.loader_core_s = 0.0
+        self._batches = _Batches(split, seed, batch, crop, scale, flip, build_colour(colour))
+        end = _ENDLESS if iterations is None else start_iteration + iterations
+        self._numbers = range(start_iteration, end)
+        self._workers, self._pin_memory = workers, pin_memory
+        self._source: Iterator[dict[str, Any]] | None = None
+
+    def __iter__(self) -> TrainingStream:
+        if self._source is None:
+            self._source = self._open()
+        return self
+
+    def __next__(self) -> dict[str, Tensor]:
+        self.__iter__()
+        assert self._source is not None
+        asked = time.perf_counter()
+        made = next(self._source)
+        self.wait_s += time.perf_counter() - asked
+        self.loader_core_s += float(made.pop("core_s"))
+        return made
+
+    def close(self) -> None:
+        """End the loader processes. The stream has no more batches then."""
+        # DataLoader ends its workers when its iterator is collected.
+        self._source = iter(())
+
+    def _open(self) -> Iterator[dict[str, Any]]:
+        if self._workers == 0:
+            # Crops are too small for OpenCV's pool of threads, which would fight with torch's.
+            cv2.setNumThreads(1)
+            return (self._batches[number] for number in self._numbers)
+        loader = DataLoader(
+            self._batches,
+            batch_size=None,
+            sampler=_Numbers(self._numbers),
+            num_workers=self._workers,
+            prefetch_factor=_AHEAD,
+            pin_memory=self._pin_memory,
+            worker_init_fn=_start_worker,
+            # Its own generator: the loader would draw from the global one, and dropout would depend on `workers`.
+            generator=torch.Generator(),
+        )
+        return iter(loader)
+
+
+def whole_images(
+    split: PackedSplit, *, colour: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[Tensor, NDArray[np.uint8], str]]:
+    """Every image of a split, normalised as in training: image (1, 3, H, W) float32, label (H, W) uint8, name."""
+    normalise = build_colour([entry for entry in colour if entry.get("transform", "").endswith("Normalize")]).normalise
+    for i, name in enumerate(split.names):
+        image = torch.from_numpy(normalise(split.image(i))).permute(2, 0, 1)[None]
+        yield image, split.label(i), name
+
+
+class _Batches(Dataset[dict[str, Any]]):
+    """Batch `number` of a run, made whole by one worker."""
+
+    def __init__(
+        self,
+        split: PackedSplit,
+        seed: int,
+        batch: int,
+        crop: tuple[int, int],
+        scale: tuple[float, float],
+        flip: float,
+        colour: Colour,
+    ) -> None:
+        self.split, self.seed, self.batch, self.crop = split, seed, batch, crop
+        self.scale, self.flip, self.colour = scale, flip, colour
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        before = time.process_time()
+        images = np.empty((self.batch, *self.crop, 3), np.float32)
+        target = np.empty((self.batch, *self.crop), np.int64)
+        index = np.empty(self.batch, np.int64)
+        for k in range(self.batch):
+            at = number * self.batch + k
+            index[k] = i = sample_at(self.seed, at, len(self.split))
+            image, target[k] = self._sample(i, at)
+            images[k] = self.colour.normalise(image)
+        labelled = np.array([self.split.labelled[i] for i in index])
+        return {
+            "images": torch.from_numpy(images).permute(0, 3, 1, 2),
+            "target": torch.from_numpy(target),
+            "index": torch.from_numpy(index),
+            "labelled": torch.from_numpy(labelled),
+            "core_s": time.process_time() - before,
+        }
+
+    def _sample(self, i: int, at: int) -> tuple[Pixels, Pixels]:
+        random = generator(self.seed, GEOMETRY, at)
+        geometry = draw_geometry(random, self.split.sizes[i], self.crop, self.scale, self.flip)
+        image, label = crop_sample(self.split, i, geometry, self.crop, self.colour.fill)
+        return self.colour.augment(image, self.seed, at), label
+
+
+class _Numbers(torch.utils.data.Sampler[int]):
+    """A range as a sampler without a length: an endless one is longer than what `len` may tell."""
+
+    def __init__(self, numbers: range) -> None:
+        self._numbers = numbers
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._numbers)
+
+
+@lru_cache(maxsize=4)
+def _shuffled(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    return generator(seed, ORDER, epoch).permutation(count)
+
+
+def _start_worker(_worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # A worker is one core: OpenCV's pool of threads would fight with the training process, and does not survive a fork.
+    cv2.setNumThreads(0)

@@ -1,0 +1,71 @@
+"""A prepared data set, as training and scoring see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from isoclock.artifacts import read_json, sha256_file
+from isoclock.data.loading import TrainingStream, whole_images
+from isoclock.data.packed import PackedSplit
+from isoclock.schema import Recipe
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """The folder that `isoclock prepare` makes, and its index."""
+
+    folder: Path
+    index: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: Path) -> PreparedData:
+        """Read the index. Raises ArtifactError if the data set is not prepared."""
+        return cls(folder, read_json(folder / "index.json", made_by="prepare"))
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes, in order of train id."""
+        return list(self.index["classes"])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the index, which holds those of the packed files."""
+        return sha256_file(self.folder / "index.json")
+
+    @property
+    def train_images(self) -> int:
+        """Number of images to train on."""
+        return int(self.index["splits"]["train"]["images"])
+
+    @property
+    def class_pixels(self) -> list[int]:
+        """Pixels of each class in the training split."""
+        return list(self.index["splits"]["train"]["class_pixels"])
+
+    def training_batches(
+        self, recipe: Recipe, seed: int, *, start: int = 0, iterations: int | None = None
+    ) -> TrainingStream:
+        """Batches of a run, a function of (seed, global index), from iteration `start` on."""
+        return TrainingStream(
+            PackedSplit(self.folder, "train"),
+            seed=seed,
+            batch=recipe.batch,
+            crop=recipe.crop,
+            scale=recipe.scale,
+            flip=recipe.flip,
+            colour=recipe.colour,
+            start_iteration=start,
+            iterations=iterations,
+            workers=recipe.workers,
+        )
+
+    def validation_images(self, recipe: Recipe) -> Iterator[tuple[Tensor, NDArray[np.uint8], str]]:
+        """Whole images (1,3,H,W) float32, normalised as in training, with label (H,W) uint8 and name."""
+        return whole_images(PackedSplit(self.folder, "val"), colour=recipe.colour)

@@ -1,0 +1,36 @@
+"""Errors that are meant for the user: one line each, saying where, what and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+EXIT_USER_ERROR = 2
+"""Exit status for every mistake the user can mend."""
+
+EXIT_INTERRUPTED = 75
+"""Exit status of a training run that was told to stop, saved its state and can be started again (EX_TEMPFAIL)."""
+
+
+class UserError(Exception):
+    """Something the user can mend. Holds one or many problems, each one line.
+
+    The CLI prints every problem to stderr, without a traceback, and exits with status 2.
+    """
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        if not self.problems:
+            raise ValueError("a UserError needs at least one problem")
+        super().__init__("\n".join(self.problems))
+
+
+class ParamsError(UserError):
+    """A value in params/ is wrong; each problem names file, key and value."""
+
+
+class DataError(UserError):
+    """The raw or the prepared data are not what they should be; each problem names a path."""
+
+
+class ArtifactError(UserError):
+    """A file under results/ or runs/ is missing, unreadable, or not made from what it should be."""

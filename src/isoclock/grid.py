@@ -1,0 +1,118 @@
+"""The cells of a grid, and where the files of each lie. The only place that knows the layout of results/ and runs/."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from isoclock.errors import UserError
+from isoclock.params import Params
+
+RESULTS = Path("results")
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One point of the grid: one student, trained once."""
+
+    dataset: str
+    pair: str
+    method: str
+    budget: str
+    seed: int
+
+    @classmethod
+    def parse(cls, path: str) -> Cell:
+        """`streets/demo/kd/compute-300/0` -> Cell. Raises UserError if it is not of that form."""
+        parts = path.strip("/").split("/")
+        if len(parts) != 5 or not parts[4].isdigit():
+            raise UserError(f"cell {path!r}: must be dataset/pair/method/budget/seed, such as streets/demo/kd/compute-300/0")
+        return cls(*parts[:4], int(parts[4]))
+
+    @property
+    def path(self) -> str:
+        """The cell as a relative path, which is also its key in MLflow."""
+        return f"{self.dataset}/{self.pair}/{self.method}/{self.budget}/{self.seed}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The cell as it stands in run records."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where everything lies, relative to the study's folder."""
+
+    results: Path = RESULTS
+    runs: Path = RUNS
+
+    def prepared(self, dataset: str) -> Path:
+        """Folder of a prepared data set."""
+        return self.results / "data" / dataset
+
+    def teacher(self, dataset: str, model: str) -> Path:
+        """Folder of a trained teacher."""
+        return self.results / "teacher" / dataset / model
+
+    def profile(self, dataset: str, pair: str, method: str) -> Path:
+        """Cost profile of a method."""
+        return self.results / "profile" / dataset / pair / f"{method}.json"
+
+    def accepted_budget(self, dataset: str, pair: str, budget: str) -> Path:
+        """A budget, resolved into anchor-steps."""
+        return self.results / "plan" / dataset / pair / "accepted" / f"{budget}.json"
+
+    def plan(self, dataset: str, pair: str, method: str, budget: str) -> Path:
+        """Plan of the cells of a method and budget, whatever their seed."""
+        return self.results / "plan" / dataset / pair / method / f"{budget}.json"
+
+    def student(self, cell: Cell) -> Path:
+        """Folder of a trained student."""
+        return self.results / "student" / cell.path
+
+    def evaluation(self, cell: Cell) -> Path:
+        """Folder of a student's scores."""
+        return self.results / "evaluate" / cell.path
+
+    def report(self, grid: str) -> Path:
+        """Folder of a grid's report."""
+        return self.results / "report" / grid
+
+    def teacher_run(self, dataset: str, model: str) -> Path:
+        """Live folder of a teacher's training."""
+        return self.runs / "teacher" / dataset / model
+
+    def student_run(self, cell: Cell) -> Path:
+        """Live folder of a student's training."""
+        return self.runs / "student" / cell.path
+
+    def accepted_record(self, kind: str, *parts: str) -> Path:
+        """Where an accepted cost or budget is remembered: no rule's output, so that it survives a rerun."""
+        return self.runs / "accepted" / kind / Path(*parts[:-1]) / f"{parts[-1]}.json"
+
+    def stamp(self, verb: str, *parts: str) -> Path:
+        """What a rule depends on in params/ and code."""
+        return self.results / "stamps" / verb / Path(*parts[:-1]) / f"{parts[-1]}.json"
+
+
+def cells(params: Params, grid_name: str) -> list[Cell]:
+    """All cells of a grid, in order, each once. Raises ParamsError for an unknown grid."""
+    found: dict[Cell, None] = {}
+    for block in params.grid(grid_name).blocks:
+        for point in product(block.datasets, block.pairs, block.methods, block.budgets, block.seeds):
+            found[Cell(*point)] = None
+    return list(found)
+
+
+def profiles_needed(params: Params, grid_name: str) -> list[tuple[str, str, str]]:
+    """(dataset, pair, method) of every profile that a grid reads: those of its cells and of their yardsticks."""
+    needed: dict[tuple[str, str, str], None] = {}
+    for cell in cells(params, grid_name):
+        needed[cell.dataset, cell.pair, cell.method] = None
+        yardstick = params.budget(cell.budget).yardstick
+        if yardstick is not None:
+            needed[cell.dataset, cell.pair, yardstick] = None
+    return list(needed)

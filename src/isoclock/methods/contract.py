@@ -1,0 +1,188 @@
+"""The contract of a distillation method: what the engine may rely on, and what a new method's file has to fill in."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from isoclock.errors import ArtifactError, ParamsError
+from isoclock.methods.card import REFERENCE, Card, card, signature_problems
+from isoclock.models.outputs import ChannelSpec, SegmenterOutput
+
+Draw = Mapping[str, Tensor]
+"""Named random tensors that one call uses."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a method may know of the data.
+
+    target: (B, H, W) integer train ids, 255 = ignore (everywhere so in unlabelled images).
+    index: (B,) int64 position of each sample in the training set.
+    labelled: (B,) bool, which samples carry labels.
+    """
+
+    target: Tensor
+    index: Tensor
+    labelled: Tensor
+
+
+class Method(nn.Module, ABC):
+    """A distillation method: maps the two networks' outputs to unweighted loss terms.
+
+    A subclass states the facts below as literals (`isoclock.methods.card` reads them without torch), tells its needs,
+    and implements `compute`. Its `parameters()` are adapters, trained by the student's optimiser; its buffers are
+    banks.
+    """
+
+    title: ClassVar[str]
+    source: ClassVar[str]
+    terms: ClassVar[tuple[str, ...]]
+    published: ClassVar[Mapping[str, str]] = {}
+    params: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    implementations: ClassVar[tuple[str, ...]] = (REFERENCE,)
+
+    def __init__(
+        self,
+        *,
+        student: ChannelSpec,
+        teacher: ChannelSpec,
+        num_classes: int,
+        dataset_size: int = 0,
+        implementation: str = REFERENCE,
+        active_terms: Set[str] | None = None,
+        **params: Any,
+    ) -> None:
+        """Check everything given; raises ParamsError with all problems. `active_terms` None means all terms."""
+        super().__init__()
+        active = None if active_terms is None else frozenset(active_terms)
+        name = self.card().name
+        if problems := signature_problems(name, params, implementation=implementation, active_terms=active):
+            raise ParamsError(problems)
+        self.student_channels = student
+        self.teacher_channels = teacher
+        self.num_classes = num_classes
+        self.dataset_size = dataset_size
+        self.implementation = implementation
+        self.active_terms = frozenset(self.terms) if active is None else active
+        self.settings = self.card().defaults() | params
+        self._seed = 0
+        self._generator: torch.Generator | None = None
+        self.build()
+
+    @classmethod
+    def card(cls) -> Card:
+        """The facts of this method, as its file states them."""
+        return card(cls.__module__.removeprefix("isoclock.methods.").split(".")[0])
+
+    def build(self) -> None:
+        """Make adapters and buffers for the active terms; `settings` and the channel counts are known by now."""
+
+    @property
+    def student_needs(self) -> frozenset[str]:
+        """Outputs (logits, aux_logits, backbone, head) that the active terms read of the student."""
+        return self.needs()
+
+    @property
+    def teacher_needs(self) -> frozenset[str]:
+        """Outputs that the active terms read of the teacher; if empty, no teacher has to run."""
+        return self.needs()
+
+    def needs(self) -> frozenset[str]:
+        """Outputs that the active terms read of both networks."""
+        return frozenset()
+
+    def draw(self, student: SegmenterOutput, batch: Batch) -> Draw:  # noqa: ARG002
+        """Fresh random tensors for one call, from `self.generator`; both implementations use them in the same way."""
+        return {}
+
+    @abstractmethod
+    def compute(
+        self, student: SegmenterOutput, teacher: SegmenterOutput, batch: Batch, draw: Draw
+    ) -> dict[str, Tensor]:
+        """The active terms, unweighted, as scalars. Teacher tensors are detached already."""
+
+    def forward(
+        self, student: SegmenterOutput, teacher: SegmenterOutput, batch: Batch, *, draw: Draw | None = None
+    ) -> dict[str, Tensor]:
+        """Unweighted terms, one scalar for each active term: float32, or float64 if the inputs are.
+
+        `draw` replaces what would be drawn. Raises ParamsError if an output is missing or the two networks' maps
+        differ in size.
+        """
+        teacher = _detached(teacher)
+        self._check_outputs(student, teacher)
+        return self.compute(student, teacher, batch, self.draw(student, batch) if draw is None else draw)
+
+    def adversary_step(self, student: SegmenterOutput, teacher: SegmenterOutput, batch: Batch) -> dict[str, float]:  # noqa: ARG002
+        """Train the method's own networks by their own optimiser after the student's step; their losses to log."""
+        return {}
+
+    def pretrain(self, batches: Any, teacher: nn.Module) -> None:
+        """Train what has to be trained before the student is; its time is charged to the budget."""
+
+    def seed(self, seed: int) -> None:
+        """Start the method's random draws afresh from `seed`."""
+        self._seed = seed
+        self._generator = None
+
+    def generator(self, device: torch.device) -> torch.Generator:
+        """The method's own generator, on the device of its inputs: a draw on the host would hold up an accelerator."""
+        if self._generator is None:
+            self._generator = torch.Generator(device).manual_seed(self._seed)
+        elif self._generator.device.type != device.type:
+            raise ArtifactError(
+                f"{self.card().name}: its random draws began on {self._generator.device.type}, not {device.type};"
+                " resume on the same kind of device"
+            )
+        return self._generator
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """State of the random draws, so that a resumed run draws what it would have drawn."""
+        generator = self._generator
+        return {
+            "seed": self._seed,
+            "device": None if generator is None else generator.device.type,
+            "generator": None if generator is None else generator.get_state(),
+        }
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take up the random draws where `get_extra_state` left them."""
+        self.seed(state["seed"])
+        if state["device"] is not None:
+            self._generator = torch.Generator(state["device"])
+            self._generator.set_state(state["generator"].cpu())
+
+    def _check_outputs(self, student: SegmenterOutput, teacher: SegmenterOutput) -> None:
+        name = self.card().name
+        for whose, output, needs in (
+            ("student", student, self.student_needs),
+            ("teacher", teacher, self.teacher_needs),
+        ):
+            if absent := sorted(need for need in needs if output.get(need) is None):
+                raise ParamsError(f"{name}: the {whose} did not give {', '.join(absent)}; ask it for `{whose}_needs`")
+        for need in sorted(self.student_needs & self.teacher_needs):
+            ours, theirs = student.get(need), teacher.get(need)
+            if ours is not None and theirs is not None and ours.shape[-2:] != theirs.shape[-2:]:
+                raise ParamsError(
+                    f"{name}: {need} is {tuple(ours.shape[-2:])} in the student, {tuple(theirs.shape[-2:])} in the"
+                    " teacher; choose two networks of one output stride"
+                )
+
+
+def in_loss_precision(values: Tensor) -> Tensor:
+    """Float32 for whatever is shorter (autocast makes bfloat16); float64 stays."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def _detached(output: SegmenterOutput) -> SegmenterOutput:
+    return SegmenterOutput(
+        None if output.logits is None else output.logits.detach(),
+        None if output.aux_logits is None else output.aux_logits.detach(),
+        {name: feature.detach() for name, feature in output.features.items()},
+    )

@@ -1,0 +1,60 @@
+"""Logit distillation pixel by pixel (Hinton et al. 2015, arXiv 1503.02531), the canonical baseline of the study."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
+from isoclock.methods.labels import IGNORE, labels_on_grid
+from isoclock.models.outputs import LOGITS, SegmenterOutput
+
+
+class KD(Method):
+    """L = T^2 / (B N) sum over pixels of KL(p^T || p^S), p = softmax of logits / T over the K classes.
+
+    Computed at the logits' own resolution (softmax and upsampling do not commute, so the resolution is part of the
+    definition). As published it does not look at labels; `mask_ignored` leaves out pixels without one, and N is then
+    the number of pixels left in the whole batch.
+    """
+
+    title = "logit KD"
+    source = "Hinton et al. 2015, arXiv 1503.02531; winycg/CIRKD@2d8ad0f losses/kd.py"
+    terms = ("kd",)
+    published = {"kd": "weight 1, T 1 (CIRKD scripts, Cityscapes and ADE20K)"}
+    params = {
+        "temperature": {"type": "number", "above": 0, "default": 1.0},
+        "mask_ignored": {"type": "flag", "default": False},
+    }
+
+    def needs(self) -> frozenset[str]:
+        """Logits of both."""
+        return frozenset({LOGITS}) if self.active_terms else frozenset()
+
+    def compute(
+        self,
+        student: SegmenterOutput,
+        teacher: SegmenterOutput,
+        batch: Batch,
+        draw: Draw,  # noqa: ARG002
+    ) -> dict[str, Tensor]:
+        """{"kd": scalar}."""
+        if not self.active_terms:
+            return {}
+        assert student.logits is not None
+        assert teacher.logits is not None
+        temperature = self.settings["temperature"]
+        student_rows = _class_rows(student.logits) / temperature
+        teacher_rows = _class_rows(teacher.logits) / temperature
+        if self.settings["mask_ignored"]:
+            size = (student.logits.shape[-2], student.logits.shape[-1])
+            kept = (labels_on_grid(batch.target, size) != IGNORE).flatten()
+            student_rows, teacher_rows = student_rows[kept], teacher_rows[kept]
+        divergence = F.kl_div(F.log_softmax(student_rows, dim=1), F.softmax(teacher_rows, dim=1), reduction="sum")
+        return {"kd": divergence * temperature**2 / max(1, len(student_rows))}
+
+
+def _class_rows(logits: Tensor) -> Tensor:
+    """(B, K, h, w) -> (B h w, K): the published code copies the map into one row for each pixel."""
+    rows = in_loss_precision(logits).permute(0, 2, 3, 1).contiguous()
+    return rows.view(-1, logits.shape[1])

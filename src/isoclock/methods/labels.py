@@ -1,0 +1,14 @@
+"""Labels on the grid of the feature maps."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+IGNORE = 255
+"""Train id of pixels without a label."""
+
+
+def labels_on_grid(target: Tensor, size: tuple[int, int]) -> Tensor:
+    """Nearest labels of `target` (B, H, W) on a grid of `size`: (B, h, w) int64; every k-th one if H = k h, W = k w."""
+    return F.interpolate(target[:, None].float(), size=size, mode="nearest")[:, 0].long()

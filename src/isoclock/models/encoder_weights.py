@@ -1,0 +1,75 @@
+"""Load an encoder's weights from a local file, whatever wrapper the file's author kept them in."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isoclock.errors import ArtifactError
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "model_state")
+_PREFIXES = ("module.", "backbone.", "encoder.", "model.")
+_SHOWN = 3
+
+
+def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
+    """Load a .safetensors or .pth file (tensors only: nothing in it is executed) into a timm feature extractor.
+
+    Unwraps {"state_dict": ...}, strips prefixes such as "module." and "backbone.", and leaves out what the encoder has
+    not (a classifier). Raises ArtifactError if the file is missing or unreadable, lacks a tensor, or has one of another
+    shape.
+    """
+    given = _without_prefixes(_read(path))
+    wanted = encoder.state_dict()
+    missing = [key for key in wanted if key not in given and not key.endswith("num_batches_tracked")]
+    if missing:
+        raise ArtifactError(
+            f"{path}: lacks {len(missing)} of the encoder's {len(wanted)} tensors ({', '.join(missing[:_SHOWN])} ...);"
+            " it was made for another encoder, or names its layers in another way than timm"
+        )
+    if unlike := [key for key in wanted if key in given and given[key].shape != wanted[key].shape]:
+        key = unlike[0]
+        raise ArtifactError(
+            f"{path}: {key} has shape {tuple(given[key].shape)}, the encoder's {tuple(wanted[key].shape)}"
+            f" ({len(unlike)} such tensors); give the file of this encoder"
+        )
+    encoder.load_state_dict({key: given[key] for key in wanted if key in given}, strict=False)
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise ArtifactError(f"{path}: no such weights file; `weights:` takes imagenet, random, or the path of a file")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            content: Any = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # safetensors, zipfile and pickle each raise their own
+        reason = "holds more than tensors" if isinstance(error, pickle.UnpicklingError) else str(error).split("\n")[0]
+        raise ArtifactError(f"{path}: cannot be read ({reason}); save it as .safetensors, tensors only") from error
+    for wrapper in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping):
+        raise ArtifactError(
+            f"{path}: holds a {type(content).__name__}, not named tensors; save the encoder's state_dict()"
+        )
+    return content
+
+
+def _without_prefixes(tensors: Mapping[str, Any]) -> dict[str, Tensor]:
+    plain = {}
+    for key, tensor in tensors.items():
+        name = key
+        while prefix := next((prefix for prefix in _PREFIXES if name.startswith(prefix)), None):
+            name = name.removeprefix(prefix)
+        if isinstance(tensor, Tensor):
+            plain[name] = tensor
+    return plain

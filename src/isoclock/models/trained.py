@@ -1,0 +1,38 @@
+"""Segmenters by their entry in params/models.yaml, and weights that were trained here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from isoclock.errors import ArtifactError
+from isoclock.models.build import build_segmenter
+from isoclock.models.segmenter import Segmenter
+from isoclock.schema import Model
+
+
+def new_segmenter(model: Model, num_classes: int, *, initial: bool = True) -> Segmenter:
+    """A segmenter; without `initial` it waits for trained weights, and its encoder needs none of its own."""
+    return build_segmenter(
+        model.architecture,
+        model.encoder,
+        num_classes,
+        head_channels=model.head_channels,
+        aux_channels=model.aux_channels,
+        weights=model.weights if initial else None,
+    )
+
+
+def load_weights(segmenter: Segmenter, path: Path, made_by: str) -> None:
+    """Load safetensors weights. Raises ArtifactError if the file is missing, is no safetensors file or does not fit."""
+    try:
+        segmenter.load_state_dict(load_file(path))
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: not there; `isoclock {made_by}` makes it") from None
+    except (SafetensorError, RuntimeError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ArtifactError(
+            f"{path}: cannot be loaded ({reason}); remove it and run `isoclock {made_by}` again"
+        ) from None

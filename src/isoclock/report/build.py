@@ -1,0 +1,53 @@
+"""The two things the CLI asks of this room."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from isoclock.artifacts import write_text
+from isoclock.report import tables
+from isoclock.report.collect import collect
+from isoclock.report.summary import differences, summarise
+
+
+def build_report(
+    results: Path,
+    cells: list[dict[str, Any]],
+    grid_name: str,
+    out: Path,
+    audit: Sequence[dict[str, Any]] = (),
+) -> Path:
+    """Write the report of `cells` into `out` and return the page's path.
+
+    Makes cells.csv (tidy, one line a cell), comparison.md/.csv/.tex, figures/*.svg/.pdf/.png and report.html, which
+    needs no other file. Cells that are missing or diverged are shown as such. The same results give the same bytes.
+
+    Raises ArtifactError for broken files under `results` (all at once), ValueError for an empty grid.
+    """
+    if not cells:
+        raise ValueError("a report needs at least one cell")
+    # Imported here: matplotlib and jinja2 take a second which `print_table` need not pay.
+    from isoclock.report.figures import draw_figures
+    from isoclock.report.html import render_page
+
+    study = collect(results, cells, audit)
+    summaries = summarise(study.rows)
+    found = differences(study, summaries)
+    write_text(out / "cells.csv", tables.cells_csv(study.rows))
+    write_text(out / "comparison.csv", tables.to_csv(summaries))
+    write_text(
+        out / "comparison.md", f"# Comparison: grid {grid_name}\n\n" + tables.to_markdown(study, summaries, found)
+    )
+    write_text(out / "comparison.tex", tables.to_latex(study, summaries))
+    figures = draw_figures(study, summaries, out / "figures")
+    page = out / "report.html"
+    write_text(page, render_page(study, summaries, found, figures, grid_name))
+    return page
+
+
+def print_table(results: Path, cells: list[dict[str, Any]], audit: Sequence[dict[str, Any]] = ()) -> None:
+    """Print the comparison of `cells` to the terminal. Raises ArtifactError for broken files under `results`."""
+    study = collect(results, cells, audit)
+    tables.print_comparison(study, summarise(study.rows))

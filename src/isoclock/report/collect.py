@@ -1,0 +1,251 @@
+"""Read a results folder into tidy rows: one a cell of the grid, holes included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from isoclock.artifacts import read_json
+from isoclock.errors import ArtifactError
+
+FINISHED, DIVERGED, MISSING = "finished", "diverged", "missing"
+
+AUDIT_TOLERANCE = 0.03
+"""A cell whose spent time leaves its plan by more than this share is marked in every table that uses it."""
+
+
+@dataclass(frozen=True)
+class CellRow:
+    """One cell. Seconds and anchor-steps are of training alone; IoUs lie in 0..1; None is "not known", never 0."""
+
+    dataset: str
+    pair: str
+    method: str
+    budget: str
+    seed: int
+    status: str
+    message: str = ""
+    protocol: str = ""
+    implementation: str | None = None
+    device_kind: str | None = None
+    iterations_planned: int | None = None
+    iterations_done: int | None = None
+    planned_s: float | None = None
+    spent_s: float | None = None
+    planned_anchor_steps: float | None = None
+    spent_anchor_steps: float | None = None
+    lost_s: float | None = None
+    evaluate_s: float | None = None
+    cost_ratio: float | None = None
+    cost_low: float | None = None
+    cost_high: float | None = None
+    peak_mib: float | None = None
+    miou: float | None = None
+    pixel_accuracy: float | None = None
+    teacher_miou: float | None = None
+    marks: tuple[str, ...] = ()
+    per_class_iou: dict[str, float | None] = field(default_factory=dict)
+
+    @property
+    def path(self) -> str:
+        """The cell's folder below `student/` and `evaluate/`."""
+        return f"{self.dataset}/{self.pair}/{self.method}/{self.budget}/{self.seed}"
+
+    def tidy(self) -> dict[str, Any]:
+        """The row for cells.csv: flat, marks joined, per-class IoU left to its own table."""
+        flat = asdict(self)
+        del flat["per_class_iou"]
+        return flat | {"marks": "; ".join(self.marks)}
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything a report shows, read once: `teachers` by (dataset, pair), `profiles` by (dataset, pair, method)."""
+
+    results: Path
+    rows: tuple[CellRow, ...]
+    profiles: dict[tuple[str, str, str], dict[str, Any]]
+    teachers: dict[tuple[str, str], dict[str, Any]]
+    records: dict[str, dict[str, Any]]
+    audit: tuple[dict[str, Any], ...]
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """(dataset, pair) in the grid's order."""
+        return list(dict.fromkeys((row.dataset, row.pair) for row in self.rows))
+
+    def of_pair(self, dataset: str, pair: str) -> list[CellRow]:
+        """The rows of one pair, in the grid's order."""
+        return [row for row in self.rows if (row.dataset, row.pair) == (dataset, pair)]
+
+    def methods(self, dataset: str, pair: str) -> list[str]:
+        """A pair's methods in the grid's order."""
+        return list(dict.fromkeys(row.method for row in self.of_pair(dataset, pair)))
+
+
+def collect(results: Path, cells: Sequence[dict[str, Any]], audit: Sequence[dict[str, Any]] = ()) -> Study:
+    """Read what `results` holds of `cells` (dicts of dataset, pair, method, budget, seed).
+
+    A cell without record or scores becomes a row with status "missing" that says what to run. Raises ArtifactError,
+    with all problems at once, for files that are there but cannot be read.
+    """
+    problems: list[str] = []
+    keys = [tuple(str(cell[part]) for part in ("dataset", "pair", "method", "budget", "seed")) for cell in cells]
+
+    def read(path: Path, verb: str) -> dict[str, Any] | None:
+        if not path.is_file():
+            return None
+        try:
+            content: dict[str, Any] = read_json(path, verb)
+            return content
+        except ArtifactError as error:
+            problems.extend(error.problems)
+            return None
+
+    records = {"/".join(key): read(results / "student" / "/".join(key) / "record.json", "student") for key in keys}
+    found = {path: record for path, record in records.items() if record is not None}
+    profiles = {}
+    for dataset, pair, method in dict.fromkeys(key[:3] for key in keys):
+        profile = read(results / "profile" / dataset / pair / f"{method}.json", "profile")
+        if profile is not None:
+            profiles[dataset, pair, method] = profile
+    teachers = _teachers(results, [(key[0], key[1]) for key in keys], found, read)
+    spent = {_cell_path(row["cell"]): row for row in audit}
+    rows = []
+    for key in keys:
+        dataset, pair, method, budget, seed = key
+        path = "/".join(key)
+        plan = read(results / "plan" / dataset / pair / method / f"{budget}.json", "plan")
+        scores = read(results / "evaluate" / path / "scores.json", "evaluate")
+        profile = profiles.get((dataset, pair, method))
+        teacher = teachers.get((dataset, pair))
+        rows.append(
+            CellRow(
+                dataset, pair, method, budget, int(seed),
+                **_outcome(path, found.get(path), scores),
+                **_planned(budget, found.get(path), plan),
+                **_spent(found.get(path), spent.get(path)),
+                **_cost(profile),
+                teacher_miou=teacher["miou"] if teacher else None,
+                marks=_marks(found.get(path), plan, profile, spent.get(path)),
+            )
+        )  # fmt: skip
+    if problems:
+        raise ArtifactError(list(dict.fromkeys(problems)))
+    audited = tuple(row for row in audit if _cell_path(row["cell"]) in records)
+    return Study(results, tuple(rows), profiles, teachers, found, audited)
+
+
+def _outcome(path: str, record: dict[str, Any] | None, scores: dict[str, Any] | None) -> dict[str, Any]:
+    """Status and scores. Scores of other weights than the record's are not this run's, so they are a hole as well."""
+    if record is None:
+        return {"status": MISSING, "message": f"not trained: no student/{path}/record.json; run `isoclock student`"}
+    if record["status"] == DIVERGED:
+        return {"status": DIVERGED, "message": record.get("message") or "the loss left the finite numbers"}
+    if scores is None:
+        return {
+            "status": MISSING,
+            "message": f"trained, not scored: no evaluate/{path}/scores.json; run `isoclock evaluate`",
+        }
+    if scores["status"] == DIVERGED:
+        return {"status": DIVERGED, "message": "the network's outputs are not finite"}
+    trained = record.get("digests", {}).get("weights")
+    if trained and scores.get("weights") and trained != scores["weights"]:
+        return {
+            "status": MISSING,
+            "message": "the scores are of other weights than the record's; run `isoclock evaluate`",
+        }
+    names = ("miou", "pixel_accuracy", "per_class_iou")
+    return {"status": record["status"], "message": record.get("message", "")} | {name: scores[name] for name in names}
+
+
+def _planned(budget: str, record: dict[str, Any] | None, plan: dict[str, Any] | None) -> dict[str, Any]:
+    """What was planned, as the run itself saw it; the plan on disk speaks only for cells that have not run."""
+    plan = (record or {}).get("plan") or plan or {}
+    iterations = (record or {}).get("iterations", {})
+    return {
+        "protocol": plan.get("protocol") or budget.split("-")[0],
+        "iterations_planned": iterations.get("planned", plan.get("iterations")),
+        "iterations_done": iterations.get("done"),
+        "planned_s": plan.get("planned_s"),
+        "planned_anchor_steps": plan.get("anchor_steps"),
+    }
+
+
+def _spent(record: dict[str, Any] | None, audited: dict[str, Any] | None) -> dict[str, Any]:
+    if record is None:
+        return {}
+    clock, segments = record["clock"], record.get("segments", [])
+    steps = [segment.get("anchor_steps") for segment in segments if segment.get("iterations")]
+    measured = sum(steps) if steps and None not in steps else None
+    return {
+        "spent_s": audited["spent_s"] if audited else clock["train_s"],
+        "spent_anchor_steps": audited["spent_anchor_steps"] if audited else measured,
+        "lost_s": clock.get("lost_s"),
+        "evaluate_s": clock.get("evaluate_s"),
+        "device_kind": record.get("hardware", {}).get("device_kind"),
+    }
+
+
+def _cost(profile: dict[str, Any] | None) -> dict[str, Any]:
+    if profile is None:
+        return {}
+    cost = profile["cost"]
+    return {
+        "implementation": profile["implementation"],
+        "cost_ratio": cost["ratio"],
+        "cost_low": cost["low"],
+        "cost_high": cost["high"],
+        "peak_mib": profile.get("peak_mib"),
+    }
+
+
+def _marks(
+    record: dict[str, Any] | None,
+    plan: dict[str, Any] | None,
+    profile: dict[str, Any] | None,
+    audited: dict[str, Any] | None,
+) -> tuple[str, ...]:
+    """Everything a reader must know before using the cell's numbers, once each."""
+    plan = (record or {}).get("plan") or plan
+    marks = [mark for source in (profile, plan, audited) if source for mark in source.get("marks", [])]
+    # The cell's status says it already, and says it for cells nobody audited too.
+    marks = [mark for mark in marks if mark != DIVERGED]
+    if audited and not audited.get("marks") and abs(audited.get("deviation") or 0) > AUDIT_TOLERANCE:
+        marks.append(f"spent {100 * audited['deviation']:+.1f} % of plan")
+    if record and record["status"] == FINISHED and record["iterations"]["done"] != record["iterations"]["planned"]:
+        marks.append("short of plan")
+    if record and profile and record.get("hardware", {}).get("device_kind") not in (None, profile["device_kind"]):
+        marks.append("profiled on another device kind")
+    return tuple(dict.fromkeys(marks))
+
+
+def _teachers(
+    results: Path,
+    pairs: Sequence[tuple[str, str]],
+    records: dict[str, dict[str, Any]],
+    read: Callable[[Path, str], dict[str, Any] | None],
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """Each pair's teacher scores: by the digest its students recorded, else the data set's only teacher."""
+    chosen = {}
+    for dataset, pair in dict.fromkeys(pairs):
+        folder = results / "teacher" / dataset
+        known = {path.parent.name: read(path, "teacher") for path in sorted(folder.glob("*/scores.json"))}
+        scored = {model: scores for model, scores in known.items() if scores is not None}
+        used = {
+            record.get("digests", {}).get("teacher")
+            for path, record in records.items()
+            if path.startswith(f"{dataset}/{pair}/")
+        } - {None}
+        matching = [model for model, scores in scored.items() if scores.get("weights") in used]
+        if len(matching) != 1 and not used and len(scored) == 1:
+            matching = list(scored)
+        if len(matching) == 1:
+            chosen[dataset, pair] = scored[matching[0]] | {"model": matching[0]}
+    return chosen
+
+
+def _cell_path(cell: dict[str, Any]) -> str:
+    return "/".join(str(cell[part]) for part in ("dataset", "pair", "method", "budget", "seed"))

@@ -1,0 +1,258 @@
+"""One HTML page that needs nothing else: figures inline, overlays as data URIs, no request to anywhere."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from isoclock import __version__
+from isoclock.report import wording
+from isoclock.report.collect import AUDIT_TOLERANCE, DIVERGED, FINISHED, MISSING, CellRow, Study
+from isoclock.report.figures import Drawing
+from isoclock.report.style import FAINT, HOLE, INK, PAPER, RULE
+from isoclock.report.summary import Difference, Summary
+from isoclock.report.tables import COLUMNS, DIFFERENCE_TITLES, FOOTNOTE, difference_cells
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_THEME = {PAPER: "var(--paper)", INK: "var(--ink)", FAINT: "var(--faint)", RULE: "var(--rule)", HOLE: "var(--bad)"}
+_SHOWN = [column for column in COLUMNS if column.title != "protocol"]
+"""The budget's name says its protocol; without that column the marks stay in sight on a laptop."""
+
+_IMAGES_A_PAIR = 3
+_OVERLAY_BYTES = 12 << 20
+"""A page beyond this is no pleasure to open or send; overlays left out are counted on it."""
+
+
+def render_page(
+    study: Study,
+    summaries: Sequence[Summary],
+    found: Sequence[Difference],
+    figures: Sequence[Drawing],
+    grid_name: str,
+) -> str:
+    """The whole report as one HTML text. Everything from results is escaped; figures come from our own SVG files."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    overlays, overlays_left_out = _overlays(study)
+    return environment.get_template("report.html.j2").render(
+        grid=grid_name,
+        version=__version__,
+        style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        script=Markup((_TEMPLATES / "report.js").read_text(encoding="utf-8")),
+        counts={status: sum(row.status == status for row in study.rows) for status in (FINISHED, DIVERGED, MISSING)},
+        cells=len(study.rows),
+        provenance=_provenance(study),
+        pairs=[_pair(study, summaries, found, figures, *pair) for pair in study.pairs],
+        footnote=FOOTNOTE,
+        difference_titles=DIFFERENCE_TITLES,
+        overlays=overlays,
+        overlays_left_out=overlays_left_out,
+        audit=[_audited(row) for row in study.audit],
+        tolerance=f"{100 * AUDIT_TOLERANCE:.0f} %",
+        holes=[row for row in study.rows if row.status != FINISHED],
+    )
+
+
+def inline_svg(text: str, prefix: str, label: str) -> Markup:
+    """An SVG file's text for use inside a page: ids made unique by `prefix`, colours left to the page's theme."""
+    text = text[text.index("<svg") :]
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
+    text = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", text)
+    text = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', text)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    for colour, variable in _THEME.items():
+        text = text.replace(colour, variable)
+    width = re.search(r'<svg[^>]*?\bwidth="([\d.]+)pt"', text)
+    natural = f"max-width:{float(width.group(1)) * 4 / 3:.0f}px" if width else ""
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    attributes = Markup('<svg role="img" style="{}" aria-label="{}"').format(natural, label)
+    return Markup(text.replace("<svg", str(attributes), 1))
+
+
+def _pair(
+    study: Study,
+    summaries: Sequence[Summary],
+    found: Sequence[Difference],
+    figures: Sequence[Drawing],
+    dataset: str,
+    pair: str,
+) -> dict[str, Any]:
+    own = [s for s in summaries if (s.first.dataset, s.first.pair) == (dataset, pair)]
+    teacher = study.teachers.get((dataset, pair))
+    highest = max((s for s in own if s.first.protocol == "compute" and s.miou.mean is not None),
+                  key=lambda s: s.miou.mean or 0, default=None)  # fmt: skip
+    return {
+        "name": f"{dataset} / {pair}",
+        "teacher": f"{teacher['model']}: {wording.percent(teacher['miou'])} % mIoU" if teacher else "no scores found",
+        "highest": f"{highest.first.method}, {highest.first.budget}: {wording.points(highest.miou)}"
+        if highest
+        else None,
+        "titles": [(column.title, column.words) for column in _SHOWN],
+        "rows": [_table_row(s) for s in own],
+        "differences": [difference_cells(d) for d in found if (d.dataset, d.pair) == (dataset, pair)],
+        "figures": [
+            {
+                "title": figure.title,
+                "caption": figure.caption,
+                "svg": inline_svg(figure.svg.read_text(encoding="utf-8"), figure.stem.name, figure.title),
+            }
+            for figure in figures
+            if (figure.dataset, figure.pair) == (dataset, pair)
+        ],
+        "costs": [_cost_row(study, dataset, pair, method) for method in study.methods(dataset, pair)],
+        "classes": _class_tables(own, teacher),
+    }
+
+
+def _table_row(s: Summary) -> dict[str, Any]:
+    cells = []
+    for column in _SHOWN:
+        value = column.value(s)
+        cells.append({"text": column.text(s), "sort": "" if value is None else value, "words": column.words})
+    return {"cells": cells, "hole": s.count(FINISHED) < len(s.rows), "protocol": s.first.protocol}
+
+
+def _cost_row(study: Study, dataset: str, pair: str, method: str) -> list[str]:
+    profile = study.profiles.get((dataset, pair, method))
+    if profile is None:
+        return [method, "no profile", *[wording.NOTHING] * 9]
+    cost, gflops = profile["cost"], profile.get("gflops") or {}
+    shares = profile.get("shares") or {}
+    step_s, energy_j = profile["step_s"]["median"], profile.get("energy_j")
+    return [
+        method,
+        profile["implementation"],
+        wording.ratio(cost["ratio"], cost["low"], cost["high"]),
+        f"{1000 * step_s:.1f}",
+        wording.percent(shares.get("teacher"), 0),
+        wording.percent(shares.get("loss"), 0),
+        wording.NOTHING if gflops.get("total") is None else f"{gflops['total']:.1f}",
+        wording.count(profile.get("peak_mib")),
+        wording.NOTHING if energy_j is None else f"{energy_j:.2f}",
+        profile["device_kind"],
+        ", ".join(profile.get("marks", [])),
+    ]
+
+
+def _class_tables(summaries: Sequence[Summary], teacher: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """A table a budget: classes down, methods across, means over finished seeds."""
+    tables = []
+    for budget in dict.fromkeys(s.first.budget for s in summaries):
+        columns: list[tuple[str, dict[str, float | None]]] = [("teacher", teacher["per_class_iou"])] if teacher else []
+        for s in summaries:
+            finished = [row.per_class_iou for row in s.rows if row.status == FINISHED]
+            if s.first.budget == budget and finished:
+                columns.append(
+                    (s.first.method, {name: _mean(scores[name] for scores in finished) for name in finished[0]})
+                )
+        if len(columns) <= bool(teacher):
+            continue
+        names = list(columns[-1][1])
+        rows = [(name, [_shaded(scores.get(name)) for _, scores in columns]) for name in names]
+        tables.append({"budget": budget, "methods": [title for title, _ in columns], "rows": rows})
+    return tables
+
+
+def _shaded(value: float | None) -> dict[str, Any]:
+    return {
+        "text": wording.percent(value),
+        "shade": 0 if value is None else round(70 * value),
+        "sort": "" if value is None else value,
+    }
+
+
+def _mean(values: Any) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _overlays(study: Study) -> tuple[list[dict[str, Any]], int]:
+    """For each pair the same few images under every method: first finished seed, largest compute budget."""
+    blocks, left_out, used = [], 0, 0
+    for dataset, pair in study.pairs:
+        shown: dict[str, list[dict[str, str]]] = {}
+        chosen = _cells_to_show(study.of_pair(dataset, pair), study.results)
+        names = list(dict.fromkeys(path.name for _, paths in chosen for path in paths))[:_IMAGES_A_PAIR]
+        for name in names:
+            for row, paths in chosen:
+                for path in (path for path in paths if path.name == name):
+                    content = path.read_bytes()
+                    if used + len(content) > _OVERLAY_BYTES:
+                        left_out += 1
+                        continue
+                    used += len(content)
+                    caption = (
+                        f"{row.method} · seed {row.seed} · {wording.percent(row.miou)} % mIoU over the whole split"
+                    )
+                    source = "data:image/png;base64," + base64.b64encode(content).decode()
+                    shown.setdefault(Path(name).stem, []).append({"caption": caption, "source": source})
+        if shown:
+            blocks.append({"name": f"{dataset} / {pair}, {chosen[0][0].budget}", "images": shown})
+    return blocks, left_out
+
+
+def _cells_to_show(rows: Sequence[CellRow], results: Path) -> list[tuple[CellRow, list[Path]]]:
+    pictured: dict[str, dict[str, tuple[CellRow, list[Path]]]] = {}
+    for row in rows:
+        paths = sorted((results / "evaluate" / row.path / "overlays").glob("*.png")) if row.status == FINISHED else []
+        if paths:
+            pictured.setdefault(row.budget, {}).setdefault(row.method, (row, paths))
+    steps = {row.budget: (row.protocol == "compute", row.planned_anchor_steps or 0) for row in rows}
+    best = max(pictured, key=lambda budget: steps[budget], default=None)
+    return list(pictured[best].values()) if best else []
+
+
+def _audited(row: dict[str, Any]) -> dict[str, Any]:
+    cell, deviation = row["cell"], row.get("deviation")
+    marks = ", ".join(row.get("marks", []))
+    cells = [
+        *(str(cell[part]) for part in ("dataset", "pair", "method", "budget", "seed")),
+        wording.seconds(row.get("planned_s")),
+        wording.seconds(row.get("spent_s")),
+        wording.count(row.get("planned_anchor_steps")),
+        wording.count(row.get("spent_anchor_steps")),
+        wording.NOTHING if deviation is None else f"{100 * deviation:+.1f} %",
+        wording.ratio(row.get("contention")),
+        wording.seconds(row.get("lost_s")),
+        row.get("device_kind") or wording.NOTHING,
+        marks,
+    ]
+    return {"cells": cells, "outside": deviation is not None and abs(deviation) > AUDIT_TOLERANCE}
+
+
+def _provenance(study: Study) -> list[tuple[str, str]]:
+    """What the cells were made with; several values of one thing are all shown, since they may explain a difference."""
+    records = list(study.records.values())
+
+    def values(section: str, key: str) -> str:
+        seen = sorted({str(record.get(section, {}).get(key)) for record in records} - {"None"})
+        return ", ".join(seen) or wording.NOTHING
+
+    packages = sorted({name for record in records for name in record.get("environment", {})})
+    environment = "; ".join(f"{name} {values('environment', name)}" for name in packages)
+    threads = f"{values('hardware', 'threads')} threads"
+    trained_s = sum(record["clock"]["train_s"] for record in records)
+    lost_s = sum(record["clock"].get("lost_s") or 0 for record in records)
+    digests = {name: values("digests", name) for name in ("data", "teacher")}
+    return [
+        ("devices", f"{values('hardware', 'device')} ({values('hardware', 'device_kind')}, {threads})"),
+        ("environment", environment or wording.NOTHING),
+        (
+            "time trained, all cells",
+            f"{wording.seconds(trained_s)}; lost with killed segments: {wording.seconds(lost_s)}",
+        ),
+        *((f"{name} digest", ", ".join(value[:12] for value in text.split(", "))) for name, text in digests.items()),
+        ("isoclock", __version__),
+    ]

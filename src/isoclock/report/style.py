@@ -1,0 +1,49 @@
+"""How figures look, and how they are saved: three formats, no dates, so that equal figures are equal bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from isoclock.artifacts import written_atomically
+
+PAPER, INK, FAINT, RULE = "#ffffff", "#1c2024", "#6a717a", "#dfe3e8"
+"""Colours the page replaces by its own, so that inlined figures follow dark and light."""
+
+ITERATION, COMPUTE, HOLE = "#c2660a", "#1769aa", "#b3261e"
+SHARES = {
+    "data": "#98a2ad", "student": "#3b7dc4", "teacher": "#e3a008",
+    "loss": "#c8452f", "backward": "#5aa897", "optimiser": "#8e6bb0",
+}  # fmt: skip
+LINES = ("#1769aa", "#c2660a", "#2c8a5b", "#a03f8f", "#d1495b", "#7a6a00", "#5b6ee1", "#008a94")
+MARKERS = "osD^vPX*"
+HOLE_TEXT: dict[str, Any] = {
+    "color": HOLE, "fontsize": 7.5, "va": "center", "ha": "left", "zorder": 5,
+    "bbox": {"facecolor": PAPER, "edgecolor": "none", "pad": 1},
+}  # fmt: skip
+
+TEACHER_TEXT: dict[str, Any] = {"fontsize": 7.5, "color": FAINT, "va": "bottom"}
+
+STYLE: dict[str, Any] = {
+    "svg.hashsalt": "isoclock", "svg.fonttype": "path", "pdf.fonttype": 42, "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": RULE, "xtick.color": FAINT, "ytick.color": FAINT,
+    "xtick.labelcolor": INK, "ytick.labelcolor": INK, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.titlesize": 10, "axes.titlelocation": "left", "axes.axisbelow": True, "grid.color": RULE,
+    "grid.linewidth": 0.8,
+    "figure.facecolor": PAPER, "axes.facecolor": PAPER, "savefig.facecolor": PAPER, "path.simplify": False,
+}  # fmt: skip
+_NO_DATES: dict[str, dict[str, Any]] = {
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "png": {"Software": None},
+}
+
+
+def save(figure: Figure, stem: Path) -> None:
+    """Write `stem`.svg, .pdf and .png, each atomically."""
+    for kind, metadata in _NO_DATES.items():
+        with written_atomically(stem.with_name(f"{stem.name}.{kind}")) as temporary:
+            figure.savefig(temporary, format=kind, dpi=170, metadata=metadata)

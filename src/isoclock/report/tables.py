@@ -1,0 +1,244 @@
+"""The comparison as a table: markdown, CSV, LaTeX (booktabs) and the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from isoclock.report import wording
+from isoclock.report.collect import FINISHED, CellRow, Study
+from isoclock.report.summary import Difference, Summary
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--", "<": r"$<$", ">": r"$>$",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the comparison: its text for people, its value for sorting; `words` are set flush left."""
+
+    title: str
+    text: Callable[[Summary], str]
+    value: Callable[[Summary], float | str | None]
+    words: bool = False
+
+
+def _word(title: str, read: Callable[[Summary], str]) -> Column:
+    return Column(title, read, read, words=True)
+
+
+def _planned_spent(title: str, spell: Callable[[float | None], str], planned: str, spent: str) -> Column:
+    return Column(
+        title,
+        lambda s: wording.both(spell(s.mean(planned)), spell(s.mean(spent))),
+        lambda s: s.mean(spent) or s.mean(planned),
+    )
+
+
+COLUMNS = (
+    _word("method", lambda s: s.first.method),
+    _word("implementation", lambda s: s.first.implementation or wording.NOTHING),
+    _word("protocol", lambda s: s.first.protocol),
+    _word("budget", lambda s: s.first.budget),
+    Column("n", lambda s: f"{s.count(FINISHED)} of {len(s.rows)}", lambda s: s.count(FINISHED)),
+    _planned_spent("iterations planned / done", wording.count, "iterations_planned", "iterations_done"),
+    Column(
+        "cost ratio [95 %]",
+        lambda s: wording.ratio(s.first.cost_ratio, s.first.cost_low, s.first.cost_high),
+        lambda s: s.first.cost_ratio,
+    ),
+    _planned_spent("time planned / spent", wording.seconds, "planned_s", "spent_s"),
+    _planned_spent("anchor-steps planned / spent", wording.count, "planned_anchor_steps", "spent_anchor_steps"),
+    Column("peak MiB", lambda s: wording.count(s.first.peak_mib), lambda s: s.first.peak_mib),
+    Column("mIoU %", lambda s: wording.points(s.miou), lambda s: s.miou.mean),
+    Column("% of teacher", lambda s: wording.percent(s.teacher_share), lambda s: s.teacher_share),
+    _word("marks", lambda s: ", ".join(s.marks)),
+)
+
+FOOTNOTE = (
+    "n: seeds finished of seeds planned; mIoU: mean over the finished seeds ± half of its 95 % t interval. Cost ratio: "
+    "anchor-steps an iteration, median and 95 % bootstrap interval; one anchor-step is one student-only training step "
+    "on the same device. Times and anchor-steps are of training alone, means over the finished seeds."
+)
+
+DIFFERENCE_TITLES = (
+    "method",
+    "minus",
+    "budget",
+    "over seeds [95 %]",
+    "n seeds",
+    "p",
+    "over images [95 %]",
+    "n images",
+    "p",
+)
+
+
+def difference_cells(difference: Difference) -> list[str]:
+    """A difference as texts under DIFFERENCE_TITLES, in mIoU percentage points."""
+    images = difference.over_images
+    return [
+        difference.method,
+        difference.reference,
+        difference.budget,
+        wording.signed_points(difference.over_seeds),
+        str(difference.over_seeds.n),
+        wording.p_value(difference.over_seeds),
+        wording.signed_points(images),
+        wording.NOTHING if images is None else f"{images.n} (seed {difference.seed})",
+        wording.p_value(images),
+    ]
+
+
+def to_markdown(study: Study, summaries: Sequence[Summary], found: Sequence[Difference]) -> str:
+    """The comparison and the differences of every pair, as markdown."""
+    parts = []
+    for dataset, pair in study.pairs:
+        rows = [
+            [column.text(s) for column in COLUMNS]
+            for s in summaries
+            if (s.first.dataset, s.first.pair) == (dataset, pair)
+        ]
+        parts.append(f"## {dataset} / {pair}\n\n{_teacher_line(study, dataset, pair)}\n")
+        parts.append(_markdown_table([column.title for column in COLUMNS], rows, [column.words for column in COLUMNS]))
+        of_pair = [difference_cells(d) for d in found if (d.dataset, d.pair) == (dataset, pair)]
+        if of_pair:
+            parts.append("### Differences in mIoU, percentage points\n")
+            parts.append(_markdown_table(DIFFERENCE_TITLES, of_pair, [True, True, True] + [False] * 6))
+    return "\n".join([*parts, FOOTNOTE, ""])
+
+
+def to_latex(study: Study, summaries: Sequence[Summary]) -> str:
+    """The comparison of every pair as a booktabs tabular (needs \\usepackage{booktabs})."""
+    parts = []
+    for dataset, pair in study.pairs:
+        of_pair = [s for s in summaries if (s.first.dataset, s.first.pair) == (dataset, pair)]
+        lines = [f"% {dataset} / {pair}; {_teacher_line(study, dataset, pair)}".replace("\n", " ")]
+        lines.append(r"\begin{tabular}{" + "".join("l" if column.words else "r" for column in COLUMNS) + "}")
+        lines += [r"\toprule", _latex_row([column.title for column in COLUMNS]), r"\midrule"]
+        for number, s in enumerate(of_pair):
+            if number and of_pair[number - 1].first.budget != s.first.budget:
+                lines.append(r"\addlinespace")
+            lines.append(_latex_row([column.text(s) for column in COLUMNS]))
+        parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""]))
+    return "\n".join(parts)
+
+
+def to_csv(summaries: Sequence[Summary]) -> str:
+    """One line a method and budget, plain numbers: IoU in 0..1, seconds, anchor-steps; empty where not known."""
+    rows = []
+    for s in summaries:
+        first = s.first
+        row: dict[str, Any] = {
+            name: getattr(first, name) for name in ("dataset", "pair", "method", "implementation", "protocol", "budget")
+        }
+        row |= {"n": s.count(FINISHED), "n_planned": len(s.rows)}
+        averaged = (
+            "iterations_planned",
+            "iterations_done",
+            "planned_s",
+            "spent_s",
+            "planned_anchor_steps",
+            "spent_anchor_steps",
+            "lost_s",
+        )
+        row |= {name: s.mean(name) for name in averaged}
+        row |= {
+            name: getattr(first, name) for name in ("cost_ratio", "cost_low", "cost_high", "peak_mib", "device_kind")
+        }
+        row |= {"miou_mean": s.miou.mean, "miou_low": s.miou.low, "miou_high": s.miou.high, "miou_sd": s.miou.sd}
+        rows.append(
+            row | {"teacher_miou": first.teacher_miou, "teacher_share": s.teacher_share, "marks": "; ".join(s.marks)}
+        )
+    return _csv(rows, list(rows[0]) if rows else [])
+
+
+def cells_csv(rows: Sequence[CellRow]) -> str:
+    """The tidy table: one line a cell, holes included."""
+    return _csv(
+        [row.tidy() for row in rows], [field.name for field in fields(CellRow) if field.name != "per_class_iou"]
+    )
+
+
+def print_comparison(study: Study, summaries: Sequence[Summary]) -> None:
+    """Print the comparison of every pair to the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    for dataset, pair in study.pairs:
+        console.print(Text(f"{dataset} / {pair}. {_teacher_line(study, dataset, pair)}", style="bold"))
+        # A terminal is narrow: planned figures are left to the files, and the budget heads its block of rows.
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        for title in ("method", "n", "iters", "cost", "spent", "MiB", "mIoU %", "% teacher", "marks"):
+            words = title in ("method", "marks")
+            table.add_column(title, justify="left" if words else "right", no_wrap=title != "marks", overflow="fold")
+        budget = None
+        for s in (s for s in summaries if (s.first.dataset, s.first.pair) == (dataset, pair)):
+            if s.first.budget != budget:
+                budget = s.first.budget
+                table.add_row(Text(budget, style="bold"))
+            cost = wording.ratio(s.first.cost_ratio)
+            done = s.mean("iterations_done")
+            row = [s.first.method, f"{s.count(FINISHED)}/{len(s.rows)}", wording.count(done), cost]
+            row += [wording.seconds(s.mean("spent_s")), wording.count(s.first.peak_mib)]
+            row += [wording.points(s.miou), wording.percent(s.teacher_share), ", ".join(s.marks)]
+            table.add_row(*map(Text, row))
+        console.print(table)
+
+
+def print_audit(rows: Sequence[dict[str, Any]]) -> None:
+    """Print audit rows to the terminal: planned and spent time of each cell, and every mark."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    if not rows:
+        console.print("Nothing to audit: no cell of this grid has a run record yet.")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for title in ("cell", "planned", "spent", "anchor-steps", "spent", "deviation", "lost", "marks"):
+        table.add_column(title, justify="left" if title in ("cell", "marks") else "right", overflow="fold")
+    for row in rows:
+        cell, deviation = row["cell"], row.get("deviation")
+        texts = ["/".join(str(cell[part]) for part in ("dataset", "pair", "method", "budget", "seed"))]
+        texts += [wording.seconds(row.get("planned_s")), wording.seconds(row.get("spent_s"))]
+        texts += [wording.count(row.get("planned_anchor_steps")), wording.count(row.get("spent_anchor_steps"))]
+        texts.append(wording.NOTHING if deviation is None else f"{100 * deviation:+.1f} %")
+        texts += [wording.seconds(row.get("lost_s")), ", ".join(row.get("marks", []))]
+        table.add_row(*map(Text, texts))
+    console.print(table)
+
+
+def _teacher_line(study: Study, dataset: str, pair: str) -> str:
+    teacher = study.teachers.get((dataset, pair))
+    if teacher is None:
+        return "Teacher: no scores found."
+    return f"Teacher {teacher['model']}: {wording.percent(teacher['miou'])} mIoU on {teacher['split']}."
+
+
+def _markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]], words: Sequence[bool]) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    rule = "|" + "|".join(" :-- " if left else " --: " for left in words) + "|"
+    return "\n".join([line(titles), rule, *map(line, rows), ""])
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return " & ".join("".join(_LATEX.get(letter, letter) for letter in cell) for cell in cells) + r" \\"
+
+
+def _csv(rows: Sequence[dict[str, Any]], names: list[str]) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()

@@ -1,0 +1,207 @@
+"""What may stand in params/: one pydantic model an entry, with units in the names or in the comments.
+
+Every entry carries `provenance`: where each value comes from. Its keys are value names (dotted for nested ones, `*` for the
+rest); its values start with `published:` (and name the source), `assumed` or `ours`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, strict=True)]
+
+_PROVENANCE = re.compile(r"^(published: \S.*|assumed(: \S.*)?|ours(: \S.*)?)$", re.DOTALL)
+
+
+class Entry(BaseModel):
+    """A named entry of a params file: unknown keys are errors, every value has its provenance."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    provenance: dict[str, str]
+
+    @model_validator(mode="after")
+    def _every_value_has_provenance(self) -> Entry:
+        for key, text in self.provenance.items():
+            if not _PROVENANCE.match(text):
+                raise ValueError(
+                    f"provenance of {key} is {text!r}; it starts with 'published: <source>', 'assumed' or 'ours'"
+                )
+        given = self.model_dump(exclude={"provenance"}, exclude_unset=True)
+        values = list(_leaves(given))
+        for value in values:
+            if not any(key == "*" or value == key or value.startswith(f"{key}.") for key in self.provenance):
+                raise ValueError(f"{value} has no provenance; name it under provenance, or give '*'")
+        for key in self.provenance:
+            if key != "*" and not any(value == key or value.startswith(f"{key}.") for value in values):
+                raise ValueError(f"provenance names {key}, which the entry does not have")
+        return self
+
+
+class Dataset(Entry):
+    """A data set on disk (params/datasets.yaml)."""
+
+    reader: Name  # a file of src/isoclock/data
+    root: str  # folder of the raw data; ISOCLOCK_ROOT_<DATASET> in the environment stands above it
+    size: tuple[Count, Count] | None = None  # pixels (height, width): resized to when packed; none: as it is
+    train: str  # name of the training split
+    val: str  # name of the split that is scored
+
+
+class Model(Entry):
+    """A segmenter (params/models.yaml, section `models`)."""
+
+    architecture: Name  # a file of src/isoclock/models
+    encoder: str  # name of a segmentation-models-pytorch encoder
+    head_channels: Count
+    aux_channels: Count
+    weights: str  # random | imagenet | path of a local file with encoder weights
+
+
+class Pair(Entry):
+    """Which teacher teaches which student (params/models.yaml, section `pairs`)."""
+
+    teacher: Name
+    student: Name
+
+
+class Recipe(Entry):
+    """How a network is trained (params/training.yaml: `<dataset>.shared` and one role, put together)."""
+
+    batch: Count  # images per iteration
+    crop: tuple[Count, Count]  # pixels (height, width)
+    scale: tuple[Positive, Positive]  # random scale, uniform between
+    flip: Share  # probability of a horizontal flip
+    colour: list[dict[str, Any]]  # albumentations transforms by name with their arguments, in order
+    lr: Positive  # at progress 0
+    momentum: Share
+    weight_decay: NonNegative
+    poly_power: NonNegative  # lr = lr0 * (1 - progress) ** poly_power
+    min_lr: NonNegative  # floor of the schedule
+    aux_weight: NonNegative  # weight of the auxiliary cross-entropy
+    class_weights: Literal["none", "sqrt-median-frequency"]
+    precision: Literal["fp32", "bf16"]
+    channels_last: bool
+    threads: Count  # of the CPU, in the training process
+    workers: Annotated[int, Field(ge=0, strict=True)]  # loader processes; 0: in the training process
+    evaluations: Annotated[int, Field(ge=0, strict=True)]  # on the way, evenly spaced, off the clock
+    checkpoint_every_s: Positive  # of train time
+    iterations: Count | None = None  # teachers only: a student's number is planned
+
+    @model_validator(mode="after")
+    def _ranges(self) -> Recipe:
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale is {list(self.scale)}; the first is the smaller one")
+        if self.min_lr > self.lr:
+            raise ValueError(f"min_lr is {self.min_lr}, above lr {self.lr}")
+        return self
+
+
+class Method(Entry):
+    """A method variant (params/methods.yaml): a file of src/isoclock/methods with its params and term weights."""
+
+    method: Name
+    implementation: Literal["reference", "tuned"]
+    params: dict[str, Any]
+    weights: dict[str, NonNegative]  # of each loss term; a term of weight 0 is not built
+    weights_for: dict[Name, dict[str, NonNegative]] = {}  # other weights on a data set
+
+    @model_validator(mode="after")
+    def _terms_agree(self) -> Method:
+        for dataset, weights in self.weights_for.items():
+            unknown = sorted(set(weights) - set(self.weights))
+            if unknown:
+                raise ValueError(f"weights_for.{dataset}.{unknown[0]}: no such term under weights")
+        return self
+
+    def on(self, dataset: str) -> Method:
+        """The variant as it is on a data set: its weights there, and no others."""
+        return self.model_copy(update={"weights": {**self.weights, **self.weights_for.get(dataset, {})}, "weights_for": {}})
+
+    def active_terms(self) -> list[str]:
+        """Names of the terms that have a weight, sorted."""
+        return sorted(term for term, weight in self.weights.items() if weight > 0)
+
+
+class Budget(Entry):
+    """How long a student trains (params/budgets.yaml, section `budgets`).
+
+    protocol `iteration`: every method runs `iterations`. protocol `compute`: every method gets the same anchor-steps, said
+    either as `anchor_steps` or as what the method `yardstick` needs for `iterations`.
+    """
+
+    protocol: Literal["iteration", "compute"]
+    iterations: Count | None = None
+    anchor_steps: Positive | None = None
+    yardstick: Name | None = None
+
+    @model_validator(mode="after")
+    def _one_way_to_say_it(self) -> Budget:
+        if self.protocol == "iteration":
+            if self.iterations is None or self.anchor_steps is not None or self.yardstick is not None:
+                raise ValueError("protocol iteration takes iterations, and nothing else")
+        elif self.anchor_steps is not None:
+            if self.iterations is not None or self.yardstick is not None:
+                raise ValueError("anchor_steps and yardstick with iterations are two ways to say one thing; keep one")
+        elif self.iterations is None or self.yardstick is None:
+            raise ValueError("protocol compute takes anchor_steps, or yardstick with iterations")
+        return self
+
+
+class ProfileSettings(Entry):
+    """How the cost of an iteration is measured (params/budgets.yaml, section `profile`)."""
+
+    warmup_steps: Count
+    windows: Annotated[int, Field(ge=3, strict=True)]
+    steps_per_window: Count  # of the method, and as many of the anchor
+    sustained_steps: Count
+    max_spread: Positive  # interquartile range of the windows' ratios over their median
+    max_data_share: Share  # of the step, waiting for data
+    attempts: Count
+    reaccept_within: Share  # a new ratio this close to the accepted one re-emits it
+
+
+class GridBlock(BaseModel):
+    """A full factorial block of cells."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    datasets: list[Name] = Field(min_length=1)
+    pairs: list[Name] = Field(min_length=1)
+    methods: list[Name] = Field(min_length=1)
+    budgets: list[Name] = Field(min_length=1)
+    seeds: list[Annotated[int, Field(ge=0, strict=True)]] = Field(min_length=1)
+
+    @field_validator("datasets", "pairs", "methods", "budgets", "seeds")
+    @classmethod
+    def _no_twins(cls, values: list[Any]) -> list[Any]:
+        twins = sorted({value for value in values if values.count(value) > 1})
+        if twins:
+            raise ValueError(f"{twins[0]} is listed twice")
+        return values
+
+
+class Grid(BaseModel):
+    """Which cells to run (params/grids/NAME.yaml)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    about: str
+    study: bool  # a study refuses profiles that are marked noisy or input-bound
+    blocks: list[GridBlock] = Field(min_length=1)
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[str]:
+    if isinstance(value, dict) and (value or not path):
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
+    else:
+        yield path

@@ -1,0 +1,1 @@
+"""From logits to scores, and from scores to statistics. Importing this package imports no torch."""

@@ -1,0 +1,163 @@
+"""What a rule depends on in params/ and in code, written as small files that change only when the meaning does.
+
+Snakemake and DVC both take a stamp as an input, so both rerun the same cells. The code part is a digest of syntax trees:
+comments, formatting and docstrings do not count. It covers a verb's own modules and everything of isoclock that they import.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from isoclock.artifacts import to_json, write_if_changed
+from isoclock.grid import Cell, Layout, cells, profiles_needed
+from isoclock.params import Params
+from isoclock.schema import Entry
+
+PACKAGE = Path(__file__).parent
+
+# Modules in which a verb's work is done; what they import is followed. Reading params and writing files is no part of a
+# result's meaning (the values that were read are in the stamp), so that these grounds do not retrain the world.
+VERB_MODULES = {
+    "prepare": ("data.prepare",),
+    "teacher": ("training.run",),
+    "profile": ("budget.profile",),
+    "student": ("training.run",),
+    "evaluate": ("scoring.score",),
+    "report": ("report.build", "budget.audit"),
+}
+NOT_FOLLOWED = {"teacher": "scoring", "student": "scoring", "profile": "scoring"}  # scores do not change weights
+GROUND = {"artifacts", "catalogue", "checks", "cli", "errors", "grid", "params", "progress", "schema", "stamps", "study", ""}
+
+
+def refresh(params: Params, grid_name: str, layout: Layout) -> list[Path]:
+    """Write the stamps of a grid where they changed; returns the changed ones."""
+    return [path for path, content in stamps(params, grid_name, layout).items() if write_if_changed(path, to_json(content))]
+
+
+def stamps(params: Params, grid_name: str, layout: Layout) -> dict[Path, Any]:
+    """Every stamp a grid's rules read, with its content."""
+    found: dict[Path, Any] = {}
+    grid_cells = cells(params, grid_name)
+    for cell in grid_cells:
+        pair = params.pair(cell.pair)
+        found[layout.stamp("prepare", cell.dataset)] = prepare_stamp(params, cell.dataset)
+        found[layout.stamp("teacher", cell.dataset, pair.teacher)] = teacher_stamp(params, cell.dataset, pair.teacher)
+        found[layout.stamp("budget", cell.budget)] = {"budget": _values(params.budget(cell.budget))}
+        found[layout.stamp("student", cell.dataset, cell.pair, cell.method)] = student_stamp(params, cell)
+        found[layout.stamp("evaluate", cell.dataset)] = evaluate_stamp(params, cell.dataset)
+    for dataset, pair_name, method in profiles_needed(params, grid_name):
+        found[layout.stamp("profile", dataset, pair_name, method)] = profile_stamp(params, dataset, pair_name, method)
+    found[layout.stamp("grid", grid_name)] = {"cells": [cell.path for cell in grid_cells], "code": code_digest("report")}
+    return found
+
+
+def prepare_stamp(params: Params, dataset: str) -> dict[str, Any]:
+    """What a prepared data set depends on."""
+    entry = params.dataset(dataset)
+    return {"dataset": _values(entry), "code": code_digest("prepare", f"data.{entry.reader}")}
+
+
+def teacher_stamp(params: Params, dataset: str, model: str) -> dict[str, Any]:
+    """What a teacher depends on."""
+    entry = params.model(model)
+    return {
+        "recipe": _values(params.recipe(dataset, "teacher")),
+        "model": _values(entry),
+        "code": code_digest("teacher", f"models.{entry.architecture}", "methods.none"),
+    }
+
+
+def profile_stamp(params: Params, dataset: str, pair_name: str, method: str) -> dict[str, Any]:
+    """What the cost of an iteration depends on: not on the size of the weights, only on which terms are built."""
+    stamp = student_stamp(params, Cell(dataset, pair_name, method, "", 0))
+    weights = stamp["method"].pop("weights")
+    stamp["method"]["active_terms"] = sorted(term for term, weight in weights.items() if weight > 0)
+    stamp["profile"] = _values(params.profile)
+    pair = params.pair(pair_name)
+    stamp["code"] = code_digest("profile", *_pair_modules(params, pair_name), f"methods.{params.method(method).method}")
+    stamp["pair"] = [pair.teacher, pair.student]
+    return stamp
+
+
+def student_stamp(params: Params, cell: Cell) -> dict[str, Any]:
+    """What a student depends on, but for its plan, its teacher and the data, which are inputs of their own."""
+    pair, method = params.pair(cell.pair), params.method(cell.method).on(cell.dataset)
+    return {
+        "recipe": _values(params.recipe(cell.dataset, "student")),
+        "teacher": _values(params.model(pair.teacher)),
+        "student": _values(params.model(pair.student)),
+        "method": _values(method),
+        "code": code_digest("student", *_pair_modules(params, cell.pair), f"methods.{method.method}"),
+    }
+
+
+def evaluate_stamp(params: Params, dataset: str) -> dict[str, Any]:
+    """What scores depend on, but for the student."""
+    return {"val": params.dataset(dataset).val, "code": code_digest("evaluate")}
+
+
+def code_digest(verb: str, *modules: str) -> str:
+    """Digest of the syntax trees of a verb's modules, of `modules` (such as `methods.kd`) and of all they import."""
+    digest = hashlib.sha256()
+    for path in _closure((*VERB_MODULES[verb], *modules), NOT_FOLLOWED.get(verb)):
+        digest.update(str(path.relative_to(PACKAGE)).encode() + b"\0" + syntax_digest(path.read_bytes()).encode() + b"\0")
+    return digest.hexdigest()
+
+
+@cache
+def syntax_digest(source: bytes) -> str:
+    """Digest of a module's syntax tree without docstrings; comments and formatting are not in a tree."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+                node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def _closure(modules: tuple[str, ...], not_followed: str | None) -> list[Path]:
+    waiting, found = list(modules), set()
+    while waiting:
+        module = waiting.pop()
+        path = _file(module)
+        if module in GROUND or module.split(".")[0] == not_followed or path is None or path in found:
+            continue
+        found.add(path)
+        waiting += _imports(path)
+        waiting.append(module.rpartition(".")[0])  # the package's __init__ runs too
+    return sorted(found)
+
+
+@cache
+def _imports(path: Path) -> tuple[str, ...]:
+    """Modules of isoclock that a file imports anywhere, without the leading `isoclock.`"""
+    found = []
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "isoclock":
+            base = (node.module or "").partition(".")[2]
+            found += [base, *(f"{base}.{alias.name}".lstrip(".") for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            found += [a.name.partition(".")[2] for a in node.names if a.name.startswith("isoclock.")]
+    return tuple(found)
+
+
+def _file(module: str) -> Path | None:
+    base = PACKAGE.joinpath(*module.split(".")) if module else PACKAGE
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+def _pair_modules(params: Params, pair_name: str) -> list[str]:
+    pair = params.pair(pair_name)
+    return sorted({f"models.{params.model(name).architecture}" for name in (pair.teacher, pair.student)})
+
+
+def _values(entry: Entry) -> dict[str, Any]:
+    return entry.model_dump(mode="json", exclude={"provenance"})

@@ -1,0 +1,81 @@
+"""One run as MLflow should show it, whatever it was read from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from isoclock.artifacts import sha256_file, sha256_json
+from isoclock.tracking.steps import StepMetric, is_number
+
+_MIRROR_VERSION = 1  # raise it when what is shown of a record changes: every run is then brought up to date once
+
+
+@dataclass
+class RunSource:
+    """One run as it should stand in MLflow. `status` is MLflow's; `tags["status"]` is ours.
+
+    `key` says which thing of the study it is (a cell's path, for instance), `run_id` which training of it. `digest`
+    changes whenever anything below it does. `pair` is the parent's key; None for a teacher of which no pair is known.
+    """
+
+    key: str
+    run_id: str
+    kind: str
+    dataset: str
+    name: str
+    pair: str | None
+    status: str
+    started_ms: int
+    ended_ms: int
+    digest: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict)
+    steps: list[StepMetric] = field(default_factory=list)
+    finals: dict[str, float] = field(default_factory=dict)
+    final_iteration: int = 0
+    files: list[tuple[Path, str]] = field(default_factory=list)  # (file, folder among the artifacts)
+    per_class_iou: dict[str, float | None] = field(default_factory=dict)
+    weights: tuple[Path, str] | None = None  # (file, sha256)
+
+
+def sealed(source: RunSource, live: bool) -> RunSource:
+    """Set the digest over all that would be written."""
+    parts: list[Any] = [_MIRROR_VERSION, source.status, source.tags, source.params, source.finals, source.per_class_iou]
+    parts += [[len(source.steps), source.steps[-1].iteration if source.steps else -1]]
+    if not live:
+        parts += [source.weights[1] if source.weights else None]
+        # Overlays by size only: they are drawn from the weights and scores that are digested beside them.
+        parts += [
+            [path.name, path.stat().st_size if path.suffix == ".png" else sha256_file(path)] for path, _ in source.files
+        ]
+    source.digest = sha256_json(parts)
+    return source
+
+
+def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested params as one level of dotted names; lists stay whole, as JSON. Empty groups leave no trace."""
+    flat: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= flattened(value, f"{prefix}{name}.")
+        elif value is not None:
+            flat[f"{prefix}{name}"] = value if isinstance(value, str) else json.dumps(value)
+    return flat
+
+
+def digest_tags(record: dict[str, Any]) -> dict[str, str]:
+    """The digests of a record or profile as tags `digests.<what>`; null ones are left out."""
+    return texts(**{f"digests.{name}": value for name, value in (record.get("digests") or {}).items()})
+
+
+def texts(**values: Any) -> dict[str, str]:
+    """Values as the texts that tags must be; None is left out."""
+    return {name: str(value) for name, value in values.items() if value is not None}
+
+
+def add_numbers(source: RunSource, **values: Any) -> None:
+    """Add final metrics, but for what is missing or not finite."""
+    source.finals |= {name: float(value) for name, value in values.items() if is_number(value)}

@@ -1,0 +1,73 @@
+"""From a run's ledger to metrics by step: replayed iterations dropped, nothing taken that could still be replayed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+Event = dict[str, Any]
+
+_STEP_EVENTS = ("train", "evaluate", "anchor")
+
+
+@dataclass(frozen=True)
+class StepMetric:
+    """One value of one metric: `kind` is the ledger event it comes from, `unix_ms` when that was written."""
+
+    kind: str
+    name: str
+    value: float
+    iteration: int
+    unix_ms: int
+
+
+def settled_events(events: Iterable[Event], *, final: bool) -> list[Event]:
+    """The events that count, in order of the ledger.
+
+    A segment that resumes from iteration k makes every earlier event beyond k void. While a run lives (`final` false),
+    events beyond its last checkpoint are left out as well: a kill would void them, and MLflow takes no metric back.
+    """
+    standing: list[Event] = []
+    for event in events:
+        if event["event"] == "start":
+            standing = [earlier for earlier in standing if earlier["iteration"] <= event["iteration"]]
+        standing.append(event)
+    if final or any(event["event"] in ("finish", "diverged") for event in standing):
+        return standing
+    safe = max((event["iteration"] for event in standing if event["event"] == "checkpoint"), default=-1)
+    return [event for event in standing if event["iteration"] <= safe]
+
+
+def step_metrics(events: Iterable[Event]) -> list[StepMetric]:
+    """Every finite value of the train, evaluate and anchor events; for an iteration written twice, the later one."""
+    latest: dict[tuple[str, int], Event] = {
+        (event["event"], event["iteration"]): event for event in events if event["event"] in _STEP_EVENTS
+    }
+    metrics = []
+    for (kind, iteration), event in latest.items():
+        for name, value in _values(kind, event).items():
+            if is_number(value):
+                metrics.append(StepMetric(kind, name, float(value), iteration, round(event["unix"] * 1000)))
+    return metrics
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` can be a metric: finite (an absent class has IoU null, a diverged loss may be NaN)."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _values(kind: str, event: Event) -> dict[str, Any]:
+    if kind == "train":
+        terms = {f"train/term/{term}": value for term, value in (event.get("terms") or {}).items()}
+        named = {
+            "train/loss": "loss",
+            "train/lr": "lr",
+            "train/iterations_per_s": "iterations_per_s",
+            "train/train_s": "train_s",
+        }
+        return terms | {name: event.get(field) for name, field in named.items()}
+    if kind == "evaluate":
+        return {"val/miou": event.get("miou")}
+    return {"anchor_s": event.get("anchor_s")}

@@ -1,0 +1,218 @@
+"""Where the MLflow store is, who may write to it now, and how it fails: quickly and in one line."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+import re
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from isoclock.errors import UserError
+
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
+DEFAULT_DATABASE = "mlflow.db"
+ARTIFACT_FOLDER = "mlartifacts"
+
+_SQLITE = "sqlite:///"
+_SERVERS = ("http", "https")
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+_PROBE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+_LOCK_WAIT_S = 600.0
+_opened: dict[str, tuple[int, int]] = {}  # SQLite stores of this process: device and inode of the file
+
+
+def resolve_uri(uri: str | None = None) -> str:
+    """The store to use: `uri`, else $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db here; SQLite paths made absolute.
+
+    Raises UserError for an address MLflow 3 no longer serves (the file store) or that keeps nothing (SQLite in memory).
+    """
+    uri = uri or os.environ.get(URI_VARIABLE) or f"{_SQLITE}{DEFAULT_DATABASE}"
+    scheme = urlsplit(uri).scheme.partition("+")[0]
+    if scheme not in (*_SERVERS, *_DATABASES):
+        raise UserError(
+            f"tracking store {redacted(uri)}: not an address MLflow can track to; "
+            f"set {URI_VARIABLE} to sqlite:///PATH.db or to http://HOST:PORT"
+        )
+    if scheme != "sqlite":
+        return uri
+    path = uri.removeprefix(_SQLITE)
+    if path == uri or path in ("", ":memory:") or "?" in path:
+        raise UserError(f"tracking store {uri}: must name a file; set {URI_VARIABLE} to sqlite:///PATH.db")
+    return f"{_SQLITE}{Path(path).absolute()}"
+
+
+def redacted(uri: str) -> str:
+    """`uri` without user, password and query: what may be shown."""
+    return re.sub(r"//[^/@]*@", "//", uri).partition("?")[0]
+
+
+def is_server(uri: str) -> bool:
+    """Whether `uri` is an MLflow server, rather than a database that this process opens itself."""
+    return urlsplit(uri).scheme in _SERVERS
+
+
+def database_path(uri: str) -> Path | None:
+    """The file behind a SQLite store; None for every other kind."""
+    return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
+
+
+def artifact_root(uri: str) -> Path | None:
+    """The folder for artifacts: beside a SQLite file, else in the working directory; None for a server."""
+    if is_server(uri):
+        return None
+    path = database_path(uri)
+    return (path.parent if path else Path.cwd()) / ARTIFACT_FOLDER
+
+
+@contextmanager
+def writing(uri: str, wait_s: float = _LOCK_WAIT_S) -> Iterator[Path]:
+    """Hold the store's one-writer lock; yields the lock file. A second sync waits here for the first.
+
+    A SQLite store is locked beside its file; any other one per user and machine, since there is no common file.
+    Raises UserError if the lock is not free within `wait_s` seconds.
+    """
+    path = database_path(uri)
+    if path is not None:
+        lock = path.with_name(path.name + ".lock")
+    else:
+        name = hashlib.sha256(uri.encode()).hexdigest()[:16]
+        lock = Path(tempfile.gettempdir()) / f"isoclock-sync-{os.getuid()}-{name}.lock"
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        stream = lock.open("a+")
+    except OSError as error:
+        raise UserError(
+            f"{lock}: cannot be written ({error.strerror}); choose another store with {URI_VARIABLE}"
+        ) from None
+    with stream:
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise UserError(
+                        f"{lock}: held by another sync for {wait_s:.0f} s; end that one, then try again"
+                    ) from None
+                time.sleep(0.05)
+        yield lock
+
+
+def upgrade_store(uri: str | None = None) -> None:
+    """Bring a SQLite store's schema up to date (`mlflow db upgrade`); does nothing for other stores.
+
+    Several processes that open a fresh SQLite store at once all try to make its tables and can leave it unusable, so
+    this comes first, under the writer's lock. Raises UserError if the file is no store or newer than this MLflow.
+    """
+    uri = resolve_uri(uri)
+    if database_path(uri) is not None:
+        with writing(uri) as lock, failing_in_one_line(uri):
+            upgrade_locked(uri, lock)
+
+
+def upgrade_locked(uri: str, lock: Path) -> None:
+    """As `upgrade_store`, for who holds the `lock` already.
+
+    The lock file remembers which schema was found good by which MLflow, because the check itself takes a second.
+    """
+    path = database_path(uri)
+    if path is None or (path.is_file() and lock.read_text() == _upgrade_mark(path)):
+        return
+    from mlflow.db import commands  # the command line's own group: the public way to upgrade
+
+    with _less_chatty("mlflow", "alembic"):
+        commands.main(["upgrade", uri], standalone_mode=False)
+    lock.write_text(_upgrade_mark(path))
+
+
+def open_store(uri: str) -> MlflowClient:
+    """A client of a store that answers. Raises within seconds if it does not (left alone, MLflow tries for minutes)."""
+    path = database_path(uri)
+    if path is not None:
+        status = path.stat()
+        if _opened.setdefault(uri, (status.st_dev, status.st_ino)) != (status.st_dev, status.st_ino):
+            # MLflow keeps its connections for as long as the process lives: it would write into the removed file.
+            raise UserError(f"{path}: replaced while this process had it open; end it, and start it again")
+    client = MlflowClient(tracking_uri=uri)
+    if is_server(uri):
+        with _environment(_PROBE):
+            client.search_experiments(max_results=1)
+        for name, value in _PATIENCE.items():
+            os.environ.setdefault(name, value)
+    return client
+
+
+@contextmanager
+def failing_in_one_line(uri: str) -> Iterator[None]:
+    """Turn what MLflow, SQLAlchemy or the network raise into a UserError that names the store."""
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, ConnectionError) as error:
+        reason = redacted_reason(str(error), uri)
+        if is_server(uri):
+            advice = f"start it, or set {URI_VARIABLE}, then `isoclock sync` again: it goes on where it was"
+        else:
+            advice = "move the file away and run `isoclock sync`: everything comes back from the run records"
+        raise UserError(f"tracking store {redacted(uri)}: {reason}; {advice}") from error
+
+
+def redacted_reason(message: str, uri: str) -> str:
+    """The first line of an error message, of readable length and without the store's credentials."""
+    if re.search(r"[Cc]onnection refused|NewConnectionError|Failed to establish|Name or service|resolve", message):
+        return "no server answers there"
+    if re.search(r"[Tt]imed out|[Tt]imeout", message):
+        return "the server does not answer in time"
+    lines = message.replace(uri, redacted(uri)).strip().splitlines() or ["unknown error"]
+    return lines[0][:200].rstrip(".;: ")
+
+
+def _upgrade_mark(path: Path) -> str:
+    """Which schema the file has, and by which MLflow; any other pair asks for an upgrade."""
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            rows = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+    except sqlite3.DatabaseError:
+        rows = []
+    return f"mlflow {mlflow.__version__} schema {' '.join(row[0] for row in rows)}\n"
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _less_chatty(*names: str) -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,165 @@
+"""`isoclock sync`: bring MLflow up to date from the run records, once or every few seconds."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from isoclock.errors import UserError
+from isoclock.grid import Cell, Layout
+from isoclock.tracking.mirror import UNCHANGED, Mirror
+from isoclock.tracking.records import read_sources, watched_files
+from isoclock.tracking.source import RunSource
+from isoclock.tracking.store import artifact_root, failing_in_one_line, open_store, resolve_uri, upgrade_locked, writing
+
+Progress = Callable[[str], None]
+
+_REST = 20.0  # times the length of a round: what a watch may take of the machine is bounded
+_ROUND_AT_LEAST_EVERY_S = 60.0  # even if no file changed: a run that fell silent shows by its silence only
+
+
+@dataclass
+class SyncSummary:
+    """What a sync did, in numbers of runs, and the records it could not read (one line each)."""
+
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    superseded: int = 0
+    closed: int = 0
+    running: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def line(self) -> str:
+        """The summary as one line."""
+        parts = [f"{self.created} created", f"{self.updated} updated", f"{self.unchanged} unchanged"]
+        optional = ("running", "superseded", "closed")
+        parts += [f"{getattr(self, name)} {name}" for name in optional if getattr(self, name)]
+        parts += [f"{len(self.problems)} unreadable"] if self.problems else []
+        return "runs: " + ", ".join(parts)
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was written."""
+        return bool(self.created or self.updated or self.superseded or self.closed)
+
+
+def sync(
+    results: Path,
+    runs: Path,
+    tracking_uri: str | None = None,
+    *,
+    grid_name: str | None = None,
+    cells: Sequence[dict[str, Any]] = (),
+    progress: Progress | None = None,
+) -> SyncSummary:
+    """Bring MLflow up to date from `results` and `runs`. Idempotent; a deleted store comes back whole.
+
+    `cells` (dataset, pair, method, budget, seed) bounds what is looked at; none means everything on disk. An experiment
+    per data set holds a parent run per pair with the teacher, the profiles and the cells below it. What is on disk is
+    the truth: of several trainings of one cell the others are tagged `isoclock.superseded`, and a run that is RUNNING
+    in the store but gone from disk is ended as KILLED. One store belongs to one study: two would supersede each other.
+    Raises UserError for a store that cannot be used or does not answer; records that cannot be read are in the
+    summary's `problems`.
+    """
+    uri = resolve_uri(tracking_uri)
+    wanted = [Cell(**{name: cell[name] for name in ("dataset", "pair", "method", "budget", "seed")}) for cell in cells]
+    summary = SyncSummary()
+    with writing(uri) as lock, failing_in_one_line(uri):
+        upgrade_locked(uri, lock)
+        client = open_store(uri)
+        # Read under the lock: what another sync has just written must not be overtaken by an older look at the disk.
+        sources = read_sources(Layout(results, runs), wanted, summary.problems)
+        datasets = sorted({cell.dataset for cell in wanted} | {source.dataset for source in sources})
+        for dataset in datasets:
+            mine = [source for source in sources if source.dataset == dataset]
+            mirror = Mirror(client, dataset, artifact_root(uri), grid_name)
+            _sync_experiment(mirror, mine, wanted, summary, progress or _silent)
+    return summary
+
+
+def watch(
+    results: Path,
+    runs: Path,
+    tracking_uri: str | None = None,
+    *,
+    grid_name: str | None = None,
+    cells: Sequence[dict[str, Any]] = (),
+    progress: Progress | None = None,
+    interval_s: float = 5.0,
+    stop: threading.Event | None = None,
+) -> SyncSummary:
+    """`sync` whenever a file changed, looking every `interval_s` seconds, until `stop` is set or the parent dies.
+
+    The first round raises as `sync` does; later ones report a store that does not answer through `progress` and try
+    again. As it may share the machine with a run whose clock counts, it looks at file times only while nothing changes,
+    and rests after each round for twenty times as long as that took. Returns the summary of the last round.
+    """
+    layout, parent = Layout(results, runs), os.getppid()
+    stop, tell = stop or threading.Event(), progress or _silent
+    seen, summary = _fingerprint(layout), None
+    while True:
+        began = time.monotonic()
+        try:
+            summary = sync(results, runs, tracking_uri, grid_name=grid_name, cells=cells, progress=progress)
+        except UserError as error:
+            if summary is None:
+                raise
+            tell(f"{error}")
+        ended = time.monotonic()
+        rest_s = max(interval_s, _REST * (ended - began))
+        while True:
+            if stop.wait(rest_s) or os.getppid() != parent:
+                return summary
+            now = _fingerprint(layout)
+            if now != seen or time.monotonic() - ended > _ROUND_AT_LEAST_EVERY_S:
+                seen = now
+                break
+
+
+def _sync_experiment(
+    mirror: Mirror, sources: list[RunSource], wanted: list[Cell], summary: SyncSummary, tell: Progress
+) -> None:
+    pairs = sorted({source.pair for source in sources if source.pair})
+    for pair in pairs:
+        mirror.put_pair(pair, min(source.started_ms for source in sources if source.pair == pair))
+    only_pair = pairs[0] if len(pairs) == 1 else None
+    current = {source.key: source.run_id for source in sources}  # of one key the newest comes last
+    for source in sources:
+        outcome = mirror.put(source, current=current[source.key] == source.run_id, only_pair=only_pair)
+        setattr(summary, outcome, getattr(summary, outcome) + 1)
+        summary.running += source.status == "RUNNING"
+        if outcome != UNCHANGED:
+            tell(f"{outcome} {source.key}")
+    for key, run_id in current.items():
+        summary.superseded += mirror.supersede(key, run_id)
+
+    scope = {cell.path for cell in wanted}
+    teachers = f"{mirror.dataset}/teacher/"
+    alive = {(source.key, source.run_id) for source in sources}
+    summary.closed += mirror.close_orphans(alive, lambda key: not wanted or key in scope or key.startswith(teachers))
+    for pair in pairs:
+        children = [source for source in sources if source.pair == pair]
+        ended_ms = max(source.ended_ms for source in children)
+        mirror.settle_pair(pair, any(source.status == "RUNNING" for source in children), ended_ms)
+
+
+def _fingerprint(layout: Layout) -> dict[Path, tuple[int, int]]:
+    found = {}
+    for path in watched_files(layout):
+        try:
+            status = path.stat()
+        except FileNotFoundError:  # renamed or removed between the listing and the look
+            continue
+        found[path] = (status.st_mtime_ns, status.st_size)
+    return found
+
+
+def _silent(_: str) -> None:
+    pass

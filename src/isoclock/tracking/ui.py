@@ -1,0 +1,153 @@
+"""MLflow's pages on this machine's loopback, kept up to date while they are looked at."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from isoclock.errors import UserError
+from isoclock.grid import RESULTS, RUNS
+from isoclock.tracking.store import artifact_root, is_server, redacted, resolve_uri, upgrade_store
+from isoclock.tracking.syncing import Progress, watch
+
+_START_WAIT_S = 120.0
+
+
+def ui_command(host: str = "127.0.0.1", port: int = 5000) -> list[str]:
+    """The command that serves the pages, with one worker; the store is told by `ui_environment`: ps shows commands."""
+    return [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
+
+
+def ui_environment(uri: str) -> dict[str, str]:
+    """Environment of the server: this one's, the store, and nothing that phones home or runs beside it."""
+    environment = dict(os.environ)
+    environment["MLFLOW_BACKEND_STORE_URI"] = uri
+    environment["MLFLOW_ARTIFACTS_DESTINATION"] = str(artifact_root(uri))
+    environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+    environment["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    return environment
+
+
+def first_page(host: str, port: int) -> str:
+    """Where to begin: the list of experiments, in MLflow's mode for training (its other one is for language models)."""
+    return f"http://{host}:{port}/#/experiments?workflowType=machine_learning"
+
+
+def serve_ui(
+    uri: str | None = None,
+    results: Path = RESULTS,
+    runs: Path = RUNS,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 5000,
+    grid_name: str | None = None,
+    cells: Sequence[dict[str, Any]] = (),
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
+) -> int:
+    """Serve MLflow's pages and keep the store up to date (`watch`) until interrupted; returns the server's exit status.
+
+    Raises UserError if the store is itself a server, `host` is not loopback (MLflow has no passwords: use a tunnel),
+    the port is taken, or the server does not come up.
+    """
+    uri = resolve_uri(uri)
+    if is_server(uri):
+        raise UserError(f"tracking store {redacted(uri)}: is a server already; open that address in a browser")
+    _check_address(host, port)
+    upgrade_store(uri)
+    tell = progress or print
+    ended = stop or threading.Event()
+    with _server(uri, host, port) as process, _stopping_at_sigterm(ended):
+        _wait_for(process, f"http://{host}:{port}")
+        tell(f"MLflow: {first_page(host, port)} (end with Ctrl-C)")
+        threading.Thread(target=_set_when_ended, args=(process, ended), daemon=True).start()
+        with contextlib.suppress(KeyboardInterrupt):
+            watch(results, runs, uri, grid_name=grid_name, cells=cells, progress=progress, stop=ended)
+        return process.poll() or 0
+
+
+def _check_address(host: str, port: int) -> None:
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise UserError(
+            f"host {host}: only loopback is served; from elsewhere use `ssh -L {port}:127.0.0.1:{port} ...`"
+        )
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            raise UserError(f"port {port}: taken on {host}; choose another with --port") from None
+
+
+@contextlib.contextmanager
+def _server(uri: str, host: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """The server in a process group of its own, since it starts workers; the whole group ends with the block."""
+    process = subprocess.Popen(
+        ui_command(host, port),
+        env=ui_environment(uri),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, sign)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=10)
+
+
+@contextlib.contextmanager
+def _stopping_at_sigterm(ended: threading.Event) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield
+        return
+
+    def stop(_sign: int, _frame: FrameType | None) -> None:
+        ended.set()
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _wait_for(process: subprocess.Popen[bytes], address: str) -> None:
+    deadline = time.monotonic() + _START_WAIT_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            command = " ".join(process.args[1:]) if isinstance(process.args, list) else ""
+            raise UserError(f"MLflow's server ended at once (status {process.returncode}); see `python {command}`")
+        with (
+            contextlib.suppress(urllib.error.URLError, OSError),
+            urllib.request.urlopen(f"{address}/health", timeout=2),
+        ):
+            return
+        time.sleep(0.2)
+    raise UserError(f"MLflow's server did not answer at {address} within {_START_WAIT_S:.0f} s; try again")
+
+
+def _set_when_ended(process: subprocess.Popen[bytes], ended: threading.Event) -> None:
+    process.wait()
+    ended.set()

@@ -1,0 +1,1 @@
+"""The one training loop, its clocks, and what makes a run survive."""

@@ -1,0 +1,220 @@
+"""The training loop. There is one: teachers, the no-KD baseline and every method run through it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from isoclock.progress import ProgressLine
+from isoclock.training import checkpoint
+from isoclock.training.clock import Clock
+from isoclock.training.device import synchroniser
+from isoclock.training.ledger import Ledger, read_ledger
+from isoclock.training.schedule import poly_lr
+from isoclock.training.step import TrainingStep
+from isoclock.training.stop import StopSignal
+
+LOG_EVERY = 20  # iterations; the device is waited for only there
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the loop calls off the train clock."""
+
+    open_stream: Callable[[int], Iterable[Mapping[str, Tensor]]]  # batches from that iteration on
+    evaluate: Callable[[], dict[str, Any]] | None = None  # {"miou", "per_class"} of the student as it stands
+    measure_anchor: Callable[[], float] | None = None  # seconds of an anchor step, now
+
+
+@dataclass
+class State:
+    """What travels in a checkpoint beside the tensors."""
+
+    iteration: int = 0
+    best: dict[str, Any] | None = None
+    segments: list[dict[str, Any]] = field(default_factory=list)
+    saves: dict[str, float] = field(default_factory=lambda: {"count": 0, "io_s": 0.0, "bytes": 0})
+    lost_s: float = 0.0  # train time of killed segments after their last checkpoint
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a segment of a run ended."""
+
+    status: str  # finished | stopped | diverged
+    message: str
+    state: State
+    clock: dict[str, float]
+
+
+class Engine:
+    """Trains one network for exactly `iterations`, over as many segments as it takes.
+
+    A segment starts from the newest good checkpoint in `folder`, ends at the last iteration, at a stop signal (saved first)
+    or at a loss that is not finite, and leaves a trace in the ledger. On the CPU with the same threads a run that was
+    interrupted ends with the same bits as one that was not.
+    """
+
+    def __init__(self, step: TrainingStep, iterations: int, folder: Path, ledger: Ledger, hooks: Hooks) -> None:
+        self.step, self.iterations, self.folder, self.ledger, self.hooks = step, iterations, folder, ledger, hooks
+        self.recipe = step.recipe
+        self.clock = Clock(synchroniser(step.device))
+        self.state = State()
+        self._logged_terms: dict[str, Tensor] = {}
+
+    def resume(self) -> list[str]:
+        """Load the newest good checkpoint, if any. Returns complaints about damaged ones."""
+        found = checkpoint.load_newest(self.folder, self.step.device)
+        if found is not None and found.state:
+            self.step.student.load_state_dict(found.state["student"])
+            self.step.method.load_state_dict(found.state["method"])
+            self.step.optimiser.load_state_dict(found.state["optimiser"])
+            self.clock.restore(found.state["clock"])
+            self.state = State(**found.state["run"])
+            _restore_random_state(found.state["random"], self.step.device)
+        self.state.lost_s += max(0.0, _last_train_s(self.ledger.path) - self.clock.train_s)
+        return found.complaints if found is not None else []
+
+    def run(self, segment: dict[str, Any], title: str) -> Outcome:
+        """Train until the end, a stop signal or divergence. `segment` says what this one runs on; it is completed here."""
+        segment = {**segment, "first_iteration": self.state.iteration, "anchor_s": []}
+        self._measure_anchor(segment)
+        train_s_before = self.clock.train_s
+        self._saved_at_s = train_s_before
+        status, message = "finished", ""
+        with StopSignal() as stop, ProgressLine(title) as progress:
+            progress.start_at(self.state.iteration)
+            with self.clock.running("train"):
+                losses: list[Tensor] = []
+                for batch in self._batches():
+                    at = self.state.iteration
+                    lr = poly_lr(at / self.iterations, lr=self.recipe.lr, power=self.recipe.poly_power, min_lr=self.recipe.min_lr)
+                    result = self.step(batch, lr)
+                    losses.append(result.total)
+                    self._logged_terms = result.terms
+                    self.state.iteration = at = at + 1
+                    at_end = at == self.iterations
+                    if at % LOG_EVERY == 0 or at_end or stop.reason:
+                        loss = float(torch.stack(losses).mean())
+                        losses.clear()
+                        self._log(loss, lr)
+                        progress.update(at, self.iterations, f"loss {loss:.3f}, lr {lr:.4f}")
+                        if not math.isfinite(loss):
+                            status, message = "diverged", self._divergence(loss)
+                            break
+                    if self._evaluation_due(at):
+                        self._evaluate()
+                        if not at_end:
+                            self._measure_anchor(segment)
+                    if stop.reason and not at_end:
+                        status, message = "stopped", stop.reason
+                        break
+                    if self.clock.train_s - self._saved_at_s >= self.recipe.checkpoint_every_s and not at_end:
+                        self._save(segment, train_s_before)
+        if status != "stopped":
+            self._measure_anchor(segment)
+        self._save(segment, train_s_before, ended=status)
+        if status == "stopped":
+            self.ledger.append("stop", self.state.iteration, reason=message)
+        elif status == "diverged":
+            self.ledger.append("diverged", self.state.iteration, message=message)
+        else:
+            self.ledger.append("finish", self.state.iteration)
+        self.ledger.sync()
+        return Outcome(status, message, self.state, dict(self.clock.read()))
+
+    def _batches(self) -> Iterable[Mapping[str, Tensor]]:
+        return self.hooks.open_stream(self.state.iteration) if self.state.iteration < self.iterations else ()
+
+    def _log(self, loss: float, lr: float) -> None:
+        train_s = self.clock.read()["train"]
+        terms = {name: float(value) for name, value in self._logged_terms.items()}
+        self.ledger.append("train", self.state.iteration, loss=loss, terms=terms, lr=lr, train_s=round(train_s, 4))
+
+    def _divergence(self, loss: float) -> str:
+        bad = sorted(name for name, value in self._logged_terms.items() if not math.isfinite(float(value)))
+        where = f"; not finite: {', '.join(bad)}" if bad else ""
+        return f"loss is {loss} in the {LOG_EVERY} iterations up to {self.state.iteration}{where}"
+
+    def _evaluation_due(self, at: int) -> bool:
+        if self.hooks.evaluate is None or self.recipe.evaluations == 0:
+            return False
+        due = {round(self.iterations * k / self.recipe.evaluations) for k in range(1, self.recipe.evaluations + 1)}
+        return at in due
+
+    def _evaluate(self) -> None:
+        assert self.hooks.evaluate is not None
+        with self.clock.running("evaluate"):
+            before = self.clock.read()["evaluate"]
+            scores = self.hooks.evaluate()
+            spent = self.clock.read()["evaluate"] - before
+        if scores["miou"] is not None and (self.state.best is None or scores["miou"] > self.state.best["miou"]):
+            self.state.best = {"iteration": self.state.iteration, "miou": scores["miou"]}
+        self.ledger.append("evaluate", self.state.iteration, **scores, evaluate_s=round(spent, 4))
+
+    def _measure_anchor(self, segment: dict[str, Any]) -> None:
+        if self.hooks.measure_anchor is None:
+            return
+        with self.clock.running(None):
+            seconds = self.hooks.measure_anchor()
+        segment["anchor_s"].append(seconds)
+        self.ledger.append("anchor", self.state.iteration, anchor_s=seconds)
+
+    def _save(self, segment: dict[str, Any], train_s_before: float, ended: str = "killed") -> None:
+        """Save everything a next segment needs. `ended` is what that one will find said of this one."""
+        with self.clock.running("io"):
+            clock = self.clock.read()
+            self._saved_at_s = clock["train"]
+            done = {
+                **segment,
+                "train_s": clock["train"] - train_s_before,
+                "iterations": self.state.iteration - segment["first_iteration"],
+                "ended": ended,
+            }
+            segments = [*(s for s in self.state.segments if s["started_unix"] != segment["started_unix"]), done]
+            self.state.segments = segments
+            size = checkpoint.save(
+                self.folder,
+                self.state.iteration,
+                {
+                    "student": self.step.student.state_dict(),
+                    "method": self.step.method.state_dict(),
+                    "optimiser": self.step.optimiser.state_dict(),
+                    "clock": clock,
+                    "run": vars(self.state),
+                    "random": _random_state(self.step.device),
+                },
+            )
+            spent = self.clock.read()["io"] - clock["io"]
+        self.state.saves = {
+            "count": self.state.saves["count"] + 1,
+            "io_s": self.state.saves["io_s"] + spent,
+            "bytes": size,
+        }
+        self.ledger.append("checkpoint", self.state.iteration, io_s=round(spent, 4), bytes=size)
+        self.ledger.sync()
+
+
+def _last_train_s(ledger: Path) -> float:
+    """Train time that the ledger last told of, before anything is resumed."""
+    told = [event["train_s"] for event in read_ledger(ledger) if event["event"] == "train"]
+    return told[-1] if told else 0.0
+
+
+def _random_state(device: torch.device) -> dict[str, Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def _restore_random_state(states: dict[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states["cpu"].cpu())
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"].cpu(), device)

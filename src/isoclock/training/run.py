@@ -1,0 +1,277 @@
+"""The verbs `teacher` and `student`: a run from its inputs to its published record."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from isoclock.artifacts import read_json, sha256_file, sha256_json, write_json, written_atomically
+from isoclock.data.prepared import PreparedData
+from isoclock.errors import UserError
+from isoclock.grid import Cell, Layout
+from isoclock.params import Params
+from isoclock.schema import Recipe
+from isoclock.scoring.score import score
+from isoclock.stamps import student_stamp, teacher_stamp
+from isoclock.training.anchor import AnchorMeter, StepBench
+from isoclock.training.assemble import assemble_step, trained_teacher
+from isoclock.training.device import choose_device, device_kind, environment, hardware, use_threads
+from isoclock.training.engine import Engine, Hooks, Outcome
+from isoclock.training.lease import Lease
+from isoclock.training.ledger import Ledger
+from isoclock.training.step import TrainingStep
+
+SCHEMA = 1
+ANCHOR_SEED = 104729  # its batches are nobody's training data order
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a run is, before anything heavy is done."""
+
+    kind: str  # teacher | student
+    cell: dict[str, Any]
+    title: str
+    run_folder: Path
+    result_folder: Path
+    recipe: Recipe
+    iterations: int
+    plan: dict[str, Any] | None
+    params: dict[str, Any]  # resolved, as recorded
+    digests: dict[str, Any]
+
+    @property
+    def inputs(self) -> str:
+        """Digest of everything the run depends on: an unfinished run goes on only where this is the same."""
+        return sha256_json([self.cell, self.iterations, self.params, self.digests])
+
+
+def train_teacher(params: Params, dataset: str, model: str, layout: Layout, *, seed: int = 0) -> str:
+    """Train a teacher and publish weights, record, ledger and scores. Returns the status (finished, stopped, diverged)."""
+    data = PreparedData.open(layout.prepared(dataset))
+    recipe = params.recipe(dataset, "teacher")
+    stamp = teacher_stamp(params, dataset, model)
+    assert recipe.iterations is not None
+    spec = Spec(
+        kind="teacher",
+        cell={"dataset": dataset, "model": model, "seed": seed},
+        title=f"teacher {dataset}/{model}",
+        run_folder=layout.teacher_run(dataset, model),
+        result_folder=layout.teacher(dataset, model),
+        recipe=recipe,
+        iterations=recipe.iterations,
+        plan=None,
+        params={"recipe": stamp["recipe"], "model": stamp["model"], "classes": data.classes},
+        digests={"teacher": None, "data": data.digest, "code": stamp["code"], "plan": None},
+    )
+    device = choose_device()
+
+    def build() -> TrainingStep:
+        return assemble_step(recipe, params.model(model), data, device, seed=seed)
+
+    return _run(spec, data, device, build, seed, anchor=None, publish_extra=_publish_scores)
+
+
+def train_student(params: Params, cell: Cell, layout: Layout) -> str:
+    """Train a student for exactly its planned iterations and publish it. Returns the status.
+
+    Raises UserError when this device is of another kind than the plan's.
+    """
+    data = PreparedData.open(layout.prepared(cell.dataset))
+    recipe = params.recipe(cell.dataset, "student")
+    pair, method = params.pair(cell.pair), params.method(cell.method).on(cell.dataset)
+    plan_path = layout.plan(cell.dataset, cell.pair, cell.method, cell.budget)
+    plan = read_json(plan_path, made_by="plan")
+    device = choose_device()
+    if device_kind(device) != plan["device_kind"]:
+        raise UserError(
+            f"{plan_path}: planned for {plan['device_kind']}, and this is {device_kind(device)}; times are not comparable "
+            f"across device kinds: run the cell there, or profile here (isoclock profile {cell.dataset} {cell.pair} {cell.method})"
+        )
+    stamp = student_stamp(params, cell)
+    teacher_folder = layout.teacher(cell.dataset, pair.teacher)
+    spec = Spec(
+        kind="student",
+        cell=cell.as_dict(),
+        title=f"student {cell.path}",
+        run_folder=layout.student_run(cell),
+        result_folder=layout.student(cell),
+        recipe=recipe,
+        iterations=plan["iterations"],
+        plan=plan,
+        params={key: stamp[key] for key in ("recipe", "student", "teacher", "method")} | {"classes": data.classes},
+        digests={
+            "teacher": read_json(teacher_folder / "record.json", made_by="teacher")["digests"]["weights"],
+            "data": data.digest,
+            "code": stamp["code"],
+            "plan": sha256_file(plan_path),
+        },
+    )
+
+    def build() -> TrainingStep:
+        needs_teacher = method.method != "none"
+        teacher = trained_teacher(params, cell.dataset, pair.teacher, data, layout) if needs_teacher else None
+        return assemble_step(recipe, params.model(pair.student), data, device, seed=cell.seed, method=method, teacher=teacher)
+
+    def open_anchor() -> StepBench:
+        step = assemble_step(recipe, params.model(pair.student), data, device, seed=ANCHOR_SEED)
+        return StepBench(step, data.training_batches(recipe, ANCHOR_SEED))
+
+    return _run(spec, data, device, build, cell.seed, anchor=AnchorMeter(open_anchor))
+
+
+def _run(
+    spec: Spec,
+    data: PreparedData,
+    device: torch.device,
+    build: Callable[[], TrainingStep],
+    seed: int,
+    *,
+    anchor: AnchorMeter | None,
+    publish_extra: Callable[[Spec, PreparedData, TrainingStep], None] | None = None,
+) -> str:
+    with Lease(spec.run_folder):
+        run = _open_run(spec)
+        started = time.monotonic()
+        use_threads(spec.recipe.threads)
+        step = build()
+        ledger = Ledger(spec.run_folder / "ledger.jsonl")
+
+        def evaluate() -> dict[str, Any]:
+            scores = score(step.student, data, spec.recipe, device)
+            told = scores.as_json(classes=data.classes, dataset=spec.cell["dataset"], weights=None, iterations=0)
+            return {"miou": told["miou"], "per_class": told["per_class_iou"]}
+
+        hooks = Hooks(
+            open_stream=lambda at: data.training_batches(spec.recipe, seed, start=at, iterations=spec.iterations - at),
+            evaluate=evaluate,
+            measure_anchor=anchor,
+        )
+        engine = Engine(step, spec.iterations, spec.run_folder, ledger, hooks)
+        complaints = engine.resume()
+        segment = {
+            "started_unix": round(time.time(), 3),
+            "device_kind": device_kind(device),
+            "threads": torch.get_num_threads(),
+            "startup_s": round(time.monotonic() - started, 3),
+        }
+        ledger.append("start", engine.state.iteration, run_id=run["run_id"], segment=len(engine.state.segments))
+        for complaint in complaints:
+            ledger.append("complaint", engine.state.iteration, message=complaint)
+            print(f"isoclock: {complaint}", flush=True)
+        ended = engine.state.segments[-1]["ended"] if engine.state.segments else "killed"
+        if engine.state.iteration == spec.iterations or ended == "diverged":
+            outcome = Outcome("diverged" if ended == "diverged" else "finished", "", engine.state, dict(engine.clock.read()))
+        else:
+            outcome = engine.run(segment, spec.title)
+        if outcome.status == "stopped":
+            return outcome.status
+        _publish(spec, run, step, outcome, device, ledger)
+        if publish_extra is not None:
+            publish_extra(spec, data, step)
+        return outcome.status
+
+
+def _open_run(spec: Spec) -> dict[str, Any]:
+    """The run's identity: that of an unfinished run with the same inputs, or a new one; what is in the way is set aside."""
+    path = spec.run_folder / "run.json"
+    if path.is_file():
+        run: dict[str, Any] = read_json(path, made_by=spec.kind)
+        if run["inputs"] == spec.inputs:
+            return run
+        _set_aside(spec.run_folder, run["run_id"])
+    run = {
+        "schema": SCHEMA,
+        "run_id": uuid.uuid4().hex,
+        "kind": spec.kind,
+        "cell": spec.cell,
+        "inputs": spec.inputs,
+        "iterations": {"planned": spec.iterations},
+        "plan": spec.plan,
+        "params": spec.params,
+        "digests": spec.digests,
+        "started_unix": round(time.time(), 3),
+    }
+    write_json(path, run)
+    return run
+
+
+def _set_aside(folder: Path, run_id: str) -> None:
+    """Keep the trace of a run whose inputs changed (it may have cost hours), and drop its checkpoints."""
+    aside = folder / "superseded" / run_id
+    aside.mkdir(parents=True, exist_ok=True)
+    for name in ("run.json", "ledger.jsonl"):
+        if (folder / name).is_file():
+            shutil.move(folder / name, aside / name)
+    for path in folder.glob("checkpoint-*"):
+        path.unlink()
+
+
+def _publish(
+    spec: Spec, run: dict[str, Any], step: TrainingStep, outcome: Outcome, device: torch.device, ledger: Ledger
+) -> None:
+    """Weights first, the record last: where there is a record, the result is whole."""
+    state = outcome.state
+    weights = spec.result_folder / "weights.safetensors"
+    with written_atomically(weights) as temporary:
+        save_file({name: value.contiguous().cpu() for name, value in step.student.state_dict().items()}, temporary)
+    with written_atomically(spec.result_folder / "ledger.jsonl") as temporary:
+        shutil.copyfile(ledger.path, temporary)
+    segments = [
+        {**segment, "anchor_s": statistics.median(segment["anchor_s"]) if segment["anchor_s"] else None}
+        for segment in state.segments
+    ]
+    for segment in segments:
+        segment["anchor_steps"] = segment["train_s"] / segment["anchor_s"] if segment["anchor_s"] else None
+    saves = max(1, int(state.saves["count"]))
+    write_json(
+        spec.result_folder / "record.json",
+        {
+            **{key: run[key] for key in ("schema", "run_id", "kind", "cell", "plan", "params", "started_unix")},
+            "status": outcome.status,
+            "message": outcome.message,
+            "iterations": {"planned": spec.iterations, "done": state.iteration},
+            "clock": {
+                **{f"{name}_s": seconds for name, seconds in outcome.clock.items()},
+                "startup_s": sum(segment["startup_s"] for segment in segments),
+                "lost_s": state.lost_s,
+            },
+            "segments": segments,
+            "best": state.best,
+            "checkpoints": {
+                "count": int(state.saves["count"]),
+                "seconds_each": state.saves["io_s"] / saves,
+                "bytes": int(state.saves["bytes"]),
+            },
+            "digests": {**spec.digests, "weights": sha256_file(weights)},
+            "ended_unix": round(time.time(), 3),
+            "environment": environment(),
+            "hardware": hardware(device),
+        },
+    )
+
+
+def _publish_scores(spec: Spec, data: PreparedData, step: TrainingStep) -> None:
+    """A teacher's scores lie beside its weights."""
+    scores = score(step.student, data, spec.recipe, step.device)
+    record = read_json(spec.result_folder / "record.json", made_by="teacher")
+    scores.write_confusion(spec.result_folder / "confusion.npz")
+    write_json(
+        spec.result_folder / "scores.json",
+        scores.as_json(
+            classes=data.classes,
+            dataset=spec.cell["dataset"],
+            weights=record["digests"]["weights"],
+            iterations=record["iterations"]["done"],
+            status=record["status"],
+        ),
+    )

@@ -1,0 +1,137 @@
+"""One training iteration, the same for teachers, the no-KD baseline and every method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from isoclock.methods.contract import Batch, Method
+from isoclock.models.outputs import SegmenterOutput
+from isoclock.schema import Recipe
+
+IGNORE = 255
+TASK_NEEDS = frozenset({"logits", "aux_logits"})
+NO_OUTPUT = SegmenterOutput(None, None, {})
+
+Mark = Callable[[str], None]
+
+
+def no_mark(_phase: str) -> None:
+    """Where nobody measures phases."""
+
+
+@dataclass(frozen=True)
+class StepLosses:
+    """Losses of one iteration, detached and still on the device: reading them waits for it."""
+
+    total: Tensor
+    terms: dict[str, Tensor]
+
+
+class TrainingStep:
+    """Forward, losses, backward and optimiser step of one iteration.
+
+    The teacher runs online, in eval mode, under `no_grad`; it is asked only for what the method needs, and is not there at
+    all where that is nothing. `mark(phase)` is called when the phases transfer, teacher, student, loss, backward and
+    optimiser end.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        method: Method,
+        weights: Mapping[str, float],
+        recipe: Recipe,
+        device: torch.device,
+        *,
+        teacher: nn.Module | None = None,
+        class_weights: Tensor | None = None,
+        num_classes: int,
+    ) -> None:
+        self.device = device
+        self.recipe = recipe
+        self.memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
+        self.student = student.to(device=device, memory_format=self.memory_format).train()
+        self.method = method.to(device).train()
+        self.weights = dict(weights)
+        self.teacher_needs = frozenset(method.teacher_needs)
+        if self.teacher_needs and teacher is None:
+            raise ValueError(f"the method needs {sorted(self.teacher_needs)} of a teacher, and there is none")
+        self._has_adversary = type(method).adversary_step is not Method.adversary_step
+        self.teacher: nn.Module | None = None
+        if self.teacher_needs and teacher is not None:
+            self.teacher = teacher.to(device=device, memory_format=self.memory_format).eval().requires_grad_(False)
+        task = TASK_NEEDS if recipe.aux_weight > 0 else TASK_NEEDS - {"aux_logits"}
+        self.student_needs = task | frozenset(method.student_needs)
+        table = torch.zeros(256, device=device)  # weight of a pixel by its label; ignored ones weigh nothing
+        table[:num_classes] = 1.0 if class_weights is None else class_weights.to(device)
+        self._pixel_weight = table
+        self._class_weight = None if class_weights is None else class_weights.to(device)
+        self.parameters = [p for p in (*self.student.parameters(), *self.method.parameters()) if p.requires_grad]
+        self.optimiser = torch.optim.SGD(
+            self.parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
+        )
+
+    def __call__(self, batch: Mapping[str, Tensor], lr: float, mark: Mark = no_mark) -> StepLosses:
+        """Train on one batch: images (B,3,h,w) float32, target (B,h,w) int64, index (B,), labelled (B,)."""
+        images = batch["images"].to(self.device, memory_format=self.memory_format, non_blocking=True)
+        target = batch["target"].to(self.device, non_blocking=True)
+        samples = Batch(
+            target=target,
+            index=batch["index"].to(self.device, non_blocking=True),
+            labelled=batch["labelled"].to(self.device, non_blocking=True),
+        )
+        mark("transfer")
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+            teacher_out = NO_OUTPUT
+            if self.teacher is not None:
+                with torch.no_grad():
+                    teacher_out = self.teacher(images, self.teacher_needs)
+            mark("teacher")
+            student_out = self.student(images, self.student_needs)
+            mark("student")
+            terms = {"ce": self._cross_entropy(student_out.logits, target)}
+            total = terms["ce"]
+            if self.recipe.aux_weight > 0:
+                terms["aux"] = self._cross_entropy(student_out.aux_logits, target)
+                total = total + self.recipe.aux_weight * terms["aux"]
+            for name, value in self.method(student_out, teacher_out, samples).items():
+                terms[name] = value
+                total = total + self.weights[name] * value
+        mark("loss")
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        mark("backward")
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+        self.optimiser.step()
+        if self._has_adversary:
+            self.method.adversary_step(student_out, teacher_out, samples)
+        mark("optimiser")
+        return StepLosses(total.detach(), {name: value.detach() for name, value in terms.items()})
+
+    def _cross_entropy(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Mean over labelled pixels at full resolution (bilinear, align_corners=False); 0 where none is labelled."""
+        upsampled = F.interpolate(logits.float(), size=target.shape[-2:], mode="bilinear", align_corners=False)
+        summed = F.cross_entropy(
+            upsampled, target, weight=self._class_weight, ignore_index=IGNORE, reduction="sum"
+        )
+        return summed / self._pixel_weight[target].sum().clamp(min=torch.finfo(torch.float32).tiny)
+
+
+def class_weights(pixel_counts: list[int], kind: str) -> Tensor | None:
+    """Weights of the classes in the cross-entropy from their pixel counts in the training split; None for kind `none`.
+
+    `sqrt-median-frequency`: (median frequency / frequency)^0.5 over the classes that occur; 1 for one that never does.
+    """
+    if kind == "none":
+        return None
+    counts = torch.tensor(pixel_counts, dtype=torch.float64)
+    present = counts > 0
+    weights = torch.ones_like(counts)
+    weights[present] = (counts[present].median() / counts[present]).sqrt()
+    return weights.float()

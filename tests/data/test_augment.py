@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isoclock.data.augment import GEOMETRY, Geometry, crop_sample, draw_geometry, generator
+from isoclock.data.packed import PackedSplit
+
+FILL = (1, 2, 3)
+
+
+def by_the_book(split: PackedSplit, i: int, geometry: Geometry, crop: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Scale the whole image, pad it on every side, crop, flip."""
+    size = geometry.scaled[::-1]
+    image = cv2.resize(split.image(i), size, interpolation=cv2.INTER_LINEAR)
+    label = cv2.resize(split.label(i), size, interpolation=cv2.INTER_NEAREST_EXACT)
+    wide = [(crop[0], crop[0]), (crop[1], crop[1])]
+    image = np.stack([np.pad(image[..., c], wide, constant_values=FILL[c]) for c in range(3)], -1)
+    label = np.pad(label, wide, constant_values=255)
+    window = np.s_[geometry.top + crop[0] :, geometry.left + crop[1] :]
+    image, label = image[window][: crop[0], : crop[1]], label[window][: crop[0], : crop[1]]
+    return (image[:, ::-1], label[:, ::-1]) if geometry.flip else (image, label)
+
+
+@pytest.mark.parametrize("crop", [(32, 64), (64, 128), (50, 30), (100, 200)])
+def test_equals_scale_then_crop(train_split: PackedSplit, crop: tuple[int, int]) -> None:
+    for number in range(60):
+        i = number % 6
+        geometry = draw_geometry(generator(3, GEOMETRY, number), train_split.sizes[i], crop, (0.5, 2.0), 0.5)
+        image, label = crop_sample(train_split, i, geometry, crop, FILL)
+        expected_image, expected_label = by_the_book(train_split, i, geometry, crop)
+        assert image.flags.c_contiguous
+        assert np.abs(image.astype(int) - expected_image).max() <= 1
+        assert (label != expected_label).mean() < 1e-3
+
+
+def test_scale_one_copies(train_split: PackedSplit) -> None:
+    image, label = crop_sample(train_split, 0, Geometry((64, 128), 3, 4, False), (20, 30), FILL)
+    np.testing.assert_array_equal(image, train_split.image(0)[3:23, 4:34])
+    np.testing.assert_array_equal(label, train_split.label(0)[3:23, 4:34])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    size=st.tuples(st.integers(1, 300), st.integers(1, 300)),
+    crop=st.tuples(st.integers(1, 200), st.integers(1, 200)),
+)
+def test_crops_stay_on_the_image_where_they_can(seed: int, size: tuple[int, int], crop: tuple[int, int]) -> None:
+    geometry = draw_geometry(generator(seed, GEOMETRY, 0), size, crop, (0.5, 2.0), 0.5)
+    for begin, scaled, wanted in zip((geometry.top, geometry.left), geometry.scaled, crop, strict=True):
+        if scaled >= wanted:
+            assert 0 <= begin <= scaled - wanted
+        else:
+            assert begin <= 0
+            assert begin + wanted >= scaled
+
+
+def test_geometry_covers_its_range() -> None:
+    drawn = [draw_geometry(generator(0, GEOMETRY, k), (100, 200), (50, 50), (0.5, 2.0), 0.25) for k in range(400)]
+    heights = [geometry.scaled[0] for geometry in drawn]
+    assert min(heights) < 55 < 195 < max(heights)
+    assert 0.15 < np.mean([geometry.flip for geometry in drawn]) < 0.35
+    assert drawn == [
+        draw_geometry(generator(0, GEOMETRY, k), (100, 200), (50, 50), (0.5, 2.0), 0.25) for k in range(400)
+    ]

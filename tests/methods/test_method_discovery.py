@@ -1,0 +1,56 @@
+"""The losses are a library of their own: light to import, found by file."""
+
+import subprocess
+import sys
+
+import pytest
+
+import isoclock.methods
+from isoclock.errors import ParamsError
+from isoclock.methods import ChannelSpec, available, build_method
+
+SPECS = {"student": ChannelSpec(8, 8), "teacher": ChannelSpec(8, 8), "num_classes": 3, "dataset_size": 1}
+
+
+def imported_by(statement: str) -> set[str]:
+    code = f"{statement}\nimport sys\nprint('\\n'.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_names_and_checks_import_no_torch() -> None:
+    loaded = imported_by(
+        "import isoclock.methods as m, isoclock.models\nm.available()\nm.signature_problems('kd', {'temperature': 2})"
+    )
+    assert not loaded & {"torch", "numpy"}
+
+
+def test_a_loss_brings_torch_but_no_other_tool() -> None:
+    loaded = imported_by("from isoclock.methods import CWD")
+    assert "torch" in loaded
+    assert not loaded & {"mlflow", "snakemake", "dvc", "albumentations", "segmentation_models_pytorch", "timm"}
+
+
+def test_every_file_is_a_method_by_being_there() -> None:
+    assert {"cwd", "fitnet", "kd", "mgd", "none"} <= set(available())
+    assert not set(available()) & {"contract", "card", "labels", "projector"}
+
+
+def test_classes_can_be_imported_from_the_package() -> None:
+    from isoclock.methods import CWD, KD
+
+    assert KD(**SPECS).settings["temperature"] == 1.0
+    assert CWD(**SPECS, tap="head").needs() == {"head"}
+    assert "MGD" in dir(isoclock.methods)
+    with pytest.raises(AttributeError, match="NoSuchLoss"):
+        _ = isoclock.methods.NoSuchLoss
+
+
+def test_tuned_is_refused_until_there_is_one() -> None:
+    with pytest.raises(ParamsError, match=r"kd\.implementation: 'tuned': not available yet"):
+        build_method("kd", **SPECS, implementation="tuned")
+
+
+def test_an_unknown_method_is_refused() -> None:
+    with pytest.raises(ParamsError, match="method: 'nope': unknown"):
+        build_method("nope", **SPECS)

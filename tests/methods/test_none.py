@@ -1,0 +1,8 @@
+from method_contract import MethodContract
+
+
+class TestNoDistillation(MethodContract):
+    name = "none"
+
+    def test_needs_no_teacher(self) -> None:
+        assert self.make().teacher_needs == frozenset()

@@ -1,0 +1,103 @@
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pytest
+from results_tree import cell
+
+from isoclock.report import build_report
+from isoclock.report.html import inline_svg
+
+SECTIONS = ["summary", "protocol", "comparison", "figures", "cost", "overlays", "classes", "audit", "holes"]
+
+
+class Tags(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+
+@pytest.fixture(scope="module")
+def built(study_tree, tmp_path_factory):
+    out = tmp_path_factory.mktemp("report")
+    page = build_report(study_tree.root, study_tree.cells, "demo", out, audit=study_tree.audit)
+    return out, page.read_text(encoding="utf-8")
+
+
+def test_all_files_are_made(built):
+    names = sorted(path.name for path in built[0].iterdir())
+    assert names == ["cells.csv", "comparison.csv", "comparison.md", "comparison.tex", "figures", "report.html"]
+
+
+def test_all_sections_and_holes_are_on_the_page(built):
+    tags = Tags(built[1]).found
+    assert [attributes["id"] for tag, attributes in tags if tag == "section"] == SECTIONS
+    assert "55 of 60" in built[1]
+    assert "loss is nan at iteration 73" in built[1]
+    assert "2 of 57 cells left their plan" in built[1]
+
+
+def test_the_page_refers_to_nothing_outside_itself(built):
+    for tag, attributes in Tags(built[1]).found:
+        for name in ("src", "href", "xlink:href", "action", "data"):
+            value = attributes.get(name)
+            assert value is None or value.startswith(("#", "data:")), (tag, name, value)
+    assert not re.search(r"url\((?!#)", built[1])
+    assert "@import" not in built[1]
+
+
+def test_ids_are_unique(built):
+    ids = [attributes["id"] for _, attributes in Tags(built[1]).found if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_the_same_results_give_the_same_page(built, study_tree, tmp_path):
+    build_report(study_tree.root, study_tree.cells, "demo", tmp_path, audit=study_tree.audit)
+    for name in ("report.html", "comparison.md", "comparison.tex", "comparison.csv", "cells.csv"):
+        assert (tmp_path / name).read_bytes() == (built[0] / name).read_bytes()
+
+
+def test_text_from_results_is_escaped(tree, tmp_path):
+    tree.profile("kd")
+    tree.student(cell(), status="diverged", message="<script>alert(1)</script>")
+    page = build_report(tree.root, tree.cells, "a<b>", tmp_path).read_text()
+    assert "<script>alert" not in page
+    assert "a&lt;b&gt;" in page
+
+
+def test_a_grid_of_holes_only_is_a_report_too(tmp_path):
+    page = build_report(tmp_path / "results", [cell(), cell("none")], "demo", tmp_path / "out").read_text()
+    assert "0 of 2" in page
+    assert "No overlays were found" in page
+    with pytest.raises(ValueError, match="at least one cell"):
+        build_report(tmp_path, [], "demo", tmp_path)
+
+
+def test_overlays_beyond_the_limit_are_counted_not_dropped_silently(study_tree, tmp_path, monkeypatch):
+    monkeypatch.setattr("isoclock.report.html._OVERLAY_BYTES", 40_000)
+    page = build_report(study_tree.root, study_tree.cells, "demo", tmp_path).read_text()
+    shown = sum(tag == "img" for tag, _ in Tags(page).found)
+    assert 0 < shown < 10
+    assert f"{10 - shown} more overlays were left out" in page
+
+
+def test_inline_svg_takes_the_themes_colours_and_its_own_ids():
+    svg = '<?xml?><svg width="72pt" height="9pt"><g id="a" style="fill: #1c2024"/><use href="#a" clip-path="url(#a)"/></svg>'
+    text = inline_svg(svg, "p", 'a "title"')
+    assert text.startswith('<svg role="img" style="max-width:96px" aria-label="a &#34;title&#34;">')
+    assert 'id="p-a"' in text
+    assert 'href="#p-a" clip-path="url(#p-a)"' in text
+    assert "fill: var(--ink)" in text
+
+
+def test_report_needs_no_torch_and_printing_no_matplotlib():
+    code = (
+        "import sys, isoclock.report; assert not {'torch', 'matplotlib', 'scipy'} & set(sys.modules);"
+        "import isoclock.report.html, isoclock.report.figures; assert 'torch' not in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

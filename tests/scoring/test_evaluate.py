@@ -1,0 +1,124 @@
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from isoclock.errors import DataError
+from isoclock.scoring import evaluate
+from isoclock.scoring.confusion import confusion_matrix
+from isoclock.scoring.evaluate import evaluate_segmenter, upsampled_argmax
+
+
+class Toy(torch.nn.Module):
+    """A strided convolution under a dropout that only evaluation mode makes deterministic."""
+
+    def __init__(self, num_classes=5):
+        super().__init__()
+        torch.manual_seed(3)
+        self.classify = torch.nn.Conv2d(3, num_classes, 3, stride=4, padding=1)
+        self.drop = torch.nn.Dropout(0.5)
+        self.asked = []
+
+    def forward(self, images, want):
+        self.asked.append(want)
+        return SimpleNamespace(logits=self.drop(self.classify(images)))
+
+
+def samples(number=3, classes=5):
+    draws = np.random.default_rng(1)
+    for place in range(number):
+        height, width = 16 + 4 * place, 24
+        label = draws.integers(0, classes, (height, width), dtype=np.uint8)
+        label[:2] = 255
+        yield torch.from_numpy(draws.standard_normal((1, 3, height, width), dtype=np.float32)), label, f"image{place}"
+
+
+def test_scores_are_those_of_whole_upsampling_and_argmax():
+    model, seen = Toy(), []
+    scores = evaluate_segmenter(model, samples(), num_classes=5, progress=seen.append, keep=(1,))
+    assert seen == [1, 2, 3]
+    assert model.training
+    assert set(model.asked) == {frozenset({"logits"})}
+    model.eval()
+    for place, (image, label, _) in enumerate(samples()):
+        logits = functional.interpolate(
+            model(image, want=None).logits, label.shape, mode="bilinear", align_corners=False
+        )
+        predicted = logits[0].argmax(0).numpy()
+        np.testing.assert_array_equal(scores.per_image[place], confusion_matrix(label, predicted, 5))
+        if place == 1:
+            np.testing.assert_array_equal(scores.predictions[1], predicted)
+    assert scores.per_image.dtype == np.uint32
+    np.testing.assert_array_equal(scores.total, scores.per_image.sum(0))
+    assert set(scores.predictions) == {1}
+    assert scores.evaluate_s > 0
+
+
+@pytest.mark.parametrize("budget", [1, 700, 2000, 1 << 24])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_chunks_of_classes_change_nothing(monkeypatch, budget, channels_last):
+    monkeypatch.setattr(evaluate, "_FLOATS_AT_ONCE", budget)
+    torch.manual_seed(0)
+    logits = torch.randn(1, 11, 7, 9)
+    if channels_last:
+        logits = logits.to(memory_format=torch.channels_last)
+    logits[:, 4] = logits[:, 2]  # a tie everywhere: the lower class wins
+    whole = functional.interpolate(logits, (29, 35), mode="bilinear", align_corners=False)[0].argmax(0)
+    assert torch.equal(upsampled_argmax(logits, (29, 35)), whole)
+    assert not (whole == 4).any()
+
+
+def test_label_of_another_size_than_the_image_is_scored_at_its_own_size():
+    image, _, _ = next(samples())
+    label = np.zeros((50, 60), dtype=np.uint8)
+    assert evaluate_segmenter(Toy(), [(image, label, "a")], num_classes=5).total.sum() == 3000
+
+
+def test_bfloat16_and_channels_last_score_nearly_the_same():
+    exact = evaluate_segmenter(Toy(), samples(), num_classes=5)
+    rough = evaluate_segmenter(Toy(), samples(), num_classes=5, precision="bfloat16", channels_last=True)
+    assert rough.miou == pytest.approx(exact.miou, abs=0.02)
+
+
+def test_a_diverged_network_has_no_score():
+    model = Toy()
+    torch.nn.init.constant_(model.classify.weight, float("nan"))
+    scores = evaluate_segmenter(model, samples(), num_classes=5)
+    content = scores.as_json(classes="abcde", dataset="toy", weights=None, iterations=7)
+    assert scores.nonfinite == 3
+    assert (content["status"], content["miou"], content["per_class_iou"]["a"]) == ("diverged", None, None)
+
+
+def test_scores_json_and_confusion_npz(tmp_path):
+    classes = ["road", "car", "pole", "sky", "train"]
+    some = [(image, np.minimum(label, 3) if label.max() < 255 else label, name) for image, label, name in samples()]
+    scores = evaluate_segmenter(Toy(), some, num_classes=5)
+    content = json.loads(
+        json.dumps(scores.as_json(classes=classes, dataset="toy", weights="ab", iterations=7), allow_nan=False)
+    )
+    assert list(content["per_class_iou"]) == classes
+    assert content["miou"] == pytest.approx(np.mean([v for v in content["per_class_iou"].values() if v is not None]))
+    assert (content["images"], content["split"], content["cell"], content["schema"]) == (3, "val", None, 1)
+    for name in ("one.npz", "two.npz"):
+        scores.write_confusion(tmp_path / name)
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
+    with np.load(tmp_path / "one.npz") as stored:
+        np.testing.assert_array_equal(stored["per_image"], scores.per_image)
+        assert stored["names"].tolist() == ["image0", "image1", "image2"]
+        assert (stored["total"].dtype, stored["per_image"].dtype) == (np.int64, np.uint32)
+
+
+def test_misuse_is_told():
+    with pytest.raises(DataError, match="no image to evaluate"):
+        evaluate_segmenter(Toy(), [], num_classes=5)
+    with pytest.raises(ValueError, match="precision 'int8'"):
+        evaluate_segmenter(Toy(), samples(), num_classes=5, precision="int8")
+    with pytest.raises(ValueError, match="not \\(1, 7, h, w\\)"):
+        evaluate_segmenter(Toy(), samples(), num_classes=7)
+    with pytest.raises(DataError, match=r"image0: .* neither a class"):
+        evaluate_segmenter(Toy(), [(s[0], s[1] * 0 + np.uint8(9), s[2]) for s in samples()], num_classes=5)
+    with pytest.raises(ValueError, match="2 class names for 5"):
+        evaluate_segmenter(Toy(), samples(), num_classes=5).as_json(classes="ab", dataset="", weights="", iterations=0)

@@ -1,0 +1,268 @@
+"""A small study on disk, made of run records as teachers, students, profiles and evaluations publish them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from isoclock.artifacts import write_json
+from isoclock.tracking import SyncSummary, sync, upgrade_store
+from isoclock.tracking.ui import ui_command, ui_environment
+
+BEGAN = 1_700_000_000.0
+CLASSES = {"road": 0.9, "traffic light": 0.4, "sky": None}
+
+
+@dataclass
+class Study:
+    """A study's folder, with a builder for what each verb leaves there."""
+
+    root: Path
+    uri: str
+
+    @property
+    def results(self) -> Path:
+        return self.root / "results"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @staticmethod
+    def event(kind: str, iteration: int, *, unix: float | None = None, **more: Any) -> dict[str, Any]:
+        return {"event": kind, "iteration": iteration, "unix": BEGAN + iteration if unix is None else unix, **more}
+
+    def train(self, iteration: int, loss: float, *, unix: float | None = None) -> dict[str, Any]:
+        terms = {"ce": loss / 2, "kd": loss / 4}
+        values = {"loss": loss, "terms": terms, "lr": 0.01, "train_s": iteration / 10, "iterations_per_s": 10.0}
+        return self.event("train", iteration, unix=unix, **values)
+
+    def ledger(self, iterations: int = 40) -> list[dict[str, Any]]:
+        lines = [self.event("start", 0, run_id="r", segment=0)]
+        for iteration in range(10, iterations + 1, 10):
+            lines.append(self.train(iteration, 4.0 / iteration))
+            if iteration % 20 == 0:
+                lines.append(self.event("evaluate", iteration, miou=iteration / 100, per_class={}, evaluate_s=1.0))
+                lines.append(self.event("checkpoint", iteration, io_s=0.1, bytes=10))
+        return [*lines, self.event("finish", iterations)]
+
+    @property
+    def client(self) -> MlflowClient:
+        return MlflowClient(tracking_uri=self.uri)
+
+    def sync(self, **options: Any) -> SyncSummary:
+        return sync(self.results, self.runs, self.uri, **options)
+
+    def student(
+        self,
+        cell: str,
+        *,
+        run_id: str,
+        status: str = "finished",
+        miou: float | None = 0.5,
+        started: float = BEGAN,
+        events: list[dict[str, Any]] | None = None,
+        live: bool = False,
+        teacher: str = "t" * 64,
+    ) -> Path:
+        dataset, pair, method, budget, seed = cell.split("/")
+        folder = (self.runs if live else self.results) / "student" / cell
+        where = {"dataset": dataset, "pair": pair, "method": method, "budget": budget, "seed": int(seed)}
+        record = {
+            "schema": 1,
+            "kind": "student",
+            "run_id": run_id,
+            "cell": where,
+            "params": {
+                "recipe": {"lr": 0.01, "crop": [64, 128]},
+                "method": {"implementation": "tuned", "weights": {"kd": 1.0}},
+            },
+            "plan": {
+                "protocol": budget.split("-")[0],
+                "iterations": 40,
+                "cost": 1.5,
+                "anchor_steps": 60.0,
+                "planned_s": 4.1,
+                "anchor_s": 0.068,
+                "device_kind": "cpu-test",
+                "marks": [],
+            },
+            "digests": {"weights": f"{run_id}-weights", "teacher": teacher, "data": "d", "code": "c", "plan": None},
+            "started_unix": started,
+            "hardware": {"device": "cpu", "device_kind": "cpu-test", "threads": 1, "cpu_cores": 2},
+        }
+        self.write_ledger(folder, self.ledger() if events is None else events)
+        if live:
+            write_json(folder / "run.json", record)
+            return folder
+        record |= {
+            "status": status,
+            "message": "" if status == "finished" else "loss is NaN at iteration 40",
+            "iterations": {"planned": 40, "done": 40},
+            "clock": {"train_s": 4.0, "evaluate_s": 2.0, "io_s": 0.2, "startup_s": 1.0, "lost_s": 0.5},
+            "segments": [{"train_s": 4.0, "anchor_s": 0.07, "device_kind": "cpu-test", "ended": "finished"}],
+            "best": {"iteration": 40, "miou": 0.4},
+            "ended_unix": started + 100,
+            "environment": {"python": "3.11"},
+        }
+        write_json(folder / "record.json", record)
+        (folder / "weights.safetensors").write_bytes(run_id.encode())
+        if miou is not None:
+            self.scores(self.results / "evaluate" / cell, miou, f"{run_id}-weights")
+        return folder
+
+    def teacher(self, dataset: str, model: str, *, run_id: str = "teacher-run", miou: float = 0.7) -> Path:
+        folder = self.results / "teacher" / dataset / model
+        self.write_ledger(folder, self.ledger())
+        record = {
+            "schema": 1,
+            "kind": "teacher",
+            "run_id": run_id,
+            "cell": {"dataset": dataset, "model": model, "seed": 0},
+            "status": "finished",
+            "message": "",
+            "iterations": {"planned": 40, "done": 40},
+            "clock": {"train_s": 8.0},
+            "plan": None,
+            "params": {"recipe": {"lr": 0.02}},
+            "best": None,
+            "digests": {"weights": "t" * 64, "teacher": None},
+            "started_unix": BEGAN - 500,
+            "ended_unix": BEGAN - 400,
+        }
+        write_json(folder / "record.json", record)
+        (folder / "weights.safetensors").write_bytes(b"teacher")
+        self.scores(folder, miou, "t" * 64)
+        return folder
+
+    def profile(self, dataset: str, pair: str, method: str, *, ratio: float = 1.5) -> Path:
+        path = self.results / "profile" / dataset / pair / f"{method}.json"
+        content = {
+            "schema": 1,
+            "implementation": "tuned",
+            "device_kind": "cpu-test",
+            "threads": 1,
+            "precision": "fp32",
+            "batch": 4,
+            "crop": [64, 128],
+            "cost": {"ratio": ratio, "low": ratio - 0.1, "high": ratio + 0.1},
+            "step_s": {"median": 0.1},
+            "anchor_s": {"median": 0.07},
+            "sustained_ratio": ratio,
+            "peak_mib": 321.0,
+            "shares": {"teacher": 0.4, "student": 0.6},
+            "gflops": {"total": 3.0},
+            "loader_core_s": 0.01,
+            "energy_j": None,
+            "marks": ["noisy"],
+            "attempts": 1,
+            "digests": {"code": "c"},
+        }
+        write_json(path, content)
+        return path
+
+    def scores(self, folder: Path, miou: float, weights: str) -> None:
+        content = {"miou": miou, "pixel_accuracy": 0.8, "per_class_iou": CLASSES, "images": 2, "weights": weights}
+        write_json(folder / "scores.json", content)
+        (folder / "overlays").mkdir(exist_ok=True)
+        (folder / "overlays" / "street_0.png").write_bytes(b"\x89PNG")
+
+    def write_ledger(self, folder: Path, events: list[dict[str, Any]]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "ledger.jsonl").write_text("".join(json.dumps(line) + "\n" for line in events))
+
+    def small_grid(self) -> None:
+        """Two methods, two budgets and a seed, with teacher and profiles."""
+        self.teacher("streets", "r101")
+        for method, gain in (("none", 0.0), ("kd", 0.1)):
+            self.profile("streets", "demo", method, ratio=1.0 + gain)
+            for budget, base in (("compute-400", 0.5), ("iteration-400", 0.4)):
+                self.student(f"streets/demo/{method}/{budget}/0", run_id=f"{method}-{budget}", miou=base + gain)
+
+    def found(self, query: str = "") -> list[Any]:
+        """Active runs of all experiments that match `query`."""
+        experiments = [experiment.experiment_id for experiment in self.client.search_experiments()]
+        return list(self.client.search_runs(experiments, query, max_results=1000))
+
+    def census(self) -> dict[str, tuple[str, int, int, int]]:
+        """By key and run id: status and the numbers of metric points, params and artifacts."""
+        client = self.client
+        return {
+            f"{run.data.tags['isoclock.key']} {run.data.tags.get('isoclock.run_id')}": (
+                run.info.status,
+                sum(len(client.get_metric_history(run.info.run_id, name)) for name in run.data.metrics),
+                len(run.data.params),
+                len(client.list_artifacts(run.info.run_id)),
+            )
+            for run in self.found()
+        }
+
+
+@pytest.fixture(scope="session")
+def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with its tables and nothing else, to be copied: making one takes seconds."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    upgrade_store(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def study(tmp_path: Path, fresh_store: Path) -> Study:
+    for suffix in ("", ".lock"):
+        shutil.copy(f"{fresh_store}{suffix}", f"{tmp_path / 'mlflow.db'}{suffix}")
+    return Study(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db'}")
+
+
+@pytest.fixture(autouse=True)
+def _no_store_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, fresh_store: Path) -> Iterator[str]:
+    """A real MLflow server on loopback; yields its address."""
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(fresh_store, folder / "mlflow.db")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            ui_command("127.0.0.1", port),
+            env=ui_environment(f"sqlite:///{folder / 'mlflow.db'}"),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 90
+        while not _answers(f"{address}/health"):
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail((folder / "log").read_text()[-2000:])
+            time.sleep(0.2)
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=2):
+            return True
+    except OSError:
+        return False

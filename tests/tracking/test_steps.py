@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isoclock.tracking.steps import settled_events, step_metrics
+
+
+def line(kind: str, iteration: int, **more: Any) -> dict[str, Any]:
+    return {"event": kind, "iteration": iteration, "unix": 1000.0 + iteration, **more}
+
+
+def iterations(events: list[dict[str, Any]], kind: str = "train") -> list[int]:
+    return [event["iteration"] for event in events if event["event"] == kind]
+
+
+def test_a_later_segment_voids_what_lies_beyond_its_start() -> None:
+    first = [line("start", 0), line("train", 10, loss=1.0), line("checkpoint", 10), line("train", 20, loss=9.0)]
+    second = [line("start", 10), line("train", 20, loss=0.5), line("finish", 20)]
+    settled = settled_events(first + second, final=True)
+    assert iterations(settled) == [10, 20]
+    assert [metric.value for metric in step_metrics(settled)] == [1.0, 0.5]
+
+
+def test_a_live_run_shows_nothing_beyond_its_last_checkpoint() -> None:
+    events = [line("start", 0), line("train", 10), line("checkpoint", 15), line("train", 20)]
+    assert iterations(settled_events(events, final=False)) == [10]
+    assert settled_events(events[:2], final=False) == []
+
+
+def test_a_voided_checkpoint_makes_nothing_safe() -> None:
+    events = [line("start", 0), line("train", 10), line("checkpoint", 10), line("start", 0), line("train", 5)]
+    assert iterations(settled_events(events, final=False)) == []
+
+
+@pytest.mark.parametrize("last", ["finish", "diverged"])
+def test_a_ledger_that_ended_is_safe_to_its_end(last: str) -> None:
+    assert iterations(settled_events([line("start", 0), line("train", 7), line(last, 7)], final=False)) == [7]
+
+
+def test_values_that_are_no_numbers_are_left_out() -> None:
+    events = [line("train", 1, loss=math.nan, terms={"ce": math.inf, "kd": 2}, lr=None), line("evaluate", 1, miou=None)]
+    assert [(metric.name, metric.value) for metric in step_metrics(events)] == [("train/term/kd", 2.0)]
+
+
+def test_names_steps_and_times() -> None:
+    events = [
+        line("train", 3, loss=1.5, terms={"ce": 1.0}, lr=0.1, train_s=2.0, iterations_per_s=4.0),
+        line("evaluate", 3, miou=0.3),
+        line("anchor", 3, anchor_s=0.05),
+    ]
+    metrics = step_metrics(events)
+    assert {metric.name: metric.value for metric in metrics} == {
+        "train/term/ce": 1.0,
+        "train/loss": 1.5,
+        "train/lr": 0.1,
+        "train/train_s": 2.0,
+        "train/iterations_per_s": 4.0,
+        "val/miou": 0.3,
+        "anchor_s": 0.05,
+    }
+    assert {(metric.iteration, metric.unix_ms) for metric in metrics} == {(3, 1_003_000)}
+
+
+@given(st.data())
+def test_what_a_live_run_showed_is_never_taken_back(data: st.DataObject) -> None:
+    """However often a run is killed and resumed from its last checkpoint, each look extends the one before."""
+    events: list[dict[str, Any]] = [line("start", 0)]
+    iteration = saved = 0
+    shown: list[dict[str, Any]] = []
+    for move in data.draw(st.lists(st.sampled_from(["train", "checkpoint", "kill"]), max_size=30)):
+        if move == "train":
+            iteration += 1
+            events.append(line("train", iteration, loss=float(len(events))))
+        elif move == "checkpoint":
+            saved = iteration
+            events.append(line("checkpoint", iteration))
+        else:
+            iteration = saved
+            events.append(line("start", iteration))
+        now = [event for event in settled_events(events, final=False) if event["event"] == "train"]
+        assert now[: len(shown)] == shown
+        shown = now

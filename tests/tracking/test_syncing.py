@@ -1,0 +1,323 @@
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+
+from isoclock.errors import UserError
+from isoclock.tracking import records, sync, watch
+
+CELL = "streets/demo/kd/compute-400/0"
+
+
+def test_a_person_finds_what_they_look_for(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    study.small_grid()
+    summary = study.sync(grid_name="demo")
+    assert (summary.created, summary.updated, summary.problems) == (7, 0, [])
+    assert summary.line == "runs: 7 created, 0 updated, 0 unchanged"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", study.uri)
+
+    def search(query: str) -> Any:
+        return mlflow.search_runs(experiment_names=["streets"], filter_string=query, order_by=["metrics.miou DESC"])
+
+    matched = search("tags.protocol = 'compute' AND tags.budget = 'compute-400' AND tags.grid = 'demo'")
+    assert list(matched["tags.method"]) == ["kd", "none"]
+    assert list(matched["metrics.miou"]) == pytest.approx([0.6, 0.5])
+    assert list(search("metrics.miou > 0.55 AND tags.`isoclock.kind` = 'student'")["tags.isoclock.key"]) == [CELL]
+
+    parent = search("tags.`isoclock.kind` = 'pair'")
+    assert list(parent["tags.mlflow.runName"]) == ["pair demo"]
+    children = search(f"tags.mlflow.parentRunId = '{parent['run_id'][0]}'")
+    assert sorted(children["tags.isoclock.kind"]) == ["profile"] * 2 + ["student"] * 4 + ["teacher"]
+    assert set(children["status"]) == {"FINISHED"}
+
+    best = matched.iloc[0]
+    assert best["params.method.implementation"] == "tuned"
+    assert best["params.recipe.crop"] == "[64, 128]"
+    assert (best["metrics.val/iou/traffic light"], best["metrics.spent_s"], best["metrics.planned_s"]) == (
+        0.4,
+        4.0,
+        4.1,
+    )
+    assert (best["metrics.cost_ratio"], best["metrics.peak_mib"], best["metrics.lost_s"]) == (1.5, 321.0, 0.5)
+    assert best["tags.device_kind"] == "cpu-test"
+    assert best["metrics.spent_anchor_steps"] == pytest.approx(4.0 / 0.07)
+    assert best["metrics.deviation"] == pytest.approx(4.0 / 0.07 / 60 - 1)
+    assert best["tags.marks"] == "off-budget,lost-time"
+    assert best["tags.digests.code"] == "c"
+    assert "metrics.val/iou/sky" not in matched.columns
+    assert set(search("tags.method = 'kd' AND tags.`isoclock.kind` = 'profile'")["tags.marks"]) == {"noisy"}
+
+
+def test_curves_carry_steps_and_the_time_of_the_ledger(study: Any) -> None:
+    study.student(CELL, run_id="one")
+    study.sync()
+    (run,) = study.found("tags.`isoclock.kind` = 'student'")
+    history = study.client.get_metric_history(run.info.run_id, "val/miou")
+    assert [(point.step, point.value, point.timestamp) for point in history] == [
+        (20, 0.2, 1_700_000_020_000),
+        (40, 0.4, 1_700_000_040_000),
+    ]
+    assert {"train/loss", "train/term/ce", "train/term/kd", "train/lr", "train/iterations_per_s"} <= set(
+        run.data.metrics
+    )
+    assert (run.info.start_time, run.info.end_time) == (1_700_000_000_000, 1_700_000_100_000)
+
+
+def test_artifacts_can_be_opened(study: Any, tmp_path: Path) -> None:
+    study.student(CELL, run_id="one")
+    study.sync()
+    (run,) = study.found("tags.`isoclock.kind` = 'student'")
+    folder = Path(study.client.download_artifacts(run.info.run_id, "", str(tmp_path)))
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*.*") if path.is_file()}
+    assert {
+        "record.json",
+        "ledger.jsonl",
+        "scores.json",
+        "per_class.json",
+        "per_class.md",
+        "overlays/street_0.png",
+        "weights/weights.safetensors",
+    } <= names
+    assert "| traffic light | 40.00 |" in (folder / "per_class.md").read_text()
+    assert (study.root / "mlartifacts").is_dir()
+
+
+def test_syncing_again_writes_nothing(study: Any) -> None:
+    study.small_grid()
+    study.sync(grid_name="demo")
+    before = study.census()
+    again = study.sync(grid_name="demo")
+    assert (again.created, again.updated, again.unchanged) == (0, 0, 7)
+    assert not again.changed
+    assert study.census() == before
+
+
+def test_a_deleted_store_comes_back_whole(study: Any) -> None:
+    study.small_grid()
+    study.sync(grid_name="demo")
+    before = study.census()
+    for path in (study.root / "mlflow.db", *study.root.glob("mlflow.db-*")):
+        path.unlink()
+    shutil.rmtree(study.root / "mlartifacts")
+    with pytest.raises(UserError, match="start it again"):  # MLflow holds on to the removed file
+        study.sync(grid_name="demo")
+    sync_in_a_process = functools.partial(sync, study.results, study.runs, study.uri, grid_name="demo")
+    process = multiprocessing.get_context("spawn").Process(target=sync_in_a_process)
+    process.start()
+    process.join(120)
+    assert process.exitcode == 0
+    study.uri = f"sqlite:///{shutil.copy(study.root / 'mlflow.db', study.root / 'copy.db')}"
+    assert study.census() == before
+
+
+def test_a_sync_cut_short_is_finished_by_the_next(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    study.student(CELL, run_id="one")
+    with monkeypatch.context() as patch:
+
+        def fail(*_: Any) -> None:
+            raise ConnectionError("gone in the middle")
+
+        patch.setattr("isoclock.tracking.mirror.Mirror._log_artifacts", fail)
+        with pytest.raises(UserError, match="gone in the middle"):
+            study.sync()
+    assert study.sync().updated == 1
+    (run,) = study.found("tags.`isoclock.kind` = 'student'")
+    assert len(study.client.get_metric_history(run.info.run_id, "train/loss")) == 4
+    assert run.info.status == "FINISHED"
+
+
+def test_scores_that_come_later_are_added(study: Any) -> None:
+    study.student(CELL, run_id="one", miou=None)
+    study.sync()
+    study.scores(study.results / "evaluate" / CELL, 0.5, "another run's weights")
+    assert study.sync().updated == 0
+    for miou in (0.5, 0.45):  # the second: scored anew, by mended code
+        study.scores(study.results / "evaluate" / CELL, miou, "one-weights")
+        assert study.sync().updated == 1
+        (run,) = study.found("tags.`isoclock.kind` = 'student'")
+        assert run.data.metrics["miou"] == miou
+    assert len(study.client.get_metric_history(run.info.run_id, "train/loss")) == 4
+
+
+def test_a_retrained_cell_supersedes_its_older_run(study: Any) -> None:
+    study.student(CELL, run_id="old", miou=0.3)
+    study.sync()
+    study.student(CELL, run_id="new", miou=0.6, started=1_700_001_000.0)
+    summary = study.sync()
+    assert (summary.created, summary.superseded) == (1, 1)
+    flags = {run.data.tags["isoclock.run_id"]: run.data.tags["isoclock.superseded"] for run in _students(study)}
+    assert flags == {"old": "true", "new": "false"}
+    assert {run.info.status for run in _students(study)} == {"FINISHED"}
+    study.student(CELL, run_id="old", miou=0.3)  # a checkout of the older results: the disk is the truth
+    study.sync()
+    flags = {run.data.tags["isoclock.run_id"]: run.data.tags["isoclock.superseded"] for run in _students(study)}
+    assert flags == {"old": "false", "new": "true"}
+    assert not study.sync().changed
+
+
+def test_a_new_profile_supersedes_the_older_one(study: Any) -> None:
+    study.profile("streets", "demo", "kd", ratio=1.5)
+    study.sync()
+    study.profile("streets", "demo", "kd", ratio=1.2)
+    assert study.sync().superseded == 1
+    (run,) = study.found("tags.`isoclock.kind` = 'profile' AND tags.`isoclock.superseded` = 'false'")
+    assert run.data.metrics["cost_ratio"] == 1.2
+
+
+def test_a_diverged_run_is_a_result(study: Any) -> None:
+    study.student(CELL, run_id="one", status="diverged", miou=None)
+    study.sync()
+    (run,) = _students(study)
+    assert (run.info.status, run.data.tags["status"]) == ("FAILED", "diverged")
+    assert "NaN" in run.data.tags["message"]
+
+
+def test_a_live_run_is_followed_to_its_end(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "STALE_S", 1e12)  # the made-up ledger is of 2023
+    lines = study.ledger()[:-1]
+    upto = [line["event"] for line in lines].index("checkpoint") + 1
+    study.student(CELL, run_id="one", live=True, events=[*lines[:upto], study.train(30, 99.0)])
+    assert study.sync().running == 1
+    (run,) = _students(study)
+    assert run.info.status == "RUNNING"
+    assert [point.step for point in study.client.get_metric_history(run.info.run_id, "train/loss")] == [10, 20]
+    (parent,) = study.found("tags.`isoclock.kind` = 'pair'")
+    assert parent.info.status == "RUNNING"
+
+    # Killed behind iteration 30, resumed from the checkpoint at 20, trained to the end and published.
+    resumed = [*lines[:upto], study.train(30, 99.0), study.event("start", 20), *lines[upto:], study.event("finish", 40)]
+    study.student(CELL, run_id="one", events=resumed)
+    assert study.sync().updated == 1
+    (run,) = _students(study)
+    history = study.client.get_metric_history(run.info.run_id, "train/loss")
+    assert [(point.step, round(point.value, 4)) for point in history] == [(10, 0.4), (20, 0.2), (30, 0.1333), (40, 0.1)]
+    assert run.info.status == "FINISHED"
+    (parent,) = study.found("tags.`isoclock.kind` = 'pair'")
+    assert parent.info.status == "FINISHED"
+
+
+def test_a_stopped_a_silent_and_a_vanished_run_are_killed(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = study.ledger()[:-1]
+    stopped, silent, vanished = (f"streets/demo/kd/compute-400/{seed}" for seed in range(3))
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "STALE_S", 1e12)
+        study.student(stopped, run_id="a", live=True, events=[*lines, study.event("stop", 40, reason="SIGTERM")])
+        study.student(silent, run_id="b", live=True, events=lines)
+        folder = study.student(vanished, run_id="c", live=True, events=lines)
+        study.sync()
+        assert [run.info.status for run in _students(study)] == ["KILLED", "RUNNING", "RUNNING"]
+        shutil.rmtree(folder)
+    assert study.sync().closed == 1
+    assert [run.info.status for run in _students(study)] == ["KILLED"] * 3
+    assert [run.data.tags["status"] for run in _students(study)] == ["stopped", "silent", "gone"]
+    study.student(silent, run_id="b", live=True, events=[*lines, study.event("train", 50, unix=time.time())])
+    study.sync()
+    assert [run.info.status for run in _students(study)] == ["KILLED", "RUNNING", "KILLED"]
+
+
+def test_cells_bound_what_is_looked_at_and_grids_add_up(study: Any) -> None:
+    study.small_grid()
+    cell = {"dataset": "streets", "pair": "demo", "method": "kd", "budget": "compute-400", "seed": 0}
+    assert study.sync(grid_name="figure1", cells=[cell]).created == 4  # the cell, the teacher, two profiles
+    study.sync(grid_name="demo")
+    (run,) = study.found("tags.method = 'kd' AND tags.budget = 'compute-400'")
+    assert run.data.tags["grid"] == "demo,figure1"
+
+
+def test_a_teacher_stands_below_the_pair_that_uses_it(study: Any) -> None:
+    study.teacher("streets", "r101")
+    study.sync()
+    (teacher,) = study.found("tags.`isoclock.kind` = 'teacher'")
+    assert "mlflow.parentRunId" not in teacher.data.tags
+    study.profile("streets", "another", "kd")
+    study.student(CELL, run_id="one")
+    study.sync()
+    (teacher,) = study.found("tags.`isoclock.kind` = 'teacher'")
+    (parent,) = study.found("tags.`isoclock.kind` = 'pair' AND tags.pair = 'demo'")
+    assert teacher.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert teacher.data.metrics["miou"] == 0.7
+
+
+def test_an_unreadable_record_is_a_line_and_the_rest_is_synced(study: Any) -> None:
+    study.student(CELL, run_id="one")
+    broken = study.student("streets/demo/kd/compute-400/1", run_id="two") / "record.json"
+    broken.write_text("{")
+    lacking = study.student("streets/demo/kd/compute-400/2", run_id="three") / "record.json"
+    lacking.write_text('{"run_id": "three"}')
+    summary = study.sync()
+    assert summary.created == 1
+    assert [str(broken) in summary.problems[0], str(lacking.parent) in summary.problems[1]] == [True, True]
+
+
+def test_two_syncs_on_a_fresh_store_wait_for_each_other(study: Any) -> None:
+    study.small_grid()
+    uri = f"sqlite:///{study.root / 'fresh.db'}"
+    context = multiprocessing.get_context("spawn")
+    both = [context.Process(target=sync, args=(study.results, study.runs, uri)) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(120)
+    assert [process.exitcode for process in both] == [0, 0]
+    study.uri = uri
+    assert len(study.found()) == 8
+
+
+def test_a_real_server_gets_the_same(study: Any, server: str) -> None:
+    study.small_grid()
+    study.sync(grid_name="demo")
+    local = study.census()
+    study.uri = server
+    assert study.sync(grid_name="demo").created == 7
+    assert study.census() == local
+    assert not study.sync(grid_name="demo").changed
+    (run,) = study.found(f"tags.`isoclock.key` = '{CELL}'")
+    overlays = study.client.list_artifacts(run.info.run_id, "overlays")
+    assert [item.path for item in overlays] == ["overlays/street_0.png"]
+
+
+def test_watch_follows_until_stopped(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isoclock.tracking.syncing._REST", 0.0)
+    study.student(CELL, run_id="one")
+    told: list[str] = []
+    stop = threading.Event()
+
+    def progress(line: str) -> None:
+        told.append(line)
+        if len(told) == 1:
+            study.student("streets/demo/kd/compute-400/1", run_id="two")
+        else:
+            stop.set()
+
+    summary = watch(study.results, study.runs, study.uri, interval_s=0.05, stop=stop, progress=progress)
+    assert told == [f"created {CELL}", "created streets/demo/kd/compute-400/1"]
+    assert (summary.created, summary.unchanged) == (1, 1)
+
+
+def test_a_line_being_written_is_waited_for(study: Any) -> None:
+    folder = study.student(CELL, run_id="one", live=True, events=study.ledger()[:-1])
+    with (folder / "ledger.jsonl").open("a") as stream:
+        stream.write('{"event": "train", "iter')
+    assert study.sync().problems == []
+    assert len(_students(study)) == 1
+
+
+def test_tracking_needs_no_torch(tmp_path: Path) -> None:
+    code = "import sys, isoclock.tracking; sys.exit('torch' in sys.modules)"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, timeout=60).returncode == 0
+
+
+def _students(study: Any) -> list[Any]:
+    return sorted(study.found("tags.`isoclock.kind` = 'student'"), key=lambda run: run.data.tags["isoclock.run_id"])

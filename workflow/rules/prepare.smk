@@ -1,0 +1,14 @@
+# Check a raw data set and pack it. The raw files are no input: their times say nothing (a checkout moves them). After a
+# change of raw data: `isoclock prepare DATASET`, or `dvc repro`, which compares their content.
+
+
+rule prepare:
+    input:
+        stamp="results/stamps/prepare/{dataset}.json",
+    output:
+        index="results/data/{dataset}/index.json",
+    log:
+        "runs/logs/prepare/{dataset}.log",
+    threads: 1024  # all there are; the slurm profile asks for fewer
+    shell:
+        "isoclock --log {log} prepare {wildcards.dataset} --workers {threads}"

@@ -1,0 +1,15 @@
+# Tables, figures and one page about a grid.
+
+
+rule report:
+    input:
+        grid="results/stamps/grid/{grid}.json",
+        scores=STUDY.evaluations(),
+        plans=STUDY.plans(),
+        teachers=STUDY.teachers(),
+    output:
+        page="results/report/{grid}/report.html",
+    log:
+        "runs/logs/report/{grid}.log",
+    shell:
+        "isoclock --log {log} report --grid {wildcards.grid}"

@@ -1,0 +1,21 @@
+# Train one cell for exactly its planned iterations.
+
+
+rule student:
+    input:
+        stamp="results/stamps/student/{dataset}/{pair}/{method}.json",
+        data="results/data/{dataset}/index.json",
+        plan="results/plan/{dataset}/{pair}/{method}/{budget}.json",
+        teacher=STUDY.teacher_of,
+    output:
+        record="results/student/{dataset}/{pair}/{method}/{budget}/{seed}/record.json",
+        weights="results/student/{dataset}/{pair}/{method}/{budget}/{seed}/weights.safetensors",
+        ledger="results/student/{dataset}/{pair}/{method}/{budget}/{seed}/ledger.jsonl",
+    log:
+        "runs/logs/student/{dataset}/{pair}/{method}/{budget}/{seed}.log",
+    threads: lambda wildcards: STUDY.threads(wildcards.dataset, "student")
+    resources:
+        runtime=lambda wildcards, input: STUDY.student_runtime_min(input.plan),
+    shell:
+        "isoclock --log {log} student "
+        "{wildcards.dataset}/{wildcards.pair}/{wildcards.method}/{wildcards.budget}/{wildcards.seed}"

@@ -1,0 +1,18 @@
+# Train a teacher. What a killed job can go on from lies in runs/, which is no rule's output.
+
+
+rule teacher:
+    input:
+        stamp="results/stamps/teacher/{dataset}/{model}.json",
+        data="results/data/{dataset}/index.json",
+    output:
+        record="results/teacher/{dataset}/{model}/record.json",
+        weights="results/teacher/{dataset}/{model}/weights.safetensors",
+        ledger="results/teacher/{dataset}/{model}/ledger.jsonl",
+        scores="results/teacher/{dataset}/{model}/scores.json",
+        confusion="results/teacher/{dataset}/{model}/confusion.npz",
+    log:
+        "runs/logs/teacher/{dataset}/{model}.log",
+    threads: lambda wildcards: STUDY.threads(wildcards.dataset, "teacher")
+    shell:
+        "isoclock --log {log} teacher {wildcards.dataset} {wildcards.model}"
