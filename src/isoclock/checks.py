@@ -33,7 +33,9 @@ def problems_of(params: Params) -> list[str]:
             problems.append(f"{params.folder / file}: {key}: {name!r} is no {what}; there are: {there}")
 
     for name, dataset in params.datasets.items():
-        known("datasets.yaml", f"{name}.reader", dataset.reader, catalogue.readers(), "reader (file of src/isoclock/data)")
+        known(
+            "datasets.yaml", f"{name}.reader", dataset.reader, catalogue.readers(), "reader (file of src/isoclock/data)"
+        )
         for role in ROLES:
             recipe = params.recipes.get((name, role))
             if recipe and dataset.size and (recipe.crop[0] > dataset.size[0] or recipe.crop[1] > dataset.size[1]):
@@ -42,7 +44,9 @@ def problems_of(params: Params) -> list[str]:
                     f"{name}, {list(dataset.size)} (datasets.yaml); choose a crop that fits into them"
                 )
     for name, model in params.models.items():
-        known("models.yaml", f"models.{name}.architecture", model.architecture, catalogue.architectures(), "architecture")
+        known(
+            "models.yaml", f"models.{name}.architecture", model.architecture, catalogue.architectures(), "architecture"
+        )
     for name, pair in params.pairs.items():
         known("models.yaml", f"pairs.{name}.teacher", pair.teacher, params.models, "model")
         known("models.yaml", f"pairs.{name}.student", pair.student, params.models, "model")
@@ -54,7 +58,10 @@ def problems_of(params: Params) -> list[str]:
         known("methods.yaml", f"{name}.method", method.method, cards(), "method (file of src/isoclock/methods)")
         if method.method in cards():
             found = signature_problems(
-                method.method, method.params, implementation=method.implementation, active_terms=frozenset(method.weights)
+                method.method,
+                method.params,
+                implementation=method.implementation,
+                active_terms=frozenset(method.weights),
             )
             file = params.folder / "methods.yaml"
             problems += [f"{file}: {name}: {problem.removeprefix(f'{method.method}.')}" for problem in found]

@@ -56,13 +56,16 @@ def _logged(path: Path | None) -> Iterator[None]:
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as log:
-        with redirect_stdout(_Both(sys.stdout, log)), redirect_stderr(_Both(sys.stderr, log)):
-            try:
-                yield
-            except BaseException:
-                traceback.print_exc()
-                raise SystemExit(1) from None
+    with (
+        path.open("w", encoding="utf-8") as log,
+        redirect_stdout(_Both(sys.stdout, log)),
+        redirect_stderr(_Both(sys.stderr, log)),
+    ):
+        try:
+            yield
+        except Exception:
+            traceback.print_exc()
+            raise SystemExit(1) from None
 
 
 def _streets(arguments: argparse.Namespace) -> int:
@@ -88,8 +91,8 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _stamp(arguments: argparse.Namespace) -> int:
-    from isoclock.grid import Layout
     from isoclock.checks import load_params
+    from isoclock.grid import Layout
     from isoclock.stamps import refresh
 
     for path in refresh(load_params(), arguments.grid, Layout()):
@@ -98,10 +101,10 @@ def _stamp(arguments: argparse.Namespace) -> int:
 
 
 def _prepare(arguments: argparse.Namespace) -> int:
+    from isoclock.checks import load_params
     from isoclock.data.prepare import prepare
     from isoclock.data.reader import find_reader
     from isoclock.grid import Layout
-    from isoclock.checks import load_params
     from isoclock.progress import ProgressLine
 
     name = arguments.dataset
@@ -122,8 +125,8 @@ def _prepare(arguments: argparse.Namespace) -> int:
 
 
 def _teacher(arguments: argparse.Namespace) -> int:
-    from isoclock.grid import Layout
     from isoclock.checks import load_params
+    from isoclock.grid import Layout
     from isoclock.training.run import train_teacher
 
     return _training_status(train_teacher(load_params(), arguments.dataset, arguments.model, Layout()))
@@ -131,8 +134,8 @@ def _teacher(arguments: argparse.Namespace) -> int:
 
 def _profile(arguments: argparse.Namespace) -> int:
     from isoclock.budget.profile import profile_method
-    from isoclock.grid import Layout
     from isoclock.checks import load_params
+    from isoclock.grid import Layout
 
     profile = profile_method(load_params(), arguments.dataset, arguments.pair, arguments.method, Layout())
     cost, marks = profile["cost"], profile["marks"]
@@ -146,8 +149,8 @@ def _profile(arguments: argparse.Namespace) -> int:
 
 def _plan(arguments: argparse.Namespace) -> int:
     from isoclock.budget.plan import accept_budget, make_plan
-    from isoclock.grid import Layout
     from isoclock.checks import load_params
+    from isoclock.grid import Layout
 
     params, layout = load_params(), Layout()
     where = (arguments.dataset, arguments.pair)
@@ -159,16 +162,16 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 
 def _student(arguments: argparse.Namespace) -> int:
-    from isoclock.grid import Cell, Layout
     from isoclock.checks import load_params
+    from isoclock.grid import Cell, Layout
     from isoclock.training.run import train_student
 
     return _training_status(train_student(load_params(), Cell.parse(arguments.cell), Layout()))
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from isoclock.grid import Cell, Layout
     from isoclock.checks import load_params
+    from isoclock.grid import Cell, Layout
     from isoclock.scoring.score import evaluate_cell
     from isoclock.training.device import choose_device
 
@@ -179,8 +182,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace) -> int:
     from isoclock.budget.audit import audit
-    from isoclock.grid import Layout, cells
     from isoclock.checks import load_params
+    from isoclock.grid import Layout, cells
     from isoclock.report import build_report, print_table
 
     layout, grid_cells = Layout(), cells(load_params(), arguments.grid)
@@ -200,8 +203,8 @@ def _report(arguments: argparse.Namespace) -> int:
 
 def _audit(arguments: argparse.Namespace) -> int:
     from isoclock.budget.audit import audit
-    from isoclock.grid import Layout, cells
     from isoclock.checks import load_params
+    from isoclock.grid import Layout, cells
     from isoclock.report.audit import print_audit
 
     grid_cells = cells(load_params(), arguments.grid)
@@ -210,8 +213,8 @@ def _audit(arguments: argparse.Namespace) -> int:
 
 
 def _sync(arguments: argparse.Namespace) -> int:
-    from isoclock.grid import RESULTS, RUNS, cells
     from isoclock.checks import load_params
+    from isoclock.grid import RESULTS, RUNS, cells
     from isoclock.tracking import sync, watch
 
     grid_cells = [cell.as_dict() for cell in cells(load_params(), arguments.grid)]
@@ -223,17 +226,19 @@ def _sync(arguments: argparse.Namespace) -> int:
 
 
 def _ui(arguments: argparse.Namespace) -> int:
-    from isoclock.grid import RESULTS, RUNS, cells
     from isoclock.checks import load_params
+    from isoclock.grid import RESULTS, RUNS, cells
     from isoclock.tracking import serve_ui
 
     grid_cells = [cell.as_dict() for cell in cells(load_params(), arguments.grid)]
-    return serve_ui(None, RESULTS, RUNS, grid_name=arguments.grid, cells=grid_cells, host=arguments.host, port=arguments.port)
+    return serve_ui(
+        None, RESULTS, RUNS, grid_name=arguments.grid, cells=grid_cells, host=arguments.host, port=arguments.port
+    )
 
 
 def _methods(_arguments: argparse.Namespace) -> int:
-    from isoclock.report.methods import print_methods
     from isoclock.checks import load_params
+    from isoclock.report.methods import print_methods
 
     print_methods(load_params())
     return 0
@@ -253,7 +258,8 @@ def _training_status(status: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="isoclock", description="Knowledge distillation for semantic segmentation, compared at equal training time."
+        prog="isoclock",
+        description="Knowledge distillation for semantic segmentation, compared at equal training time.",
     )
     parser.add_argument("--version", action="version", version=f"isoclock {__version__}")
     parser.add_argument("--log", type=Path, help="also write what is printed to this file")
@@ -274,10 +280,14 @@ def _parser() -> argparse.ArgumentParser:
     prepare.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
     add("teacher", _teacher, "train a teacher", "dataset", "model")
     profile = add("profile", _profile, "measure what an iteration of a method costs", "dataset", "pair", "method")
-    profile.add_argument("--again", action="store_true", help="measure once more (a new ratio within 2 %% keeps the old profile)")
+    profile.add_argument(
+        "--again", action="store_true", help="measure once more (a new ratio within 2 %% keeps the old profile)"
+    )
     plan = add("plan", _plan, "turn a budget into iterations", "dataset", "pair", "budget")
     plan.add_argument("method", nargs="?", help="without it, the budget itself is resolved and accepted")
-    plan.add_argument("--refresh-budget", action="store_true", help="resolve an accepted budget anew from its yardstick's profile")
+    plan.add_argument(
+        "--refresh-budget", action="store_true", help="resolve an accepted budget anew from its yardstick's profile"
+    )
     plan.add_argument("--study", action="store_true", help="refuse profiles that are marked")
     add("student", _student, "train a student for its planned iterations", "cell")
     add("evaluate", _evaluate, "score a trained student", "cell")

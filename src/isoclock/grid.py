@@ -29,8 +29,11 @@ class Cell:
         """`streets/demo/kd/compute-300/0` -> Cell. Raises UserError if it is not of that form."""
         parts = path.strip("/").split("/")
         if len(parts) != 5 or not parts[4].isdigit():
-            raise UserError(f"cell {path!r}: must be dataset/pair/method/budget/seed, such as streets/demo/kd/compute-300/0")
-        return cls(*parts[:4], int(parts[4]))
+            raise UserError(
+                f"cell {path!r}: must be dataset/pair/method/budget/seed, such as streets/demo/kd/compute-300/0"
+            )
+        dataset, pair, method, budget, seed = parts
+        return cls(dataset, pair, method, budget, int(seed))
 
     @property
     def path(self) -> str:

@@ -103,10 +103,15 @@ def _recipes(path: Path, problems: list[str]) -> dict[tuple[str, str], Recipe]:
             own = _mapping(path, f"{dataset}.{role}", sections.get(role) or {}, problems)
             twice = sorted((set(shared) & set(own)) - {"provenance"})
             problems += [
-                f"{path}: {dataset}.{role}.{key}: {own[key]!r}: also under shared ({shared[key]!r}); say it once" for key in twice
+                f"{path}: {dataset}.{role}.{key}: {own[key]!r}: also under shared ({shared[key]!r}); say it once"
+                for key in twice
             ]
             if (role == "teacher") != ("iterations" in own):
-                wrong = "missing; a teacher has a number" if role == "teacher" else "a student's number is planned; remove it"
+                wrong = (
+                    "missing; a teacher has a number"
+                    if role == "teacher"
+                    else "a student's number is planned; remove it"
+                )
                 problems.append(f"{path}: {dataset}.{role}.iterations: {wrong}")
             provenance = {**(shared.get("provenance") or {}), **(own.get("provenance") or {})}
             recipe = _typed(path, f"{dataset}.{role}", {**shared, **own, "provenance": provenance}, Recipe, problems)
@@ -142,8 +147,16 @@ def _typed(path: Path, where: str, raw: Any, kind: type[EntryT], problems: list[
             key = ".".join(str(part) for part in (*filter(None, [where]), *detail["loc"])) or "(whole file)"
             message = detail["msg"].removeprefix("Value error, ")
             if detail["type"] == "extra_forbidden":
-                message = f"unknown key; there are: {', '.join(kind.model_fields)}" if len(detail["loc"]) == 1 else "unknown key"
-            shown = "" if isinstance(detail["input"], dict | list) or detail["type"] == "missing" else f"{detail['input']!r}: "
+                message = (
+                    f"unknown key; there are: {', '.join(kind.model_fields)}"
+                    if len(detail["loc"]) == 1
+                    else "unknown key"
+                )
+            shown = (
+                ""
+                if isinstance(detail["input"], dict | list) or detail["type"] == "missing"
+                else f"{detail['input']!r}: "
+            )
             problems.append(f"{path}: {key}: {shown}{message}")
         return None
 
@@ -183,6 +196,8 @@ class _StrictLoader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoad
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if key_node.tag != "tag:yaml.org,2002:merge" and key in seen:
-                raise yaml.MarkedYAMLError(problem=f"{key!r} is given twice; keep one", problem_mark=key_node.start_mark)
+                raise yaml.MarkedYAMLError(
+                    problem=f"{key!r} is given twice; keep one", problem_mark=key_node.start_mark
+                )
             seen.add(key)
         return super().construct_mapping(node, deep=deep)

@@ -124,7 +124,9 @@ class Method(Entry):
 
     def on(self, dataset: str) -> Method:
         """The variant as it is on a data set: its weights there, and no others."""
-        return self.model_copy(update={"weights": {**self.weights, **self.weights_for.get(dataset, {})}, "weights_for": {}})
+        return self.model_copy(
+            update={"weights": {**self.weights, **self.weights_for.get(dataset, {})}, "weights_for": {}}
+        )
 
     def active_terms(self) -> list[str]:
         """Names of the terms that have a weight, sorted."""

@@ -30,12 +30,27 @@ VERB_MODULES = {
     "report": ("report.build", "budget.audit"),
 }
 NOT_FOLLOWED = {"teacher": "scoring", "student": "scoring", "profile": "scoring"}  # scores do not change weights
-GROUND = {"artifacts", "catalogue", "checks", "cli", "errors", "grid", "params", "progress", "schema", "stamps", "study", ""}
+GROUND = {
+    "artifacts",
+    "catalogue",
+    "checks",
+    "cli",
+    "errors",
+    "grid",
+    "params",
+    "progress",
+    "schema",
+    "stamps",
+    "study",
+    "",
+}
 
 
 def refresh(params: Params, grid_name: str, layout: Layout) -> list[Path]:
     """Write the stamps of a grid where they changed; returns the changed ones."""
-    return [path for path, content in stamps(params, grid_name, layout).items() if write_if_changed(path, to_json(content))]
+    return [
+        path for path, content in stamps(params, grid_name, layout).items() if write_if_changed(path, to_json(content))
+    ]
 
 
 def stamps(params: Params, grid_name: str, layout: Layout) -> dict[Path, Any]:
@@ -51,7 +66,10 @@ def stamps(params: Params, grid_name: str, layout: Layout) -> dict[Path, Any]:
         found[layout.stamp("evaluate", cell.dataset)] = evaluate_stamp(params, cell.dataset)
     for dataset, pair_name, method in profiles_needed(params, grid_name):
         found[layout.stamp("profile", dataset, pair_name, method)] = profile_stamp(params, dataset, pair_name, method)
-    found[layout.stamp("grid", grid_name)] = {"cells": [cell.path for cell in grid_cells], "code": code_digest("report")}
+    found[layout.stamp("grid", grid_name)] = {
+        "cells": [cell.path for cell in grid_cells],
+        "code": code_digest("report"),
+    }
     return found
 
 
@@ -104,7 +122,9 @@ def code_digest(verb: str, *modules: str) -> str:
     """Digest of the syntax trees of a verb's modules, of `modules` (such as `methods.kd`) and of all they import."""
     digest = hashlib.sha256()
     for path in _closure((*VERB_MODULES[verb], *modules), NOT_FOLLOWED.get(verb)):
-        digest.update(str(path.relative_to(PACKAGE)).encode() + b"\0" + syntax_digest(path.read_bytes()).encode() + b"\0")
+        digest.update(
+            str(path.relative_to(PACKAGE)).encode() + b"\0" + syntax_digest(path.read_bytes()).encode() + b"\0"
+        )
     return digest.hexdigest()
 
 
@@ -115,7 +135,11 @@ def syntax_digest(source: bytes) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
                 node.body = node.body[1:]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 

@@ -65,7 +65,8 @@ class Study:
     def teachers(self) -> list[str]:
         """Record of every teacher of the grid."""
         return _paths(
-            self.layout.teacher(cell.dataset, self.params.pair(cell.pair).teacher) / "record.json" for cell in self.cells
+            self.layout.teacher(cell.dataset, self.params.pair(cell.pair).teacher) / "record.json"
+            for cell in self.cells
         )
 
     def profiles(self) -> list[str]:

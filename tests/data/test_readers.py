@@ -23,7 +23,7 @@ def test_reader_contract(name: str) -> None:
 
 
 def test_unknown_reader_lists_the_known() -> None:
-    with pytest.raises(ParamsError, match="'kitti'.*camvid, cityscapes"):
+    with pytest.raises(ParamsError, match=r"'kitti'.*camvid, cityscapes"):
         find_reader("kitti")
 
 
@@ -59,7 +59,7 @@ def test_every_missing_counterpart_is_listed(tmp_path: Path) -> None:
         "this image has no label",
         "this label has no image",
     ]
-    with pytest.raises(DataError, match="no \\*.png"):
+    with pytest.raises(DataError, match=r"no \*\.png"):
         camvid.READER.pairs(tmp_path, "val")
 
 

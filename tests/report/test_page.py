@@ -87,7 +87,8 @@ def test_overlays_beyond_the_limit_are_counted_not_dropped_silently(study_tree, 
 
 
 def test_inline_svg_takes_the_themes_colours_and_its_own_ids():
-    svg = '<?xml?><svg width="72pt" height="9pt"><g id="a" style="fill: #1c2024"/><use href="#a" clip-path="url(#a)"/></svg>'
+    inside = '<g id="a" style="fill: #1c2024"/><use href="#a" clip-path="url(#a)"/>'
+    svg = f'<?xml?><svg width="72pt" height="9pt">{inside}</svg>'
     text = inline_svg(svg, "p", 'a "title"')
     assert text.startswith('<svg role="img" style="max-width:96px" aria-label="a &#34;title&#34;">')
     assert 'id="p-a"' in text

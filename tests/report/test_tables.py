@@ -62,16 +62,6 @@ def test_terminal_table(study_tree, capsys, monkeypatch):
     assert "noisy, 3 missing" in printed
 
 
-def test_terminal_audit(study_tree, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "160")
-    tables.print_audit(study_tree.audit)
-    printed = capsys.readouterr().out
-    assert "streets/demo/cwd/compute-400/0" in printed
-    assert "+5.1 %" in printed
-    tables.print_audit([])
-    assert "Nothing to audit" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize(
     ("spell", "value", "text"),
     [

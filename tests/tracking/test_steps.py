@@ -66,6 +66,12 @@ def test_names_steps_and_times() -> None:
     assert {(metric.iteration, metric.unix_ms) for metric in metrics} == {(3, 1_003_000)}
 
 
+def test_the_rate_is_that_of_train_time_since_the_event_before() -> None:
+    events = [line("train", 10, train_s=5.0), line("evaluate", 10, miou=0.1), line("train", 30, train_s=10.0)]
+    rates = [metric.value for metric in step_metrics(events) if metric.name == "train/iterations_per_s"]
+    assert rates == [2.0, 4.0]
+
+
 @given(st.data())
 def test_what_a_live_run_showed_is_never_taken_back(data: st.DataObject) -> None:
     """However often a run is killed and resumed from its last checkpoint, each look extends the one before."""

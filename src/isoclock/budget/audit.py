@@ -60,5 +60,9 @@ def _contention(measured: list[dict[str, Any]], plan: dict[str, Any]) -> float |
     if not measured:
         return None
     total_s = sum(segment["train_s"] for segment in measured)
-    mean = sum(segment["anchor_s"] * segment["train_s"] for segment in measured) / total_s if total_s else measured[0]["anchor_s"]
+    mean = (
+        sum(segment["anchor_s"] * segment["train_s"] for segment in measured) / total_s
+        if total_s
+        else measured[0]["anchor_s"]
+    )
     return mean / plan["anchor_s"]

@@ -18,7 +18,9 @@ from isoclock.schema import Budget
 SCHEMA = 1
 
 
-def accept_budget(params: Params, dataset: str, pair: str, name: str, layout: Layout, *, refresh: bool = False) -> dict[str, Any]:
+def accept_budget(
+    params: Params, dataset: str, pair: str, name: str, layout: Layout, *, refresh: bool = False
+) -> dict[str, Any]:
     """Resolve a budget into anchor-steps once and write it down; later profiles of the yardstick do not move it.
 
     The accepted value is remembered outside results/ and written again byte for byte, unless the entry in params/ changed
@@ -48,7 +50,9 @@ def accept_budget(params: Params, dataset: str, pair: str, name: str, layout: La
     return accepted
 
 
-def make_plan(params: Params, dataset: str, pair: str, method: str, budget_name: str, layout: Layout, *, study: bool) -> dict[str, Any]:
+def make_plan(
+    params: Params, dataset: str, pair: str, method: str, budget_name: str, layout: Layout, *, study: bool
+) -> dict[str, Any]:
     """How many iterations the accepted budget buys this method. Writes and returns the plan.
 
     Raises UserError for a marked profile in a study grid, ParamsError for a budget that buys no iteration.

@@ -28,7 +28,6 @@ from isoclock.stamps import profile_stamp
 from isoclock.training.anchor import StepBench
 from isoclock.training.assemble import assemble_step
 from isoclock.training.device import choose_device, device_kind, environment, synchroniser, use_threads
-from isoclock.training.step import TrainingStep
 
 SCHEMA = 1
 PHASES = ("data", "transfer", "teacher", "student", "loss", "backward", "optimiser")
@@ -51,7 +50,9 @@ def profile_method(params: Params, dataset: str, pair_name: str, method_name: st
         else:
             # Random weights do: what a step costs does not depend on how well the teacher was trained.
             needs_teacher = method.method != "none"
-            teacher = new_segmenter(params.model(pair.teacher), len(data.classes), initial=False) if needs_teacher else None
+            teacher = (
+                new_segmenter(params.model(pair.teacher), len(data.classes), initial=False) if needs_teacher else None
+            )
             step = assemble_step(recipe, student, data, device, seed=SEED, method=method, teacher=teacher)
         return StepBench(step, data.training_batches(recipe, SEED))
 
@@ -79,19 +80,19 @@ def profile_method(params: Params, dataset: str, pair_name: str, method_name: st
         "digests": {"code": stamp["code"], "data": data.digest},
     }
     memory_path = layout.accepted_record("profile", dataset, pair_name, method_name)
-    return accept_profile(profile, memory_path, layout.profile(dataset, pair_name, method_name), settings.reaccept_within)
+    return accept_profile(
+        profile, memory_path, layout.profile(dataset, pair_name, method_name), settings.reaccept_within
+    )
 
 
 def _measure_until_quiet(
     open_bench: Callable[[bool], StepBench], settings: ProfileSettings, title: str
 ) -> tuple[dict[str, Any], int]:
     method, anchor = open_bench(True), open_bench(False)
-    measured: dict[str, Any] = {}
-    for attempt in range(1, settings.attempts + 1):
-        measured = _measure(method, anchor, settings, title)
-        if not measured["marks"]:
-            break
-    return measured, attempt
+    attempts, measured = 1, _measure(method, anchor, settings, title)
+    while measured["marks"] and attempts < settings.attempts:
+        attempts, measured = attempts + 1, _measure(method, anchor, settings, title)
+    return measured, attempts
 
 
 def _measure(method: StepBench, anchor: StepBench, settings: ProfileSettings, title: str) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def crop_sample(
             ),
             np.uint8,
         )
-        label = label[rows.nearest()][:, columns.nearest()]
+        label = label[rows.nearest][:, columns.nearest]
     else:
         image, label = image[: rows.length, : columns.length], label[: rows.length, : columns.length]
     if (rows.length, columns.length) != crop:
@@ -90,6 +90,7 @@ class _Axis:
     last: int
     step: float
     start: float
+    nearest: NDArray[np.int64]
 
     @classmethod
     def cut(cls, source: int, scaled: int, begin: int, wanted: int) -> _Axis:
@@ -99,11 +100,9 @@ class _Axis:
         # One pixel to either side is what bilinear interpolation looks at.
         first = max(0, int(np.floor(at)))
         last = min(source, int(np.floor(at + (high - low - 1) * step)) + 2)
-        return cls(low - begin, high - low, first, max(last, first + 1), step, at - first)
-
-    def nearest(self) -> NDArray[np.int64]:
-        at = np.floor(np.arange(self.length) * self.step + self.start + 0.5).astype(np.int64)
-        return np.clip(at, 0, self.last - self.first - 1)
+        # In integers, because a tie between two labels must not hang on rounding.
+        nearest = (2 * np.arange(low, high) + 1) * source // (2 * scaled) - first
+        return cls(low - begin, high - low, first, max(last, first + 1), step, at - first, nearest)
 
 
 def _pad(

@@ -110,7 +110,7 @@ def whole_images(
     normalise = build_colour([entry for entry in colour if entry.get("transform", "").endswith("Normalize")]).normalise
     for i, name in enumerate(split.names):
         image = torch.from_numpy(normalise(split.image(i))).permute(2, 0, 1)[None]
-        yield image, split.label(i), name
+        yield image, split.label(i).copy(), name  # a copy: torch warns of arrays that cannot be written
 
 
 class _Batches(Dataset[dict[str, Any]]):

@@ -293,16 +293,16 @@ def _pram(patch: Patch, dice: Dice) -> None:
 SIZES: dict[Prop, tuple[int, int]] = {
     _car_behind: (180, 150), _car_beside: (430, 148), _truck_behind: (260, 360), _truck_beside: (800, 350),
     _bus_front: (265, 315), _bus_beside: (1_150, 310), _train_front: (270, 390), _train_beside: (1_700, 370),
-    _caravan: (230, 250), _person: (62, 172), _bicycle: (175, 105), _motorcycle: (215, 120),
-    _pole: (16, 600), _lamp_post: (130, 750), _traffic_light: (48, 360), _traffic_sign: (90, 300), _tree: (520, 700),
+    _caravan: (230, 250), _person: (66, 176), _bicycle: (175, 105), _motorcycle: (215, 120),
+    _pole: (24, 600), _lamp_post: (180, 750), _traffic_light: (62, 380), _traffic_sign: (110, 330), _tree: (520, 700),
     _bin: (70, 115), _pram: (100, 105),
 }  # fmt: skip
-"""Width and height of each prop's box in cm. Lights and signs are a third larger than in life: images are small."""
+"""Width and height of each prop's box in cm. Poles, lights and signs are larger than in life: images are small."""
 
 CARS: tuple[Prop, ...] = (_car_behind, _car_behind, _car_beside)
 TRUCKS: tuple[Prop, ...] = (_truck_behind, _truck_beside)
 BUSES: tuple[Prop, ...] = (_bus_front, _bus_front, _bus_beside)
-TRAINS: tuple[Prop, ...] = (_train_front, _train_front, _train_beside)
+TRAINS: tuple[Prop, ...] = (_train_front, _train_front, _train_front, _train_beside)
 PEOPLE: tuple[Prop, ...] = (_person,)
 CYCLISTS: tuple[Prop, ...] = (_rider_of(_bicycle_below),)
 BIKERS: tuple[Prop, ...] = (_rider_of(_motorcycle_below),)

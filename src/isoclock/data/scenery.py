@@ -44,9 +44,9 @@ class Street:
 def lay_out(dice: Dice, *, rail: bool) -> Street:
     """Draw a street."""
     return Street(
-        left_kerb=dice.between(350, 800),
-        right_kerb=dice.between(250, 600),
-        pavement=dice.between(180, 420),
+        left_kerb=dice.between(280, 560),
+        right_kerb=dice.between(220, 420),
+        pavement=dice.between(300, 600),
         setback=dice.pick((60, 60, 150, 400, 700)),
         parking=dice.pick((0, 0, 0, 220)),
         rail=rail,
@@ -73,9 +73,9 @@ def masonry(dice: Dice) -> Rgb:
 
 
 def foliage(dice: Dice) -> Rgb:
-    """Greens, with some yellow, brown and nearly grey."""
-    green = dice.between(55, 125)
-    return green + dice.pick((-25, -15, -10, 0, 30)), green, green - dice.between(5, 45)
+    """Greens, with some yellow and nearly grey."""
+    green = dice.between(65, 125)
+    return green + dice.pick((-35, -25, -20, -15, 10)), green, green - dice.between(25, 55)
 
 
 def _sky(canvas: Canvas, camera: Camera, dice: Dice) -> None:
@@ -112,7 +112,7 @@ def _ground(canvas: Canvas, camera: Camera, street: Street, dice: Dice) -> None:
     road, pavement, beyond = (tarmac + warm, tarmac, tarmac - warm), (slabs + 4, slabs, slabs - 4), masonry(dice)
     grass = foliage(dice)
     behind = dice.chance(65)
-    strip = dice.between(90, 180) * dice.chance(30)
+    strip = dice.between(120, 240) * dice.chance(35)
     rgb = canvas.rgb[first:]
     label = canvas.label[first:]
     canvas.depth[first:] = z
@@ -201,7 +201,7 @@ def _barriers(canvas: Canvas, camera: Camera, distance: int, side: int, kinds: l
     while start < 6_000:
         kind = kinds.pop() if kinds else dice.pick((WALL, FENCE, VEGETATION, None, None, None))
         length = dice.between(700, 1_600)
-        height = dice.between(110, 230)
+        height = dice.between(150, 280)
         colour = foliage(dice) if kind == VEGETATION else masonry(dice)
         salt, dark = dice.between(0, 9_999), dice.between(-60, 60)
         here = (z >= start) & (z < start + length)

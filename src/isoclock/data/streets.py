@@ -2,8 +2,8 @@
 
 Perspective, occlusion, shadows, haze, noise and a colour cast of each image's own; colours of different classes
 overlap, so that shape and place have to tell them apart. Buses, trains, motorcycles and trucks are rare (each stands
-near in one image of six at least), poles, lights and signs thin. Each city has a palette, those of val
-too. The same seed gives the same bytes on every machine (see `canvas` and `png`).
+near in one image of six at least), poles, lights and signs thin. Each city has a palette, those of val too. The
+same seed gives the same bytes on every machine (see `canvas` and `png`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from isoclock.artifacts import read_json, write_json
+from isoclock.artifacts import write_json
 from isoclock.data import props
 from isoclock.data.canvas import Camera, Canvas, Dice
 from isoclock.data.png import png_bytes
@@ -64,21 +64,15 @@ def make_streets(
         made.replace(folder)
 
 
-def made_with(folder: Path) -> dict[str, object]:
-    """The arguments that the streets in `folder` were made with. Raises ArtifactError if there are none."""
-    content: dict[str, object] = read_json(folder / _MARK, "streets")
-    return content
-
-
 def render(seed: int, split: str, number: int, size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Scene `number` of a split: RGB (H, W, 3) and raw Cityscapes label ids (H, W)."""
     height, width = size
     dice = Dice(seed, _SPLIT_KEY[split], number)
     camera = Camera(
         centre=width // 2 + dice.between(-width // 8, width // 8),
-        horizon=height * dice.between(36, 48) // 100,
-        focal=width * 9 // 10,
-        height_cm=dice.between(125, 165),
+        horizon=height * dice.between(32, 44) // 100,
+        focal=width * 12 // 10,
+        height_cm=dice.between(190, 240),
     )
     turn = number % len(_RARE)
     street = lay_out(dice, rail=_RARE[turn] is props.TRAINS)
@@ -113,26 +107,26 @@ def _populate(street: Street, dice: Dice, turn: int) -> list[tuple[int, int, tup
     # What stands where: (depth cm, cm across, kinds). The image's own rare kind stands near, where it is seen.
     middle = (street.right_kerb - street.left_kerb) // 2
     lanes = (middle - 180, middle - 180, (street.right_kerb + middle) // 2)
-    placed = [(dice.between(900, 1_900), middle - 170 if turn == 1 else dice.pick(lanes), _RARE[turn])]
+    placed = [(dice.between(1_000, 1_900), middle - 170 if turn == 1 else dice.pick(lanes), _RARE[turn])]
     if dice.chance(12):
         placed.append((dice.between(1_500, 4_000), dice.pick(lanes), dice.pick(_RARE)))
 
-    def scatter(kinds: tuple[props.Prop, ...], least: int, most: int, inner: int, outer: int, near: int = 650) -> None:
+    def scatter(kinds: tuple[props.Prop, ...], least: int, most: int, inner: int, outer: int, near: int = 750) -> None:
         for _ in range(dice.between(least, most)):
             side = dice.pick((-1, 1))
-            far = dice.between(0, 60) ** 2
+            far = dice.between(0, 50) ** 2
             placed.append((near + far, side * (street.kerb(side) + dice.between(inner, outer)), kinds))
 
     wide = street.pavement
-    scatter(props.CARS, 2, 6, -130, -90, near=800)
+    scatter(props.CARS, 2, 5, -130, -90, near=950)
     scatter(props.CARS, 0, 2, -330, -200, near=900)
-    scatter(props.PEOPLE, 2, 6, 30, wide)
+    scatter(props.PEOPLE, 3, 7, 30, wide)
     scatter(props.PEOPLE, 0, 1, -250, -30, near=900)
-    scatter(props.CYCLISTS, 0, dice.pick((0, 1, 1)), -160, 0, near=700)
-    scatter(props.BICYCLES, 0, 2, 20, wide, near=600)
+    scatter(props.CYCLISTS, 0, dice.pick((0, 1, 1)), -160, 0, near=850)
+    scatter(props.BICYCLES, 0, 2, 20, wide, near=750)
     scatter(props.POLES, 1, 4, 25, 60)
-    scatter(props.LIGHTS, 1, 3, 20, 60, near=550)
-    scatter(props.SIGNS, 1, 3, 20, 90, near=550)
+    scatter(props.LIGHTS, 1, 3, 20, 60, near=750)
+    scatter(props.SIGNS, 1, 3, 20, 90, near=750)
     scatter(props.TREES, 0, 4, 60, wide + street.setback, near=1_000)
     scatter(props.VOIDS, 0, 2, 20, wide, near=700)
     return placed
@@ -170,18 +164,18 @@ def _expose(canvas: Canvas, dice: Dice, city: Dice) -> NDArray[np.int64]:
     # Haze by depth, uneven light, a soft lens, the city's and the image's colour cast, a tone curve, sensor noise.
     rgb = np.clip(canvas.rgb, 0, 255)
     veil = np.array([dice.between(150, 210)] * 3) + np.array([-6, 0, 6])
-    haze = np.minimum(canvas.depth, 9_000)[..., None] * dice.between(0, 45) // 100
+    haze = np.minimum(canvas.depth, 9_000)[..., None] * dice.between(0, 35) // 100
     rgb = rgb + (veil - rgb) * haze // 9_000
     light = 256 + dice.smooth_noise(canvas.height, canvas.width, canvas.height // 2) * dice.between(0, 60) // 128
     rgb = rgb * light[..., None] // 256
     for axis in (0, 1):
         behind, ahead = np.roll(rgb, 1, axis), np.roll(rgb, -1, axis)
         rgb = (behind + 4 * rgb + ahead) // 6
-    gains = [dice.between(200, 290) * city.between(225, 285) // 256 for _ in range(3)]
+    gains = [dice.between(232, 276) * city.between(244, 268) // 256 for _ in range(3)]
     rgb = np.clip(rgb * np.array(gains) // 256, 0, 255)
-    bend = dice.between(-90, 90)
+    bend = dice.between(-50, 50)
     rgb = rgb + rgb * (255 - rgb) * bend // (255 * 128)
-    noise = dice.noise(canvas.height, canvas.width, 3) * dice.between(4, 18) // 128
+    noise = dice.noise(canvas.height, canvas.width, 3) * dice.between(3, 10) // 128
     return np.clip(rgb + noise, 0, 255)
 
 

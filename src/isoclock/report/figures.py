@@ -113,7 +113,7 @@ def _matched(summaries: Sequence[Summary], methods: Sequence[str]) -> Figure | N
         axes.set_yticks(range(len(methods)), methods)
         axes.set_ylim(len(methods) - 0.45, -0.55)
     _teacher_lines(list(panels.flat[: len(sizes)]), summaries)
-    hollow = {"markerfacecolor": PAPER, "markeredgecolor": ITERATION, "markeredgewidth": 1.8}
+    hollow: dict[str, Any] = {"markerfacecolor": PAPER, "markeredgecolor": ITERATION, "markeredgewidth": 1.8}
     handles = [
         Line2D([], [], marker="o", linestyle="", markersize=7, label="equal iterations", **hollow),
         Line2D([], [], marker="o", linestyle="", markersize=7, label="equal compute", color=COMPUTE),

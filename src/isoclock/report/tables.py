@@ -193,30 +193,6 @@ def print_comparison(study: Study, summaries: Sequence[Summary]) -> None:
         console.print(table)
 
 
-def print_audit(rows: Sequence[dict[str, Any]]) -> None:
-    """Print audit rows to the terminal: planned and spent time of each cell, and every mark."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console()
-    if not rows:
-        console.print("Nothing to audit: no cell of this grid has a run record yet.")
-        return
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for title in ("cell", "planned", "spent", "anchor-steps", "spent", "deviation", "lost", "marks"):
-        table.add_column(title, justify="left" if title in ("cell", "marks") else "right", overflow="fold")
-    for row in rows:
-        cell, deviation = row["cell"], row.get("deviation")
-        texts = ["/".join(str(cell[part]) for part in ("dataset", "pair", "method", "budget", "seed"))]
-        texts += [wording.seconds(row.get("planned_s")), wording.seconds(row.get("spent_s"))]
-        texts += [wording.count(row.get("planned_anchor_steps")), wording.count(row.get("spent_anchor_steps"))]
-        texts.append(wording.NOTHING if deviation is None else f"{100 * deviation:+.1f} %")
-        texts += [wording.seconds(row.get("lost_s")), ", ".join(row.get("marks", []))]
-        table.add_row(*map(Text, texts))
-    console.print(table)
-
-
 def _teacher_line(study: Study, dataset: str, pair: str) -> str:
     teacher = study.teachers.get((dataset, pair))
     if teacher is None:

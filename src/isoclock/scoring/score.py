@@ -39,7 +39,9 @@ def evaluate_cell(params: Params, cell: Cell, layout: Layout, device: torch.devi
     record = read_json(trained / "record.json", made_by="student")
     student = new_segmenter(params.model(params.pair(cell.pair).student), len(data.classes), initial=False)
     load_weights(student, trained / "weights.safetensors", "student")
-    student.to(device=device, memory_format=torch.channels_last if recipe.channels_last else torch.contiguous_format)
+    student.to(device)
+    if recipe.channels_last:
+        student.to(memory_format=torch.channels_last)
     torch.set_num_threads(recipe.threads)
     scores = score(student, data, recipe, device, overlays=OVERLAYS)
     packed = PackedSplit(data.folder, "val")

@@ -172,7 +172,7 @@ def _teacher(
 def _profile(path: Path, dataset: str, pair: str) -> RunSource:
     content = read_json(path, "profile")
     method = path.stem
-    written_ms = round(path.stat().st_mtime * 1000)
+    written_ms = round((content.get("measured_unix") or path.stat().st_mtime) * 1000)
     source = RunSource(
         f"{dataset}/{pair}/{method}/profile", sha256_json(content)[:32], "profile", dataset, f"profile {method}",
         f"{dataset}/{pair}", "FINISHED", written_ms, written_ms,

@@ -46,8 +46,13 @@ def step_metrics(events: Iterable[Event]) -> list[StepMetric]:
         (event["event"], event["iteration"]): event for event in events if event["event"] in _STEP_EVENTS
     }
     metrics = []
+    before: Event = {"iteration": 0, "train_s": 0.0}
     for (kind, iteration), event in latest.items():
-        for name, value in _values(kind, event).items():
+        values = _values(kind, event)
+        if kind == "train":
+            values["train/iterations_per_s"] = event.get("iterations_per_s", _rate(before, event))
+            before = event
+        for name, value in values.items():
             if is_number(value):
                 metrics.append(StepMetric(kind, name, float(value), iteration, round(event["unix"] * 1000)))
     return metrics
@@ -58,13 +63,18 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def _rate(before: Event, event: Event) -> float | None:
+    """Iterations a second of train time between two train events; None where the clock did not move or is not given."""
+    train_s = (event.get("train_s") or 0.0) - (before.get("train_s") or 0.0)
+    return (event["iteration"] - before["iteration"]) / train_s if train_s > 0 else None
+
+
 def _values(kind: str, event: Event) -> dict[str, Any]:
     if kind == "train":
         terms = {f"train/term/{term}": value for term, value in (event.get("terms") or {}).items()}
         named = {
             "train/loss": "loss",
             "train/lr": "lr",
-            "train/iterations_per_s": "iterations_per_s",
             "train/train_s": "train_s",
         }
         return terms | {name: event.get(field) for name, field in named.items()}

@@ -145,7 +145,7 @@ def _sync_experiment(
     alive = {(source.key, source.run_id) for source in sources}
     summary.closed += mirror.close_orphans(alive, lambda key: not wanted or key in scope or key.startswith(teachers))
     for pair in pairs:
-        children = [source for source in sources if source.pair == pair]
+        children = [source for source in sources if (source.pair or only_pair) == pair]
         ended_ms = max(source.ended_ms for source in children)
         mirror.settle_pair(pair, any(source.status == "RUNNING" for source in children), ended_ms)
 

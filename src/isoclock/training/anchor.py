@@ -35,7 +35,9 @@ class StepBench:
 class AnchorMeter:
     """Measures anchor steps in the middle of a run, without touching the run's weights or random state."""
 
-    def __init__(self, open_bench: Callable[[], StepBench], *, warmup: int = 1, windows: int = 3, steps: int = 2) -> None:
+    def __init__(
+        self, open_bench: Callable[[], StepBench], *, warmup: int = 1, windows: int = 3, steps: int = 2
+    ) -> None:
         self._open_bench = open_bench
         self._bench: StepBench | None = None
         self.warmup, self.windows, self.steps = warmup, windows, steps

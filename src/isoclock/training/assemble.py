@@ -25,7 +25,9 @@ def trained_teacher(params: Params, dataset: str, model: str, data: PreparedData
     if record["status"] != "finished":
         raise ArtifactError(f"{folder / 'record.json'}: this teacher {record['status']}: {record['message']}")
     if record["params"]["classes"] != data.classes:
-        raise ArtifactError(f"{folder}: this teacher was trained on another class list than {data.folder}; train it again")
+        raise ArtifactError(
+            f"{folder}: this teacher was trained on another class list than {data.folder}; train it again"
+        )
     if record["digests"]["weights"] != sha256_file(folder / "weights.safetensors"):
         raise ArtifactError(f"{folder / 'weights.safetensors'}: not the weights that record.json names; train it again")
     teacher = new_segmenter(params.model(model), len(data.classes), initial=False)
@@ -58,7 +60,7 @@ def assemble_step(
         num_classes=num_classes,
         dataset_size=data.train_images,
         implementation=method.implementation,
-        active_terms=method.active_terms(),
+        active_terms=set(method.active_terms()),
         **method.params,
     )
     built.seed(seed)
@@ -73,4 +75,3 @@ def assemble_step(
         class_weights=class_weights(data.class_pixels, recipe.class_weights),
         num_classes=num_classes,
     )
-

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from isoclock.progress import ProgressLine
 from isoclock.training import checkpoint
-from isoclock.training.clock import Clock
+from isoclock.training.clock import Clock, Name
 from isoclock.training.device import synchroniser
 from isoclock.training.ledger import Ledger, read_ledger
 from isoclock.training.schedule import poly_lr
@@ -38,6 +38,7 @@ class State:
 
     iteration: int = 0
     best: dict[str, Any] | None = None
+    message: str = ""  # why it diverged
     segments: list[dict[str, Any]] = field(default_factory=list)
     saves: dict[str, float] = field(default_factory=lambda: {"count": 0, "io_s": 0.0, "bytes": 0})
     lost_s: float = 0.0  # train time of killed segments after their last checkpoint
@@ -48,9 +49,8 @@ class Outcome:
     """How a segment of a run ended."""
 
     status: str  # finished | stopped | diverged
-    message: str
     state: State
-    clock: dict[str, float]
+    clock: dict[Name, float]
 
 
 class Engine:
@@ -81,20 +81,26 @@ class Engine:
         self.state.lost_s += max(0.0, _last_train_s(self.ledger.path) - self.clock.train_s)
         return found.complaints if found is not None else []
 
+    def outcome(self, status: str) -> Outcome:
+        """The run as it stands now."""
+        return Outcome(status, self.state, self.clock.read())
+
     def run(self, segment: dict[str, Any], title: str) -> Outcome:
         """Train until the end, a stop signal or divergence. `segment` says what this one runs on; it is completed here."""
         segment = {**segment, "first_iteration": self.state.iteration, "anchor_s": []}
         self._measure_anchor(segment)
         train_s_before = self.clock.train_s
         self._saved_at_s = train_s_before
-        status, message = "finished", ""
+        status = "finished"
         with StopSignal() as stop, ProgressLine(title) as progress:
             progress.start_at(self.state.iteration)
             with self.clock.running("train"):
                 losses: list[Tensor] = []
                 for batch in self._batches():
                     at = self.state.iteration
-                    lr = poly_lr(at / self.iterations, lr=self.recipe.lr, power=self.recipe.poly_power, min_lr=self.recipe.min_lr)
+                    lr = poly_lr(
+                        at / self.iterations, lr=self.recipe.lr, power=self.recipe.poly_power, min_lr=self.recipe.min_lr
+                    )
                     result = self.step(batch, lr)
                     losses.append(result.total)
                     self._logged_terms = result.terms
@@ -106,14 +112,14 @@ class Engine:
                         self._log(loss, lr)
                         progress.update(at, self.iterations, f"loss {loss:.3f}, lr {lr:.4f}")
                         if not math.isfinite(loss):
-                            status, message = "diverged", self._divergence(loss)
+                            status, self.state.message = "diverged", self._divergence(loss)
                             break
                     if self._evaluation_due(at):
                         self._evaluate()
                         if not at_end:
                             self._measure_anchor(segment)
                     if stop.reason and not at_end:
-                        status, message = "stopped", stop.reason
+                        status, reason = "stopped", stop.reason
                         break
                     if self.clock.train_s - self._saved_at_s >= self.recipe.checkpoint_every_s and not at_end:
                         self._save(segment, train_s_before)
@@ -121,13 +127,13 @@ class Engine:
             self._measure_anchor(segment)
         self._save(segment, train_s_before, ended=status)
         if status == "stopped":
-            self.ledger.append("stop", self.state.iteration, reason=message)
+            self.ledger.append("stop", self.state.iteration, reason=reason)
         elif status == "diverged":
-            self.ledger.append("diverged", self.state.iteration, message=message)
+            self.ledger.append("diverged", self.state.iteration, message=self.state.message)
         else:
             self.ledger.append("finish", self.state.iteration)
         self.ledger.sync()
-        return Outcome(status, message, self.state, dict(self.clock.read()))
+        return self.outcome(status)
 
     def _batches(self) -> Iterable[Mapping[str, Tensor]]:
         return self.hooks.open_stream(self.state.iteration) if self.state.iteration < self.iterations else ()

@@ -120,7 +120,9 @@ def train_student(params: Params, cell: Cell, layout: Layout) -> str:
     def build() -> TrainingStep:
         needs_teacher = method.method != "none"
         teacher = trained_teacher(params, cell.dataset, pair.teacher, data, layout) if needs_teacher else None
-        return assemble_step(recipe, params.model(pair.student), data, device, seed=cell.seed, method=method, teacher=teacher)
+        return assemble_step(
+            recipe, params.model(pair.student), data, device, seed=cell.seed, method=method, teacher=teacher
+        )
 
     def open_anchor() -> StepBench:
         step = assemble_step(recipe, params.model(pair.student), data, device, seed=ANCHOR_SEED)
@@ -169,10 +171,8 @@ def _run(
             ledger.append("complaint", engine.state.iteration, message=complaint)
             print(f"isoclock: {complaint}", flush=True)
         ended = engine.state.segments[-1]["ended"] if engine.state.segments else "killed"
-        if engine.state.iteration == spec.iterations or ended == "diverged":
-            outcome = Outcome("diverged" if ended == "diverged" else "finished", "", engine.state, dict(engine.clock.read()))
-        else:
-            outcome = engine.run(segment, spec.title)
+        # A run that has ended is published again, not trained again: its outputs may have been removed.
+        outcome = engine.outcome(ended) if ended in ("finished", "diverged") else engine.run(segment, spec.title)
         if outcome.status == "stopped":
             return outcome.status
         _publish(spec, run, step, outcome, device, ledger)
@@ -182,7 +182,7 @@ def _run(
 
 
 def _open_run(spec: Spec) -> dict[str, Any]:
-    """The run's identity: that of an unfinished run with the same inputs, or a new one; what is in the way is set aside."""
+    """The run's identity: that of a run with the same inputs, or a new one; what is in the way is set aside."""
     path = spec.run_folder / "run.json"
     if path.is_file():
         run: dict[str, Any] = read_json(path, made_by=spec.kind)
@@ -238,7 +238,7 @@ def _publish(
         {
             **{key: run[key] for key in ("schema", "run_id", "kind", "cell", "plan", "params", "started_unix")},
             "status": outcome.status,
-            "message": outcome.message,
+            "message": state.message,
             "iterations": {"planned": spec.iterations, "done": state.iteration},
             "clock": {
                 **{f"{name}_s": seconds for name, seconds in outcome.clock.items()},

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from isoclock.methods.contract import Batch, Method
 from isoclock.models.outputs import SegmenterOutput
+from isoclock.models.segmenter import Segmenter
 from isoclock.schema import Recipe
 
 IGNORE = 255
@@ -35,36 +36,38 @@ class StepLosses:
 class TrainingStep:
     """Forward, losses, backward and optimiser step of one iteration.
 
-    The teacher runs online, in eval mode, under `no_grad`; it is asked only for what the method needs, and is not there at
-    all where that is nothing. `mark(phase)` is called when the phases transfer, teacher, student, loss, backward and
-    optimiser end.
+    The teacher runs online, in eval mode, under `no_grad`; it is asked only for what the method needs, and is not
+    there at all where that is nothing. `mark(phase)` is called when the phases transfer, teacher, student, loss,
+    backward and optimiser end.
     """
 
     def __init__(
         self,
-        student: nn.Module,
+        student: Segmenter,
         method: Method,
         weights: Mapping[str, float],
         recipe: Recipe,
         device: torch.device,
         *,
-        teacher: nn.Module | None = None,
+        teacher: Segmenter | None = None,
         class_weights: Tensor | None = None,
         num_classes: int,
     ) -> None:
         self.device = device
         self.recipe = recipe
         self.memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
-        self.student = student.to(device=device, memory_format=self.memory_format).train()
+        self.student = student.train()
+        _place(student, device, self.memory_format)
         self.method = method.to(device).train()
         self.weights = dict(weights)
         self.teacher_needs = frozenset(method.teacher_needs)
         if self.teacher_needs and teacher is None:
             raise ValueError(f"the method needs {sorted(self.teacher_needs)} of a teacher, and there is none")
         self._has_adversary = type(method).adversary_step is not Method.adversary_step
-        self.teacher: nn.Module | None = None
+        self.teacher: Segmenter | None = None
         if self.teacher_needs and teacher is not None:
-            self.teacher = teacher.to(device=device, memory_format=self.memory_format).eval().requires_grad_(False)
+            self.teacher = teacher.eval().requires_grad_(False)
+            _place(teacher, device, self.memory_format)
         task = TASK_NEEDS if recipe.aux_weight > 0 else TASK_NEEDS - {"aux_logits"}
         self.student_needs = task | frozenset(method.student_needs)
         table = torch.zeros(256, device=device)  # weight of a pixel by its label; ignored ones weigh nothing
@@ -117,10 +120,12 @@ class TrainingStep:
     def _cross_entropy(self, logits: Tensor, target: Tensor) -> Tensor:
         """Mean over labelled pixels at full resolution (bilinear, align_corners=False); 0 where none is labelled."""
         upsampled = F.interpolate(logits.float(), size=target.shape[-2:], mode="bilinear", align_corners=False)
-        summed = F.cross_entropy(
-            upsampled, target, weight=self._class_weight, ignore_index=IGNORE, reduction="sum"
-        )
+        summed = F.cross_entropy(upsampled, target, weight=self._class_weight, ignore_index=IGNORE, reduction="sum")
         return summed / self._pixel_weight[target].sum().clamp(min=torch.finfo(torch.float32).tiny)
+
+
+def _place(module: nn.Module, device: torch.device, memory_format: torch.memory_format) -> None:
+    module.to(device).to(memory_format=memory_format)
 
 
 def class_weights(pixel_counts: list[int], kind: str) -> Tensor | None:
