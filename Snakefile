@@ -2,6 +2,7 @@
 #   snakemake --profile slurm all                         on a cluster
 #   snakemake --profile workflow/profiles/local all       on this machine
 #   ... --config grid=NAME                                a grid of params/grids (default: demo)
+# Rules name the conda environment `isoclock` (environment.yml); it is used with --software-deployment-method conda only.
 from snakemake.utils import min_version
 
 from isoclock.study import Study
@@ -32,6 +33,12 @@ localrules:
     plan,
     report,
     sync,
+
+
+rule all:
+    input:
+        STUDY.report(),
+        STUDY.syncs(),
 
 
 include: "workflow/rules/targets.smk"

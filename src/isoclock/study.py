@@ -89,6 +89,15 @@ class Study:
         """The report's page."""
         return str(self.layout.report(self.grid) / "report.html")
 
+    def syncs(self) -> list[str]:
+        """Marks that MLflow was brought up to date after each stage that gives it something."""
+        return [f"results/sync/{self.grid}/{stage}.done" for stage in ("teacher", "student", "evaluate")]
+
+    def synced_after(self, wildcards: Any) -> list[str]:
+        """What a stage makes, so that a sync comes after it."""
+        stages = {"teacher": self.teachers() + self.profiles(), "student": self.students(), "evaluate": self.evaluations()}
+        return stages[wildcards.stage]
+
     def teacher_of(self, wildcards: Any) -> str:
         """Record of the teacher of a cell."""
         return str(self.layout.teacher(wildcards.dataset, self.params.pair(wildcards.pair).teacher) / "record.json")

@@ -9,9 +9,13 @@ rule evaluate:
     output:
         scores="results/evaluate/{dataset}/{pair}/{method}/{budget}/{seed}/scores.json",
         confusion="results/evaluate/{dataset}/{pair}/{method}/{budget}/{seed}/confusion.npz",
-        overlays=directory("results/evaluate/{dataset}/{pair}/{method}/{budget}/{seed}/overlays"),
+        overlays=directory(
+            "results/evaluate/{dataset}/{pair}/{method}/{budget}/{seed}/overlays"
+        ),
     log:
         "runs/logs/evaluate/{dataset}/{pair}/{method}/{budget}/{seed}.log",
+    conda:
+        "isoclock"
     threads: lambda wildcards: STUDY.threads(wildcards.dataset, "student")
     shell:
         "isoclock --log {log} evaluate "

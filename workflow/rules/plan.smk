@@ -10,6 +10,8 @@ rule budget:
         accepted="results/plan/{dataset}/{pair}/accepted/{budget}.json",
     log:
         "runs/logs/plan/{dataset}/{pair}/accepted/{budget}.log",
+    conda:
+        "isoclock"
     shell:
         "isoclock --log {log} plan {wildcards.dataset} {wildcards.pair} {wildcards.budget}"
 
@@ -22,6 +24,8 @@ rule plan:
         plan="results/plan/{dataset}/{pair}/{method}/{budget}.json",
     log:
         "runs/logs/plan/{dataset}/{pair}/{method}/{budget}.log",
+    conda:
+        "isoclock"
     params:
         study="--study" if STUDY.is_study else "",
     shell:

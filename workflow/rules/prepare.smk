@@ -9,6 +9,8 @@ rule prepare:
         index="results/data/{dataset}/index.json",
     log:
         "runs/logs/prepare/{dataset}.log",
+    conda:
+        "isoclock"
     threads: 1024  # all there are; the slurm profile asks for fewer
     shell:
         "isoclock --log {log} prepare {wildcards.dataset} --workers {threads}"

@@ -9,6 +9,8 @@ rule profile:
         profile="results/profile/{dataset}/{pair}/{method}.json",
     log:
         "runs/logs/profile/{dataset}/{pair}/{method}.log",
+    conda:
+        "isoclock"
     threads: 1024  # all there are; the slurm profile asks for fewer
     shell:
         "isoclock --log {log} profile {wildcards.dataset} {wildcards.pair} {wildcards.method}"

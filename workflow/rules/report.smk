@@ -11,5 +11,7 @@ rule report:
         page="results/report/{grid}/report.html",
     log:
         "runs/logs/report/{grid}.log",
+    conda:
+        "isoclock"
     shell:
         "isoclock --log {log} report --grid {wildcards.grid}"

@@ -13,6 +13,8 @@ rule student:
         ledger="results/student/{dataset}/{pair}/{method}/{budget}/{seed}/ledger.jsonl",
     log:
         "runs/logs/student/{dataset}/{pair}/{method}/{budget}/{seed}.log",
+    conda:
+        "isoclock"
     threads: lambda wildcards: STUDY.threads(wildcards.dataset, "student")
     resources:
         runtime=lambda wildcards, input: STUDY.student_runtime_min(input.plan),

@@ -1,13 +1,6 @@
 # Named targets: one for each stage, so that a stage can be asked for by name (DVC does).
 
 
-rule all:
-    default_target: True
-    input:
-        STUDY.report(),
-        expand("results/sync/" + STUDY.grid + "/{stage}.done", stage=["teacher", "student", "report"]),
-
-
 rule prepared:
     input:
         STUDY.prepared(),

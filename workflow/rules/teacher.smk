@@ -13,6 +13,8 @@ rule teacher:
         confusion="results/teacher/{dataset}/{model}/confusion.npz",
     log:
         "runs/logs/teacher/{dataset}/{model}.log",
+    conda:
+        "isoclock"
     threads: lambda wildcards: STUDY.threads(wildcards.dataset, "teacher")
     shell:
         "isoclock --log {log} teacher {wildcards.dataset} {wildcards.model}"

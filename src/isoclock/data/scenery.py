@@ -107,10 +107,11 @@ def _ground(canvas: Canvas, camera: Camera, street: Street, dice: Dice) -> None:
     z = camera.focal * camera.height_cm // below
     x = (np.arange(canvas.width)[None, :] - camera.centre) * camera.height_cm // below
     z = np.broadcast_to(z, x.shape)
-    tarmac, slabs = dice.between(60, 125), dice.between(75, 155)
-    warm = dice.between(-8, 8)
-    road, pavement, beyond = (tarmac + warm, tarmac, tarmac - warm), (slabs + 4, slabs, slabs - 4), masonry(dice)
-    grass = foliage(dice)
+    tarmac, slabs = dice.between(50, 100), dice.between(100, 165)
+    warm = dice.between(-8, 2)
+    road, pavement, beyond = (tarmac + warm, tarmac, tarmac - warm), (slabs + 8, slabs, slabs - 10), masonry(dice)
+    green = dice.between(95, 145)
+    grass = (green - dice.between(0, 30), green, green - dice.between(45, 70))
     behind = dice.chance(65)
     strip = dice.between(120, 240) * dice.chance(35)
     rgb = canvas.rgb[first:]

@@ -124,7 +124,7 @@ def evaluate_segmenter(
                     raise ValueError(f"{name}: logits of shape {tuple(logits.shape)}, not (1, {num_classes}, h, w)")
                 nonfinite += not bool(torch.isfinite(logits).all())
                 predicted = upsampled_argmax(logits, (label.shape[0], label.shape[1]))
-                truth = torch.from_numpy(np.ascontiguousarray(label)).to(device)
+                truth = torch.from_numpy(np.array(label)).to(device)  # a copy: mapped files are read-only
                 confusions.append(_counted(truth, predicted, num_classes, name))
                 names.append(name)
                 if number in keep:

@@ -1,0 +1,60 @@
+# Every target sets up what it needs. make demo | test | lint | bench | ui | data | clean-demo
+
+PYTHON ?= python3
+GRID ?= demo
+PORT ?= 5000
+VENV := .venv
+READY := $(VENV)/.ready
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PYTHONUNBUFFERED := 1
+
+# Where the raw files of CamVid lie: make demo GRID=camvid CAMVID=<folder>
+ifdef CAMVID
+export ISOCLOCK_ROOT_CAMVID := $(abspath $(CAMVID))
+endif
+
+SNAKEMAKE = snakemake --profile workflow/profiles/local
+
+.PHONY: demo data test lint bench ui format
+
+demo: $(READY) data/streets/.made
+	@$(SNAKEMAKE) --quiet rules reason --config grid=$(GRID) -- all
+	@isoclock report --grid $(GRID) --table-only
+	@echo
+	@echo "Report:    results/report/$(GRID)/report.html"
+	@echo "MLflow UI: make ui"
+
+data: $(READY) data/streets/.made
+
+data/streets/.made: | $(READY)
+	@isoclock streets
+	@touch $@
+
+test: $(READY)
+	@python -m pytest -n 2 --dist loadgroup -q
+
+lint: $(READY)
+	@ruff check .
+	@ruff format --check .
+	@mypy
+	@snakefmt --check Snakefile workflow
+	@snakemake --lint
+
+format: $(READY)
+	@ruff check --fix .
+	@ruff format .
+	@snakefmt Snakefile workflow
+
+bench: $(READY)
+	@python benchmarks/run.py
+
+ui: $(READY)
+	@isoclock ui --grid $(GRID) --port $(PORT)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "isoclock needs Python 3.11, and $(PYTHON) is %d.%d; say make PYTHON=<path of a python3.11>" % sys.version_info[:2])'
+	@echo "Installing pinned packages into $(VENV) (about 4 minutes, 7 GB) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
