@@ -17,18 +17,17 @@ SNAKEMAKE = snakemake --profile workflow/profiles/local
 
 .PHONY: demo data test lint bench ui format
 
-demo: $(READY) data/streets/.made
+demo: $(READY) data/streets/streets.json
 	@$(SNAKEMAKE) --quiet rules reason --config grid=$(GRID) -- all
 	@isoclock report --grid $(GRID) --table-only
 	@echo
 	@echo "Report:    results/report/$(GRID)/report.html"
 	@echo "MLflow UI: make ui"
 
-data: $(READY) data/streets/.made
+data: $(READY) data/streets/streets.json
 
-data/streets/.made: | $(READY)
+data/streets/streets.json: | $(READY)
 	@isoclock streets
-	@touch $@
 
 test: $(READY)
 	@python -m pytest -n 2 --dist loadgroup -q

@@ -29,6 +29,7 @@ localrules:
     plans,
     students,
     evaluations,
+    reported,
     budget,
     plan,
     report,

@@ -29,3 +29,8 @@ rule students:
 rule evaluations:
     input:
         STUDY.evaluations(),
+
+
+rule reported:
+    input:
+        STUDY.report(),
