@@ -64,7 +64,7 @@ def problems_of(params: Params) -> list[str]:
                 active_terms=frozenset(method.weights),
             )
             file = params.folder / "methods.yaml"
-            problems += [f"{file}: {name}: {problem.removeprefix(f'{method.method}.')}" for problem in found]
+            problems += [f"{file}: {name}.{_in_methods_yaml(problem, method.method)}" for problem in found]
             problems += [
                 f"{file}: {name}.weights.{term}: missing; give its weight, or 0 to leave the term out"
                 for term in cards()[method.method].terms
@@ -89,4 +89,11 @@ def problems_of(params: Params) -> list[str]:
             ):
                 for entry in getattr(block, key):
                     known(f"grids/{name}.yaml", f"{where}.{key}", entry, table, what)
-    return problems
+    return list(dict.fromkeys(problems))  # what is wrong in `shared` is found for both roles
+
+
+def _in_methods_yaml(problem: str, method: str) -> str:
+    """A method knows its parameters and terms by name; in methods.yaml they stand under `params` and `weights`."""
+    key, _, told = problem.removeprefix(f"{method}.").partition(": ")
+    place = {"implementation": key, "terms": "weights"}.get(key, f"params.{key}")
+    return f"{place}: {told}"

@@ -28,7 +28,7 @@ class Cell:
     def parse(cls, path: str) -> Cell:
         """`streets/demo/kd/compute-300/0` -> Cell. Raises UserError if it is not of that form."""
         parts = path.strip("/").split("/")
-        if len(parts) != 5 or not parts[4].isdigit():
+        if len(parts) != 5 or not (parts[4].isascii() and parts[4].isdigit()):
             raise UserError(
                 f"cell {path!r}: must be dataset/pair/method/budget/seed, such as streets/demo/kd/compute-300/0"
             )

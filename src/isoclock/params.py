@@ -5,7 +5,7 @@ Whether the entries go together (names that point somewhere, crops that fit) is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -88,7 +88,7 @@ def read_params(folder: Path) -> Params:
         if (grid := _typed(path, "", _yaml(path, problems), Grid, problems)) is not None
     }
     if problems or profile is None:
-        raise ParamsError(problems)
+        raise ParamsError(list(dict.fromkeys(problems)))
     return Params(folder, datasets, models, pairs, recipes, methods, budgets, profile, grids)
 
 
@@ -113,7 +113,13 @@ def _recipes(path: Path, problems: list[str]) -> dict[tuple[str, str], Recipe]:
                     else "a student's number is planned; remove it"
                 )
                 problems.append(f"{path}: {dataset}.{role}.iterations: {wrong}")
-            provenance = {**(shared.get("provenance") or {}), **(own.get("provenance") or {})}
+            provenance = {
+                key: source
+                for name, section in (("shared", shared), (role, own))
+                for key, source in _mapping(
+                    path, f"{dataset}.{name}.provenance", section.get("provenance") or {}, problems
+                ).items()
+            }
             recipe = _typed(path, f"{dataset}.{role}", {**shared, **own, "provenance": provenance}, Recipe, problems)
             if recipe is not None:
                 recipes[dataset, role] = recipe
@@ -124,12 +130,14 @@ def _profile_settings(path: Path, problems: list[str]) -> ProfileSettings | None
     content = _mapping(path, "", _yaml(path, problems), problems)
     unknown = sorted(set(content) - {"profile", "budgets"})
     problems += [f"{path}: {key}: unknown key; there are: profile, budgets" for key in unknown]
+    if not content and any(problem.startswith(f"{path}: ") for problem in problems):
+        return None  # it could not be read, which has been told
     return _typed(path, "profile", content.get("profile"), ProfileSettings, problems)
 
 
 def _entries(path: Path, kind: type[EntryT], problems: list[str], section: str = "") -> dict[str, EntryT]:
     content = _mapping(path, "", _yaml(path, problems), problems)
-    if section:
+    if section and content:
         content = _mapping(path, section, content.get(section), problems)
     entries = {}
     for name, raw in content.items():
@@ -174,11 +182,15 @@ def _yaml(path: Path, problems: list[str]) -> Any:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
     except FileNotFoundError:
         message = f"{path}: no such file; restore it from the repository"
+    except OSError as error:
+        message = f"{path}: cannot be read ({error.strerror})"
     except UnicodeDecodeError:
         message = f"{path}: not UTF-8 text"
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         message = f"{path}: line {line}: {error.problem or 'not valid YAML'}"
+    except yaml.YAMLError as error:
+        message = f"{path}: not valid YAML ({' '.join(str(error).split())})"
     if message not in problems:  # models.yaml and budgets.yaml are read once a section
         problems.append(message)
     return None
@@ -195,6 +207,8 @@ class _StrictLoader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoad
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.MarkedYAMLError(problem=f"{key!r} cannot be a key", problem_mark=key_node.start_mark)
             if key_node.tag != "tag:yaml.org,2002:merge" and key in seen:
                 raise yaml.MarkedYAMLError(
                     problem=f"{key!r} is given twice; keep one", problem_mark=key_node.start_mark

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -29,13 +30,18 @@ class Loaded:
 
 
 def save(folder: Path, iteration: int, state: dict[str, Any]) -> int:
-    """Write the state at `iteration` atomically and drop all but the newest two. Returns the size in bytes."""
+    """Write the state at `iteration` atomically and drop all but the newest two. Returns the size in bytes.
+
+    What lies beyond `iteration` is dropped too: a run that stands here has passed it over as damaged, and it would
+    crowd out good ones.
+    """
     path = _weights(folder, iteration)
     buffer = io.BytesIO()
     torch.save(state, buffer)
     write_bytes(path, buffer.getvalue())
     write_json(path.with_suffix(".json"), {"iteration": iteration, "sha256": sha256_file(path)})
-    for old in _iterations(folder)[:-KEPT]:
+    kept = [old for old in _iterations(folder) if old <= iteration][-KEPT:]
+    for old in set(_iterations(folder)) - set(kept):
         _weights(folder, old).with_suffix(".json").unlink(missing_ok=True)
         _weights(folder, old).unlink(missing_ok=True)
     return path.stat().st_size
@@ -51,11 +57,16 @@ def load_newest(folder: Path, device: torch.device) -> Loaded | None:
             if sha256_file(path) != expected:
                 raise ArtifactError(f"{path}: damaged (its SHA-256 is not the one written down)")
             state = torch.load(path, map_location=device, weights_only=True)
-        except (ArtifactError, OSError, KeyError, RuntimeError) as error:
-            complaints.append(f"{error}; an older checkpoint is used, or the run starts again")
+        except (ArtifactError, OSError, KeyError, RuntimeError, UnpicklingError) as error:
+            reason = str(error) if isinstance(error, ArtifactError) else f"{path}: cannot be loaded ({_first_line(error)})"
+            complaints.append(f"{reason}; an older checkpoint is used, or the run starts again")
             continue
         return Loaded(iteration, state, complaints)
     return Loaded(0, {}, complaints) if complaints else None
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _weights(folder: Path, iteration: int) -> Path:

@@ -15,7 +15,7 @@ from isoclock.progress import ProgressLine
 from isoclock.training import checkpoint
 from isoclock.training.clock import Clock, Name
 from isoclock.training.device import synchroniser
-from isoclock.training.ledger import Ledger, read_ledger
+from isoclock.training.ledger import Event, Ledger, read_ledger
 from isoclock.training.schedule import poly_lr
 from isoclock.training.step import TrainingStep
 from isoclock.training.stop import StopSignal
@@ -40,7 +40,6 @@ class State:
     best: dict[str, Any] | None = None
     message: str = ""  # why it diverged
     segments: list[dict[str, Any]] = field(default_factory=list)
-    saves: dict[str, float] = field(default_factory=lambda: {"count": 0, "io_s": 0.0, "bytes": 0})
     lost_s: float = 0.0  # train time of killed segments after their last checkpoint
 
 
@@ -71,14 +70,17 @@ class Engine:
     def resume(self) -> list[str]:
         """Load the newest good checkpoint, if any. Returns complaints about damaged ones."""
         found = checkpoint.load_newest(self.folder, self.step.device)
+        events = read_ledger(self.ledger.path)
         if found is not None and found.state:
             self.step.student.load_state_dict(found.state["student"])
             self.step.method.load_state_dict(found.state["method"])
             self.step.optimiser.load_state_dict(found.state["optimiser"])
-            self.clock.restore(found.state["clock"])
+            # A checkpoint cannot know what it took to write it.
+            io_s = sum(event["io_s"] for event in events if event["event"] == "checkpoint")
+            self.clock.restore({**found.state["clock"], "io": io_s})
             self.state = State(**found.state["run"])
             _restore_random_state(found.state["random"], self.step.device)
-        self.state.lost_s += max(0.0, _last_train_s(self.ledger.path) - self.clock.train_s)
+        self.state.lost_s = _lost_s(events, self.clock.train_s)
         return found.complaints if found is not None else []
 
     def outcome(self, status: str) -> Outcome:
@@ -88,11 +90,11 @@ class Engine:
     def run(self, segment: dict[str, Any], title: str) -> Outcome:
         """Train until the end, a stop signal or divergence. `segment` says what this one runs on; it is completed here."""
         segment = {**segment, "first_iteration": self.state.iteration, "anchor_s": []}
-        self._measure_anchor(segment)
-        train_s_before = self.clock.train_s
-        self._saved_at_s = train_s_before
         status = "finished"
         with StopSignal() as stop, ProgressLine(title) as progress:
+            self._measure_anchor(segment)
+            train_s_before = self.clock.train_s
+            self._saved_at_s = train_s_before
             progress.start_at(self.state.iteration)
             with self.clock.running("train"):
                 losses: list[Tensor] = []
@@ -123,9 +125,10 @@ class Engine:
                         break
                     if self.clock.train_s - self._saved_at_s >= self.recipe.checkpoint_every_s and not at_end:
                         self._save(segment, train_s_before)
-        if status != "stopped":
-            self._measure_anchor(segment)
-        self._save(segment, train_s_before, ended=status)
+            # Still under StopSignal: a second signal (SLURM sends one to each process of a job) may not break the save.
+            if status != "stopped":
+                self._measure_anchor(segment)
+            self._save(segment, train_s_before, ended=status)
         if status == "stopped":
             self.ledger.append("stop", self.state.iteration, reason=reason)
         elif status == "diverged":
@@ -139,9 +142,9 @@ class Engine:
         return self.hooks.open_stream(self.state.iteration) if self.state.iteration < self.iterations else ()
 
     def _log(self, loss: float, lr: float) -> None:
-        train_s = self.clock.read()["train"]
+        train_s = math.floor(self.clock.read()["train"] * 1e4) / 1e4  # never more than a checkpoint may tell
         terms = {name: float(value) for name, value in self._logged_terms.items()}
-        self.ledger.append("train", self.state.iteration, loss=loss, terms=terms, lr=lr, train_s=round(train_s, 4))
+        self.ledger.append("train", self.state.iteration, loss=loss, terms=terms, lr=lr, train_s=train_s)
 
     def _divergence(self, loss: float) -> str:
         bad = sorted(name for name, value in self._logged_terms.items() if not math.isfinite(float(value)))
@@ -198,19 +201,20 @@ class Engine:
                 },
             )
             spent = self.clock.read()["io"] - clock["io"]
-        self.state.saves = {
-            "count": self.state.saves["count"] + 1,
-            "io_s": self.state.saves["io_s"] + spent,
-            "bytes": size,
-        }
         self.ledger.append("checkpoint", self.state.iteration, io_s=round(spent, 4), bytes=size)
         self.ledger.sync()
 
 
-def _last_train_s(ledger: Path) -> float:
-    """Train time that the ledger last told of, before anything is resumed."""
-    told = [event["train_s"] for event in read_ledger(ledger) if event["event"] == "train"]
-    return told[-1] if told else 0.0
+def _lost_s(events: list[Event], resumed_at_s: float) -> float:
+    """Train time that a ledger told of and no later segment went on from, the one that resumes at `resumed_at_s` included."""
+    lost_s = told_s = 0.0
+    for event in events:
+        if event["event"] == "start":
+            lost_s += max(0.0, told_s - event["train_s"])
+            told_s = event["train_s"]
+        elif event["event"] == "train":
+            told_s = event["train_s"]
+    return lost_s + max(0.0, told_s - resumed_at_s)
 
 
 def _random_state(device: torch.device) -> dict[str, Tensor]:

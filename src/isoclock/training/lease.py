@@ -26,7 +26,8 @@ class Lease:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._stream = self.path.open("a+", encoding="utf-8")
         try:
-            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Not `flock`: loader processes would inherit that, and hold it for seconds after a kill of this process.
+            fcntl.lockf(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._stream.seek(0)
             holder = self._stream.read().strip() or "unknown"

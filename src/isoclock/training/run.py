@@ -27,7 +27,7 @@ from isoclock.training.assemble import assemble_step, trained_teacher
 from isoclock.training.device import choose_device, device_kind, environment, hardware, use_threads
 from isoclock.training.engine import Engine, Hooks, Outcome
 from isoclock.training.lease import Lease
-from isoclock.training.ledger import Ledger
+from isoclock.training.ledger import Ledger, read_ledger
 from isoclock.training.step import TrainingStep
 
 SCHEMA = 1
@@ -166,7 +166,8 @@ def _run(
             "threads": torch.get_num_threads(),
             "startup_s": round(time.monotonic() - started, 3),
         }
-        ledger.append("start", engine.state.iteration, run_id=run["run_id"], segment=len(engine.state.segments))
+        at_s, number = engine.clock.train_s, len(engine.state.segments)
+        ledger.append("start", engine.state.iteration, run_id=run["run_id"], segment=number, train_s=at_s)
         for complaint in complaints:
             ledger.append("complaint", engine.state.iteration, message=complaint)
             print(f"isoclock: {complaint}", flush=True)
@@ -232,7 +233,7 @@ def _publish(
     ]
     for segment in segments:
         segment["anchor_steps"] = segment["train_s"] / segment["anchor_s"] if segment["anchor_s"] else None
-    saves = max(1, int(state.saves["count"]))
+    saves = [event for event in read_ledger(ledger.path) if event["event"] == "checkpoint"]
     write_json(
         spec.result_folder / "record.json",
         {
@@ -248,9 +249,9 @@ def _publish(
             "segments": segments,
             "best": state.best,
             "checkpoints": {
-                "count": int(state.saves["count"]),
-                "seconds_each": state.saves["io_s"] / saves,
-                "bytes": int(state.saves["bytes"]),
+                "count": len(saves),
+                "seconds_each": sum(save["io_s"] for save in saves) / max(1, len(saves)),
+                "bytes": saves[-1]["bytes"] if saves else 0,
             },
             "digests": {**spec.digests, "weights": sha256_file(weights)},
             "ended_unix": round(time.time(), 3),

@@ -1,0 +1,56 @@
+"""What all rooms' tests share: tiny studies at three stages. Tests get copies; nothing of a session's is changed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tiny_study import SIZE, TinyStudy, write_tiny_params
+
+
+@pytest.fixture
+def empty_study(tmp_path: Path) -> TinyStudy:
+    """Tiny params/, and nothing made of them yet."""
+    write_tiny_params(tmp_path / "study")
+    return TinyStudy(tmp_path / "study")
+
+
+@pytest.fixture(scope="session")
+def _prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from isoclock.data.cityscapes import READER
+    from isoclock.data.prepare import prepare
+    from isoclock.data.streets import make_streets
+
+    folder = tmp_path_factory.mktemp("tiny") / "study"
+    write_tiny_params(folder)
+    make_streets(folder / "data" / "streets", train=5, val=2, size=SIZE)
+    splits = {"train": "train", "val": "val"}
+    out = TinyStudy(folder).layout.prepared("streets")
+    prepare(READER, folder / "data" / "streets", out, splits=splits, dataset="streets")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _taught(_prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from isoclock.training.run import train_teacher
+
+    folder = tmp_path_factory.mktemp("taught") / "study"
+    shutil.copytree(_prepared, folder)
+    study = TinyStudy(folder)
+    assert train_teacher(study.params, "streets", "small", study.layout) == "finished"
+    return folder
+
+
+@pytest.fixture
+def prepared_study(_prepared: Path, tmp_path: Path) -> TinyStudy:
+    """Tiny params/ and prepared streets: 5 images to train on, 2 to score, 64 x 128 pixels."""
+    shutil.copytree(_prepared, tmp_path / "study")
+    return TinyStudy(tmp_path / "study")
+
+
+@pytest.fixture
+def taught_study(_taught: Path, tmp_path: Path) -> TinyStudy:
+    """A prepared study with its trained teacher."""
+    shutil.copytree(_taught, tmp_path / "study")
+    return TinyStudy(tmp_path / "study")

@@ -1,0 +1,84 @@
+"""Mistakes between entries of params/: names that point nowhere, values that do not go together."""
+
+from __future__ import annotations
+
+import pytest
+from tiny_study import TinyStudy
+
+from isoclock.errors import ParamsError
+
+KD = "method: kd\n  implementation: reference\n  params: {temperature: 1.0}\n  weights: {kd: 1.0}\n"
+MISTAKES = {
+    "method of a grid": ("grids/toy.yaml", "cwd, mgd]", "cwd, mdg]", ["blocks[0].methods", "'mdg'", "kd"]),
+    "budget of a grid": ("grids/toy.yaml", "compute-6]", "compute-7]", ["blocks[0].budgets", "'compute-7'", "compute-6"]),
+    "pair of a grid": ("grids/toy.yaml", "pairs: [tiny]", "pairs: [huge]", ["blocks[0].pairs", "'huge'", "tiny"]),
+    "data set of a grid": ("grids/toy.yaml", "datasets: [streets]", "datasets: [ade20k]", ["blocks[0].datasets", "'ade20k'", "streets"]),
+    "model of a pair": ("models.yaml", "    teacher: small\n", "    teacher: large\n", ["pairs.tiny.teacher", "'large'", "small"]),
+    "architecture": ("models.yaml", "  tiny:\n    architecture: pspnet\n", "  tiny:\n    architecture: pspnett\n", ["models.tiny.architecture", "'pspnett'", "pspnet"]),
+    "reader": ("datasets.yaml", "reader: cityscapes", "reader: cityscape", ["streets.reader", "'cityscape'", "camvid"]),
+    "data set of a recipe": ("training.yaml", "streets:\n", "avenues:\n", ["avenues", "streets"]),
+    "yardstick": ("budgets.yaml", "yardstick: kd", "yardstick: dk", ["budgets.compute-6.yardstick", "'dk'", "kd"]),
+    "method's file": ("methods.yaml", "method: kd\n", "method: dk\n", ["kd.method", "'dk'"]),
+    "parameter that is none": ("methods.yaml", "{temperature: 1.0}", "{temprature: 1.0}", ["kd.params.temprature", "1.0", "temperature"]),
+    "parameter out of range": ("methods.yaml", "mask_ratio: 0.75", "mask_ratio: 1.0", ["mgd.params.mask_ratio", "1.0", "below 1"]),
+    "parameter of another type": ("methods.yaml", "{temperature: 1.0}", "{temperature: warm}", ["kd.params.temperature", "'warm'"]),
+    "choice that is none": ("methods.yaml", "{tap: logit, ", "{tap: encoder, ", ["cwd.params.tap", "'encoder'", "logit"]),
+    "term that is none": ("methods.yaml", "{kd: 1.0}", "{kd: 1.0, dkd: 1.0}", ["kd.weights", "'dkd'", "kd"]),
+    "term without a weight": ("methods.yaml", "{mgd: 1.0e-4, cwd_logit: 0.0}", "{mgd: 1.0e-4}", ["mgd.weights.cwd_logit", "missing", "or 0"]),
+    "weights for a data set that is none": ("methods.yaml", "weights: {kd: 1.0}\n", "weights: {kd: 1.0}\n  weights_for: {avenues: {kd: 2.0}}\n", ["kd.weights_for", "'avenues'", "streets"]),
+    "a name that is taken": ("methods.yaml", "\nkd:\n", "\naccepted:\n", ["accepted", "taken"]),
+}
+
+
+def problems(study: TinyStudy) -> list[str]:
+    with pytest.raises(ParamsError) as caught:
+        _ = study.params
+    return caught.value.problems
+
+
+def test_the_tiny_study_is_in_order(empty_study: TinyStudy) -> None:
+    assert list(empty_study.params.grids) == ["toy"]
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_in_a_line_with_file_key_and_value(empty_study: TinyStudy, mistake: str) -> None:
+    file, old, new, told = MISTAKES[mistake]
+    empty_study.edit(file, old, new)
+    found = problems(empty_study)
+    assert all("\n" not in problem for problem in found)
+    matching = [problem for problem in found if all(part in problem for part in told)]
+    assert matching, found
+    assert str(empty_study.folder / "params" / file) in matching[0]
+    assert len(found) == len(set(found)), "told twice"
+
+
+def test_a_crop_that_does_not_fit_into_the_images(empty_study: TinyStudy) -> None:
+    empty_study.edit("datasets.yaml", "  train: train\n", "  size: [48, 60]\n  train: train\n")
+    (found,) = problems(empty_study)
+    assert "training.yaml: streets: crop: [32, 64] is larger than the images of streets, [48, 60]" in found
+
+
+def test_a_crop_as_large_as_the_images_fits(empty_study: TinyStudy) -> None:
+    empty_study.edit("datasets.yaml", "  train: train\n", "  size: [32, 64]\n  train: train\n")
+    assert empty_study.params.dataset("streets").size == (32, 64)
+
+
+def test_a_grid_of_a_data_set_that_nobody_can_train_on(empty_study: TinyStudy) -> None:
+    datasets = empty_study.folder / "params" / "datasets.yaml"
+    datasets.write_text(datasets.read_text() + datasets.read_text().replace("streets:", "avenues:"))
+    empty_study.edit("grids/toy.yaml", "[streets]", "[streets, avenues]")
+    (found,) = problems(empty_study)
+    assert "training.yaml: avenues: missing, and grid toy needs it" in found
+
+
+def test_several_problems_are_told_at_once(empty_study: TinyStudy) -> None:
+    for mistake in ("yardstick", "reader", "choice that is none", "model of a pair", "budget of a grid"):
+        file, old, new, _ = MISTAKES[mistake]
+        empty_study.edit(file, old, new)
+    assert len(problems(empty_study)) == 5
+
+
+def test_an_implementation_that_is_not_there(empty_study: TinyStudy) -> None:
+    empty_study.edit("methods.yaml", KD, KD.replace("reference", "fastest"))
+    (found,) = problems(empty_study)
+    assert "methods.yaml: kd.implementation: 'fastest'" in found

@@ -1,0 +1,180 @@
+"""What an edit of the code or of params/ makes anew, and what it leaves alone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tiny_study import TinyStudy, edit
+
+from isoclock import stamps
+from isoclock.artifacts import to_json
+
+Refreshed = set[str]
+COSMETIC = {
+    "a comment": lambda code: "# a remark\n" + code,
+    "a trailing comment": lambda code: code.replace("\n\n\n", "  # so it is\n\n\n", 1),
+    "blank lines": lambda code: code.replace("\n\n\n", "\n\n\n\n\n", 1),
+    "a docstring": lambda code: code.replace('"""', '"""Other words: ', 1),
+    "line breaks": lambda code: code.replace("return ", "return \\\n        ", 1),
+}
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the package that may be edited, and of which stamps are taken."""
+    copy = tmp_path / "isoclock"
+    shutil.copytree(stamps.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(stamps, "PACKAGE", copy)
+    return copy
+
+
+@pytest.fixture
+def refresh(empty_study: TinyStudy, package: Path) -> Callable[[], Refreshed]:
+    """Write stamps anew; gives what changed, as paths below results/stamps without .json."""
+
+    def changed() -> Refreshed:
+        stamps._imports.cache_clear()  # in life, a process sees one state of the code
+        root = empty_study.layout.results / "stamps"
+        paths = stamps.refresh(empty_study.params, "toy", empty_study.layout)
+        return {str(path.relative_to(root).with_suffix("")) for path in paths}
+
+    changed()
+    return changed
+
+
+def of(verb: str, changed: Refreshed) -> Refreshed:
+    return {path.rpartition("/")[2] for path in changed if path.startswith(f"{verb}/")}
+
+
+ALL = {"none", "kd", "fitnet", "cwd", "mgd"}
+
+
+def test_the_stamps_of_a_grid(empty_study: TinyStudy) -> None:
+    found = stamps.stamps(empty_study.params, "toy", empty_study.layout)
+    root = empty_study.layout.results / "stamps"
+    assert {str(path.relative_to(root)) for path in found} == {
+        "prepare/streets.json",
+        "teacher/streets/small.json",
+        "evaluate/streets.json",
+        "grid/toy.json",
+        "budget/iteration-6.json",
+        "budget/compute-6.json",
+        *(f"{verb}/streets/tiny/{method}.json" for verb in ("profile", "student") for method in ALL),
+    }
+    again = stamps.stamps(empty_study.params, "toy", empty_study.layout)
+    assert to_json(list(found.values())) == to_json(list(again.values()))
+
+
+def test_nothing_changed_writes_nothing(refresh: Callable[[], Refreshed]) -> None:
+    assert refresh() == set()
+
+
+@pytest.mark.parametrize("how", COSMETIC)
+def test_a_cosmetic_edit_changes_nothing(refresh: Callable[[], Refreshed], package: Path, how: str) -> None:
+    for name in ("methods/kd.py", "training/engine.py", "scoring/confusion.py"):
+        path = package / name
+        edited = COSMETIC[how](path.read_text())
+        assert edited != path.read_text(), name
+        path.write_text(edited)
+    assert refresh() == set()
+
+
+def test_an_edit_of_a_loss_changes_its_method_only(refresh: Callable[[], Refreshed], package: Path) -> None:
+    path = package / "methods" / "kd.py"
+    path.write_text(path.read_text() + "\nSHARPNESS = 2\n")
+    assert refresh() == {"student/streets/tiny/kd", "profile/streets/tiny/kd"}
+
+
+def test_a_default_that_changes_is_an_edit(refresh: Callable[[], Refreshed], package: Path) -> None:
+    path = package / "methods" / "mgd.py"
+    edit(path, '"below": 1, "default": 0.75', '"below": 1, "default": 0.5')
+    assert refresh() == {"student/streets/tiny/mgd", "profile/streets/tiny/mgd"}
+
+
+def test_what_a_method_imports_is_part_of_it(refresh: Callable[[], Refreshed], package: Path) -> None:
+    path = package / "methods" / "projector.py"
+    path.write_text(path.read_text() + "\nWIDTH = 2\n")
+    changed = refresh()
+    assert "fitnet" in of("student", changed)
+    assert not of("student", changed) & {"none", "kd"}
+    assert {path.split("/")[0] for path in changed} == {"student", "profile"}
+
+
+@pytest.mark.parametrize("statement", ["from .kd import KD", "from . import kd", "from isoclock.methods import kd", "import isoclock.methods.kd"])
+def test_every_way_to_import_is_followed(refresh: Callable[[], Refreshed], package: Path, statement: str) -> None:
+    fitnet, kd = package / "methods" / "fitnet.py", package / "methods" / "kd.py"
+    edit(fitnet, "from __future__ import annotations\n", f"from __future__ import annotations\n{statement}\n")
+    refresh()
+    kd.write_text(kd.read_text() + "\nSHARPNESS = 2\n")
+    assert of("student", refresh()) == {"kd", "fitnet"}
+
+
+@pytest.mark.parametrize("name", ["training/engine.py", "training/step.py", "training/schedule.py", "data/loading.py", "data/augment.py", "models/pspnet.py", "methods/contract.py"])
+def test_an_edit_of_the_core_changes_all_that_is_trained(refresh: Callable[[], Refreshed], package: Path, name: str) -> None:
+    path = package / name
+    path.write_text(path.read_text() + "\nEXTRA = 2\n")
+    changed = refresh()
+    assert of("student", changed) == ALL
+    assert of("teacher", changed) == {"small"}
+
+
+def test_an_edit_of_scoring_changes_no_weights(refresh: Callable[[], Refreshed], package: Path) -> None:
+    path = package / "scoring" / "confusion.py"
+    path.write_text(path.read_text() + "\nEXTRA = 2\n")
+    changed = refresh()
+    assert of("evaluate", changed) == {"streets"}
+    assert not {"student", "teacher", "profile", "prepare"} & {path.split("/")[0] for path in changed}
+
+
+def test_an_edit_of_the_report_changes_the_report_only(refresh: Callable[[], Refreshed], package: Path) -> None:
+    path = package / "report" / "build.py"
+    path.write_text(path.read_text() + "\nEXTRA = 2\n")
+    assert refresh() == {"grid/toy"}
+
+
+@pytest.mark.parametrize("name", ["tracking/store.py", "cli.py", "params.py", "progress.py", "data/streets.py", "report/html.py"])
+def test_an_edit_elsewhere_trains_nothing(refresh: Callable[[], Refreshed], package: Path, name: str) -> None:
+    path = package / name
+    path.write_text(path.read_text() + "\nEXTRA = 2\n")
+    assert refresh() <= {"grid/toy"}
+
+
+def test_another_data_sets_reader_prepares_nothing(refresh: Callable[[], Refreshed], package: Path) -> None:
+    path = package / "data" / "camvid.py"
+    path.write_text(path.read_text() + "\nEXTRA = 2\n")
+    assert refresh() == set()
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"),
+    [
+        ("methods.yaml", "temperature: 1.0", "temperature: 2.0", {"student/streets/tiny/kd", "profile/streets/tiny/kd"}),
+        ("methods.yaml", "weights: {kd: 1.0}", "weights: {kd: 2.0}", {"student/streets/tiny/kd"}),
+        ("methods.yaml", "weights: {kd: 1.0}\n", "weights: {kd: 1.0}\n  weights_for: {streets: {kd: 2.0}}\n", {"student/streets/tiny/kd"}),
+        ("methods.yaml", "cwd_logit: 0.0", "cwd_logit: 1.0", {"student/streets/tiny/mgd", "profile/streets/tiny/mgd"}),
+        ("budgets.yaml", "protocol: iteration\n    iterations: 6", "protocol: iteration\n    iterations: 7", {"budget/iteration-6"}),
+        ("budgets.yaml", "windows: 3", "windows: 4", {f"profile/streets/tiny/{method}" for method in ALL}),
+        ("training.yaml", "    iterations: 6\n", "    iterations: 7\n", {"teacher/streets/small"}),
+        ("models.yaml", "head_channels: 24", "head_channels: 32", {"teacher/streets/small"} | {f"{verb}/streets/tiny/{method}" for verb in ("student", "profile") for method in ALL}),
+        ("datasets.yaml", '{"*": ours}', '{"*": "ours: made here"}', set()),
+    ],
+)  # fmt: skip
+def test_an_edit_of_params_changes_what_reads_it(
+    refresh: Callable[[], Refreshed], empty_study: TinyStudy, file: str, old: str, new: str, expected: Refreshed
+) -> None:
+    empty_study.edit(file, old, new)
+    assert refresh() == expected
+
+
+def test_a_new_seed_trains_only_itself(refresh: Callable[[], Refreshed], empty_study: TinyStudy) -> None:
+    empty_study.edit("grids/toy.yaml", "seeds: [0]", "seeds: [0, 1]")
+    assert refresh() == {"grid/toy"}
+
+
+def test_a_docstring_alone_in_its_body(tmp_path: Path) -> None:
+    with_words, without = b'def f():\n    """Words."""\n', b'def f():\n    """Others."""\n'
+    assert stamps.syntax_digest(with_words) == stamps.syntax_digest(without)
+    assert stamps.syntax_digest(b"X = 'a'\n") != stamps.syntax_digest(b"X = 'b'\n")

@@ -1,0 +1,182 @@
+"""A study so small that whole verbs run in about a second: its params/, its data, its teacher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from isoclock.checks import load_params
+from isoclock.grid import Cell, Layout
+from isoclock.params import Params
+
+SIZE = (64, 128)
+FILES = {
+    "datasets.yaml": """\
+streets:
+  reader: cityscapes
+  root: data/streets
+  train: train
+  val: val
+  provenance: {"*": ours}
+""",
+    "models.yaml": """\
+models:
+  small:
+    architecture: pspnet
+    encoder: tu-test_resnet
+    head_channels: 24
+    aux_channels: 8
+    weights: random
+    provenance: {"*": ours}
+  tiny:
+    architecture: pspnet
+    encoder: tu-test_resnet
+    head_channels: 16
+    aux_channels: 8
+    weights: random
+    provenance: {"*": ours}
+pairs:
+  tiny:
+    teacher: small
+    student: tiny
+    provenance: {"*": ours}
+""",
+    "training.yaml": """\
+streets:
+  shared:
+    batch: 2
+    crop: [32, 64]
+    scale: [0.5, 1.5]
+    flip: 0.5
+    colour:
+      - transform: Normalize
+        mean: [0.485, 0.456, 0.406]
+        std: [0.229, 0.224, 0.225]
+    momentum: 0.9
+    weight_decay: 5.0e-4
+    poly_power: 0.9
+    min_lr: 1.0e-4
+    aux_weight: 0.4
+    class_weights: sqrt-median-frequency
+    precision: fp32
+    channels_last: false
+    threads: 1
+    workers: 0
+    evaluations: 2
+    checkpoint_every_s: 1000.0
+    provenance: {"*": ours}
+  teacher:
+    lr: 0.02
+    iterations: 6
+    provenance: {"*": ours}
+  student:
+    lr: 0.02
+    provenance: {"*": ours}
+""",
+    "methods.yaml": """\
+none:
+  method: none
+  implementation: reference
+  params: {}
+  weights: {}
+  provenance: {"*": ours}
+kd:
+  method: kd
+  implementation: reference
+  params: {temperature: 1.0}
+  weights: {kd: 1.0}
+  provenance: {"*": ours}
+fitnet:
+  method: fitnet
+  implementation: reference
+  params: {tap: head, projector: conv}
+  weights: {fitnet: 1.0}
+  provenance: {"*": ours}
+cwd:
+  method: cwd
+  implementation: reference
+  params: {tap: logit, temperature: 4.0}
+  weights: {cwd: 3.0}
+  provenance: {"*": ours}
+mgd:
+  method: mgd
+  implementation: reference
+  params: {tap: backbone, mask_ratio: 0.75}
+  weights: {mgd: 1.0e-4, cwd_logit: 0.0}
+  provenance: {"*": ours}
+""",
+    "budgets.yaml": """\
+profile:
+  warmup_steps: 1
+  windows: 3
+  steps_per_window: 1
+  sustained_steps: 2
+  max_spread: 1000.0          # so that a busy machine marks nothing
+  max_data_share: 1.0
+  attempts: 1
+  reaccept_within: 0.02
+  provenance: {"*": ours}
+budgets:
+  iteration-6:
+    protocol: iteration
+    iterations: 6
+    provenance: {"*": ours}
+  compute-6:
+    protocol: compute
+    yardstick: kd
+    iterations: 6
+    provenance: {"*": ours}
+""",
+    "grids/toy.yaml": """\
+about: Every method of the tiny study under both protocols.
+study: false
+blocks:
+  - datasets: [streets]
+    pairs: [tiny]
+    methods: [none, kd, fitnet, cwd, mgd]
+    budgets: [iteration-6, compute-6]
+    seeds: [0]
+""",
+}
+
+
+def write_tiny_params(study: Path) -> Path:
+    """Write `study`/params: data set `streets`, pair `tiny`, five methods, two budgets, grid `toy`. Returns that folder."""
+    for name, content in FILES.items():
+        path = study / "params" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    return study / "params"
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    """Replace a text that is there exactly once."""
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {path}"
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class TinyStudy:
+    """A study's folder, as a user has it; its files may be changed by a test."""
+
+    folder: Path
+
+    @property
+    def params(self) -> Params:
+        """params/ as it stands now."""
+        return load_params(self.folder / "params")
+
+    @property
+    def layout(self) -> Layout:
+        """Its results/ and runs/."""
+        return Layout(self.folder / "results", self.folder / "runs")
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        """Change a text in a file of params/ that is there exactly once."""
+        edit(self.folder / "params" / file, old, new)
+
+
+def cell(method: str = "kd", budget: str = "iteration-6", seed: int = 0) -> Cell:
+    """A cell of grid `toy`."""
+    return Cell("streets", "tiny", method, budget, seed)

@@ -1,0 +1,369 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_segmenter import batches, training_step
+from torch import Tensor
+
+from isoclock.training import checkpoint
+from isoclock.training.engine import Engine, Hooks, Outcome
+from isoclock.training.ledger import Event, Ledger, read_ledger
+from isoclock.training.schedule import poly_lr
+from isoclock.training.step import TrainingStep
+
+ITERATIONS = 30
+METHODS = {
+    "none": {},
+    "kd": {"kd": 1.0},
+    "fitnet": {"fitnet": 1.0},
+    "cwd": {"cwd": 1.0},
+    "mgd": {"mgd": 1e-3, "cwd_logit": 1.0},
+}
+At = Callable[[int], None]
+
+
+class Killed(BaseException):
+    """Stands for `kill -9`: nothing of the engine may run after it, and nothing does but `finally`."""
+
+
+@dataclass
+class Run:
+    """A run's folder; each `segment` is a process of its own, as far as the engine can tell."""
+
+    folder: Path
+    method: str = "none"
+    iterations: int = ITERATIONS
+    changes: dict[str, Any] = field(default_factory=dict)
+    evaluate: Callable[[], dict[str, Any]] | None = None
+    measure_anchor: Callable[[], float] | None = None
+    now: Callable[[], float] | None = None
+    poison: int | None = None  # the batch in which an image is not a number
+    number: int = 0
+    complaints: list[str] = field(default_factory=list)
+
+    def segment(self, at: At = lambda _: None) -> tuple[Outcome, TrainingStep]:
+        """Open everything anew and run; `at(number)` is called when batch `number` is asked for."""
+        step = training_step(self.method, METHODS[self.method], **self.changes)
+        random.seed(self.number)
+        torch.manual_seed(1000 + self.number)  # what a new process has drawn before must not matter
+        ledger = Ledger(self.folder / "ledger.jsonl")
+
+        def stream(start: int) -> Iterator[Mapping[str, Tensor]]:
+            for number, batch in enumerate(batches(start, self.iterations), start):
+                at(number)
+                if number == self.poison:
+                    batch["images"][0, 0, 0, 0] = float("nan")
+                yield batch
+
+        engine = Engine(step, self.iterations, self.folder, ledger, Hooks(stream, self.evaluate, self.measure_anchor))
+        if self.now is not None:
+            engine.clock._now = self.now
+        self.complaints = engine.resume()
+        if self.number == 0:
+            torch.manual_seed(5)  # a run's first segment starts where `assemble_step` leaves the random state
+        ledger.append("start", engine.state.iteration, train_s=engine.clock.train_s)
+        try:
+            return engine.run({"started_unix": float(self.number), "device_kind": "cpu:test"}, "test"), step
+        finally:
+            self.number += 1
+            ledger.close()
+
+    def killed(self, at: int) -> None:
+        def kill(number: int) -> None:
+            if number == at:
+                raise Killed
+
+        with pytest.raises(Killed):
+            self.segment(kill)
+
+    def stopped(self, at: int, signals: int = 1) -> Outcome:
+        def terminate(number: int) -> None:
+            if number == at:
+                for _ in range(signals):
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+        outcome, _ = self.segment(terminate)
+        assert outcome.status == "stopped"
+        return outcome
+
+    @property
+    def events(self) -> list[Event]:
+        return read_ledger(self.folder / "ledger.jsonl")
+
+    def told(self, event: str) -> list[Event]:
+        return [told for told in self.events if told["event"] == event]
+
+
+class Ticks:
+    """A clock that moves one second with every look."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        self.now_s += 1.0
+        return self.now_s
+
+
+def digest(step: TrainingStep) -> str:
+    found = hashlib.sha256()
+    for part in (step.student.state_dict(), step.method.state_dict()):
+        for name, value in part.items():
+            found.update(name.encode() + (value.numpy().tobytes() if isinstance(value, Tensor) else b""))
+    return found.hexdigest()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_an_interrupted_run_ends_with_the_same_bits(tmp_path: Path, method: str, seed: int) -> None:
+    whole, step = Run(tmp_path / "whole", method).segment()
+    assert (whole.status, whole.state.iteration) == ("finished", ITERATIONS)
+
+    run = Run(tmp_path / "cut", method)
+    draw = random.Random(f"{method} {seed}")
+    cuts = sorted(draw.sample(range(ITERATIONS - 1), 3))
+    for cut in cuts:
+        assert run.stopped(cut).state.iteration == cut + 1
+    outcome, cut_step = run.segment()
+    assert (outcome.status, outcome.state.iteration) == ("finished", ITERATIONS)
+    assert digest(cut_step) == digest(step), f"stopped at {cuts}"
+    assert run.told("train")[-1]["lr"] == Run(tmp_path / "whole").told("train")[-1]["lr"]
+
+
+def test_weights_differ_where_the_method_or_the_length_does(tmp_path: Path) -> None:
+    digests = {digest(Run(tmp_path / method, method).segment()[1]) for method in METHODS}
+    digests.add(digest(Run(tmp_path / "longer", "kd", iterations=ITERATIONS + 1).segment()[1]))
+    assert len(digests) == len(METHODS) + 1
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
+    _, step = Run(tmp_path / "whole", "mgd").segment()
+    run = Run(tmp_path / "cut", "mgd", changes={"checkpoint_every_s": 1e-9})  # after every iteration
+    run.killed(17)
+    outcome, cut_step = run.segment()
+    assert outcome.state.segments[0]["ended"] == "killed"
+    assert [segment["iterations"] for segment in outcome.state.segments] == [17, ITERATIONS - 17]
+    assert digest(cut_step) == digest(step)
+
+
+def test_a_damaged_checkpoint_costs_time_and_no_bits(tmp_path: Path) -> None:
+    _, step = Run(tmp_path / "whole", "kd").segment()
+    run = Run(tmp_path / "cut", "kd")
+    run.stopped(8)
+    run.stopped(15)
+    newest = sorted(run.folder.glob("checkpoint-*.pt"))[-1]
+    newest.write_bytes(newest.read_bytes()[:-100])
+    outcome, cut_step = run.segment()
+    assert len(run.complaints) == 1
+    assert digest(cut_step) == digest(step)
+    assert [segment["iterations"] for segment in outcome.state.segments] == [9, ITERATIONS - 9]
+
+
+def test_two_signals_do_not_break_the_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unguarded: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: unguarded.append(number))
+    save = checkpoint.save
+
+    def saved_under_fire(*arguments: Any) -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return save(*arguments)
+
+    try:
+        monkeypatch.setattr(checkpoint, "save", saved_under_fire)
+        Run(tmp_path / "stopped").stopped(3, signals=2)
+        Run(tmp_path / "finished").segment()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert unguarded == []
+
+
+def test_signals_are_the_callers_again_afterwards(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    Run(tmp_path).stopped(3)
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+def test_a_signal_in_the_last_iteration_finishes_the_run(tmp_path: Path) -> None:
+    outcome, _ = Run(tmp_path).segment(
+        lambda number: os.kill(os.getpid(), signal.SIGTERM) if number == ITERATIONS - 1 else None
+    )
+    assert outcome.status == "finished"
+
+
+@pytest.mark.parametrize("poison", [0, 7, 22])
+def test_divergence_is_a_result(tmp_path: Path, poison: int) -> None:
+    run = Run(tmp_path, "kd", iterations=60, poison=poison)
+    outcome, _ = run.segment()
+    assert outcome.status == "diverged"
+    assert poison < outcome.state.iteration <= poison + 20
+    assert "loss is nan" in outcome.state.message
+    assert "kd" in outcome.state.message
+    assert run.told("diverged")[0]["message"] == outcome.state.message
+    assert run.told("finish") == []
+    assert outcome.state.segments[-1]["ended"] == "diverged"
+
+
+def test_a_rate_that_is_too_large_diverges_in_order(tmp_path: Path) -> None:
+    outcome, _ = Run(tmp_path, iterations=400, changes={"lr": 1e9, "min_lr": 1e8}).segment()
+    assert outcome.status == "diverged"
+
+
+def test_divergence_at_the_last_iteration_is_seen(tmp_path: Path) -> None:
+    outcome, _ = Run(tmp_path, poison=ITERATIONS - 1).segment()
+    assert (outcome.status, outcome.state.iteration) == ("diverged", ITERATIONS)
+
+
+def test_the_schedule_ends_exactly(tmp_path: Path) -> None:
+    rates: list[float] = []
+    run = Run(tmp_path, iterations=10)
+    original = TrainingStep.__call__
+
+    def spied(self: TrainingStep, batch: Any, lr: float, *rest: Any) -> Any:
+        rates.append(lr)
+        return original(self, batch, lr, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainingStep, "__call__", spied)
+        run.stopped(4)
+        run.segment()
+    assert rates == [poly_lr(k / 10, lr=0.05, power=0.9) for k in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "iterations", "expected"),
+    [(0, 30, []), (1, 30, [30]), (2, 30, [15, 30]), (4, 10, [2, 5, 8, 10]), (5, 3, [1, 2, 3])],
+)
+def test_evaluations_come_where_they_are_planned(
+    tmp_path: Path, evaluations: int, iterations: int, expected: list[int]
+) -> None:
+    scores = iter([0.5, 0.7, 0.6, 0.4, 0.1])
+    run = Run(tmp_path, iterations=iterations, changes={"evaluations": evaluations})
+    run.evaluate = lambda: {"miou": next(scores), "per_class": {"road": None}}
+    outcome, _ = run.segment()
+    assert [event["iteration"] for event in run.told("evaluate")] == expected
+    best = [{"iteration": at, "miou": miou} for at, miou in zip(expected, [0.5, 0.7], strict=False)]
+    assert outcome.state.best == (best[-1] if best else None)
+
+
+def test_the_best_survives_a_stop(tmp_path: Path) -> None:
+    scores = iter([0.7, 0.6])
+    run = Run(tmp_path, changes={"evaluations": 2})
+    run.evaluate = lambda: {"miou": next(scores), "per_class": {}}
+    run.stopped(20)
+    outcome, _ = run.segment()
+    assert outcome.state.best == {"iteration": 15, "miou": 0.7}
+
+
+def test_a_score_that_is_none_is_no_best(tmp_path: Path) -> None:
+    run = Run(tmp_path, changes={"evaluations": 1}, evaluate=lambda: {"miou": None, "per_class": {}})
+    assert run.segment()[0].state.best is None
+
+
+def test_evaluation_saving_and_anchors_are_off_the_train_clock(tmp_path: Path) -> None:
+    clock = Ticks()
+
+    def pause(seconds: float) -> None:
+        clock.now_s += seconds
+
+    def evaluate() -> dict[str, Any]:
+        pause(1e4)
+        return {"miou": 0.5, "per_class": {}}
+
+    def anchor() -> float:
+        pause(1e6)
+        return 0.125
+
+    run = Run(tmp_path, changes={"evaluations": 2}, evaluate=evaluate, measure_anchor=anchor, now=clock)
+    outcome, _ = run.segment()
+    assert outcome.clock["train"] < 1e3
+    assert 2e4 <= outcome.clock["evaluate"] < 2e4 + 100
+    assert outcome.clock["io"] < 100
+    assert outcome.state.segments[0]["anchor_s"] == [0.125] * 3, "at the start, at each evaluation, at the end"
+    assert outcome.state.segments[0]["train_s"] == outcome.clock["train"]
+
+
+def test_measuring_the_anchor_does_not_move_a_bit(tmp_path: Path) -> None:
+    from isoclock.training.anchor import AnchorMeter, StepBench
+
+    _, step = Run(tmp_path / "without", "mgd").segment()
+    meter = AnchorMeter(lambda: StepBench(training_step(), batches(0, 10_000)))  # type: ignore[arg-type]
+    outcome, measured = Run(tmp_path / "with", "mgd", measure_anchor=meter).segment()
+    assert digest(measured) == digest(step)
+    assert all(seconds > 0 for seconds in outcome.state.segments[0]["anchor_s"])
+
+
+def test_the_clock_is_carried_on(tmp_path: Path) -> None:
+    run = Run(tmp_path, now=Ticks())
+    first = run.stopped(9)
+    second, _ = run.segment()
+    parts = [segment["train_s"] for segment in second.state.segments]
+    assert parts[0] == first.clock["train"]
+    assert sum(parts) == second.clock["train"]
+    assert second.clock["io"] > first.clock["io"], "the first segment's save counts"
+    assert second.state.lost_s == 0.0
+    assert [segment["ended"] for segment in second.state.segments] == ["stopped", "finished"]
+
+
+def test_a_stop_loses_no_time(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    for at in range(0, 20, 2):
+        run.stopped(at)
+    assert run.segment()[0].state.lost_s == 0.0
+
+
+def test_time_of_a_killed_segment_is_counted_as_lost(tmp_path: Path) -> None:
+    run = Run(tmp_path, iterations=100, now=Ticks())
+    stopped = run.stopped(9)
+    run.killed(75)  # the ledger told of 20, 40 and 60
+    told_s = run.told("train")[-1]["train_s"]
+    outcome, _ = run.segment()
+    assert outcome.state.lost_s == pytest.approx(told_s - stopped.clock["train"])
+    assert outcome.state.iteration == 100
+
+
+def test_time_lost_twice_is_counted_twice(tmp_path: Path) -> None:
+    run = Run(tmp_path, iterations=100, now=Ticks())
+    run.killed(50)
+    first_s = run.told("train")[-1]["train_s"]
+    run.killed(30)
+    second_s = run.told("train")[-1]["train_s"]
+    run.killed(5)  # nothing told of this one: nothing known, and what is known is not counted again
+    outcome, _ = run.segment()
+    assert outcome.state.lost_s == pytest.approx(first_s + second_s)
+
+
+def test_lost_time_survives_later_segments(tmp_path: Path) -> None:
+    run = Run(tmp_path, iterations=100, now=Ticks())
+    run.killed(50)
+    lost_s = run.told("train")[-1]["train_s"]
+    run.stopped(30)
+    assert run.segment()[0].state.lost_s == pytest.approx(lost_s)
+
+
+def test_checkpoints_come_by_the_train_clock(tmp_path: Path) -> None:
+    clock = Ticks()
+    run = Run(tmp_path, now=clock, changes={"checkpoint_every_s": 5.0})
+    run.segment()
+    at = [event["iteration"] for event in run.told("checkpoint")]
+    assert len(at) > 3
+    assert at[-1] == ITERATIONS
+    assert at == sorted(set(at)), "the last iteration is saved once"
+    assert len(list(tmp_path.glob("checkpoint-*.pt"))) == 2
+
+
+def test_a_run_that_has_ended_can_be_looked_at_again(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    outcome, _ = run.segment()
+    again, step = run.segment(lambda number: pytest.fail(f"batch {number} was asked for"))
+    assert again.status == "finished"
+    assert again.clock["train"] == pytest.approx(outcome.clock["train"], abs=0.05)
+    assert digest(step)

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_segmenter import CLASSES, CPU, TinySegmenter, batch_at, by_hand_cross_entropy, recipe, training_step
+
+from isoclock.methods import build_method
+from isoclock.training.step import TrainingStep, class_weights
+
+KD = {"kd": 1.0}
+
+
+def test_cross_entropy_is_the_mean_over_labelled_pixels() -> None:
+    step, batch = training_step(aux_weight=0.0), batch_at(0)
+    torch.manual_seed(3)
+    logits = step.student(batch["images"]).logits
+    assert logits is not None
+    torch.manual_seed(3)  # the same dropout
+    losses = step(batch, 0.01)
+    assert float(losses.total) == pytest.approx(float(by_hand_cross_entropy(logits.detach(), batch["target"])), rel=1e-5)
+
+
+def test_what_lies_under_ignored_pixels_does_not_count() -> None:
+    first, second = dict(batch_at(0)), dict(batch_at(0))
+    first["target"][:, 8:] = 255
+    second["target"][:, 8:] = 255
+    second["target"][:, 8:, ::2] = 255
+    assert torch.equal(training_step()(first, 0.01).total, training_step()(second, 0.01).total)
+
+
+@pytest.mark.parametrize("method", ["none", "kd"])
+@pytest.mark.parametrize("kind", [None, "weighted"])
+def test_a_batch_without_labels_gives_no_task_loss_and_no_nan(method: str, kind: str | None) -> None:
+    batch = dict(batch_at(0))
+    batch["target"] = torch.full_like(batch["target"], 255)
+    batch["labelled"] = torch.tensor([False, False])
+    step = training_step(method, KD if method == "kd" else None)
+    if kind:
+        step = TrainingStep(
+            step.student,
+            step.method,
+            step.weights,
+            step.recipe,
+            CPU,
+            teacher=step.teacher,
+            class_weights=torch.full((CLASSES,), 2.0),
+            num_classes=CLASSES,
+        )
+    losses = step(batch, 0.01)
+    assert losses.terms["ce"] == 0
+    assert losses.terms["aux"] == 0
+    assert all(parameter.isfinite().all() for parameter in step.student.parameters())
+    assert (losses.total == 0) == (method == "none")
+
+
+def test_class_weights_weigh_and_normalise_as_torch_does() -> None:
+    weights = torch.tensor([0.5, 1.0, 2.0, 4.0])
+    batch = batch_at(0)
+    plain = training_step(aux_weight=0.0)
+    step = TrainingStep(
+        plain.student, plain.method, {}, plain.recipe, CPU, class_weights=weights, num_classes=CLASSES
+    )
+    torch.manual_seed(3)
+    logits = step.student(batch["images"]).logits
+    upsampled = torch.nn.functional.interpolate(logits, (16, 32), mode="bilinear", align_corners=False)
+    expected = torch.nn.functional.cross_entropy(upsampled, batch["target"], weight=weights, ignore_index=255)
+    torch.manual_seed(3)
+    assert float(step(batch, 0.01).total) == pytest.approx(float(expected.detach()), rel=1e-5)
+
+
+def test_the_total_is_the_weighted_sum_and_terms_are_unweighted() -> None:
+    losses = training_step("kd", {"kd": 3.0}, aux_weight=0.25)(batch_at(0), 0.01)
+    assert sorted(losses.terms) == ["aux", "ce", "kd"]
+    expected = losses.terms["ce"] + 0.25 * losses.terms["aux"] + 3.0 * losses.terms["kd"]
+    assert float(losses.total) == pytest.approx(float(expected), rel=1e-6)
+    once = training_step("kd", {"kd": 1.0}, aux_weight=0.25)(batch_at(0), 0.01)
+    assert torch.equal(once.terms["kd"], losses.terms["kd"])
+
+
+def test_the_teacher_is_left_alone() -> None:
+    step = training_step("kd", KD)
+    assert step.teacher is not None
+    before = {name: value.clone() for name, value in step.teacher.state_dict().items()}
+    for number in range(3):
+        step(batch_at(number), 0.1)
+    assert not step.teacher.training
+    assert all(parameter.grad is None for parameter in step.teacher.parameters())
+    after = step.teacher.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items()), "its batch statistics moved"
+    ours = {id(parameter) for group in step.optimiser.param_groups for parameter in group["params"]}
+    assert not ours & {id(parameter) for parameter in step.teacher.parameters()}
+
+
+def test_the_teacher_is_asked_for_what_the_method_needs_only() -> None:
+    step = training_step("mgd", {"mgd": 1.0})
+    step(batch_at(0), 0.01)
+    assert isinstance(step.teacher, TinySegmenter)
+    assert isinstance(step.student, TinySegmenter)
+    assert step.teacher.asked == [frozenset({"backbone"})]
+    assert step.student.asked == [frozenset({"logits", "aux_logits", "backbone"})]
+
+
+def test_no_kd_holds_no_teacher() -> None:
+    assert training_step().teacher is None
+
+
+def test_a_method_that_needs_a_teacher_says_so() -> None:
+    student = TinySegmenter()
+    kd = build_method("kd", student=student.channels, teacher=student.channels, num_classes=4, dataset_size=1)
+    with pytest.raises(ValueError, match=r"logits.* of a teacher"):
+        TrainingStep(student, kd, KD, recipe(), CPU, num_classes=CLASSES)
+
+
+def test_without_an_auxiliary_weight_its_head_does_not_run() -> None:
+    step = training_step(aux_weight=0.0)
+    losses = step(batch_at(0), 0.01)
+    assert isinstance(step.student, TinySegmenter)
+    assert step.student.asked == [frozenset({"logits"})]
+    assert sorted(losses.terms) == ["ce"]
+    assert all(parameter.grad is None for parameter in step.student.auxiliary.parameters())
+
+
+def test_a_term_of_no_weight_is_not_there() -> None:
+    step = training_step("mgd", {"cwd_logit": 3.0})
+    losses = step(batch_at(0), 0.01)
+    assert sorted(losses.terms) == ["aux", "ce", "cwd_logit"]
+    assert step.teacher_needs == {"logits"}
+    assert list(step.method.parameters()) == []
+
+
+def test_adapters_are_trained_by_the_students_optimiser() -> None:
+    step = training_step("fitnet", {"fitnet": 1.0})
+    before = [parameter.detach().clone() for parameter in step.method.parameters()]
+    assert before
+    step(batch_at(0), 0.1)
+    moved = [not torch.equal(old, new) for old, new in zip(before, step.method.parameters(), strict=True)]
+    assert all(moved)
+
+
+def test_the_rate_is_that_of_the_call() -> None:
+    step = training_step(weight_decay=0.0)
+    before = [parameter.detach().clone() for parameter in step.student.parameters()]
+    step(batch_at(0), 0.0)
+    assert all(torch.equal(old, new) for old, new in zip(before, step.student.parameters(), strict=True))
+    step(batch_at(0), 0.1)
+    assert not all(torch.equal(old, new) for old, new in zip(before, step.student.parameters(), strict=True))
+
+
+def test_phases_end_in_order() -> None:
+    seen: list[str] = []
+    training_step("kd", KD)(batch_at(0), 0.01, seen.append)
+    assert seen == ["transfer", "teacher", "student", "loss", "backward", "optimiser"]
+
+
+def test_bfloat16_is_near_float32() -> None:
+    plain = training_step("kd", KD)(batch_at(0), 0.01)
+    short = training_step("kd", KD, precision="bf16", channels_last=True)(batch_at(0), 0.01)
+    assert short.total.dtype == torch.float32
+    assert float(short.total) == pytest.approx(float(plain.total), rel=0.05)
+
+
+def test_class_weights_by_hand() -> None:
+    # Frequencies 1/16, 4/16, 11/16 and a class that never occurs: the median is that of the three.
+    weights = class_weights([100, 400, 1100, 0], "sqrt-median-frequency")
+    assert weights is not None
+    assert weights.tolist() == pytest.approx([2.0, 1.0, (400 / 1100) ** 0.5, 1.0])
+    assert class_weights([1, 2], "none") is None
