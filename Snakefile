@@ -2,7 +2,8 @@
 #   snakemake --profile slurm all                         on a cluster
 #   snakemake --profile workflow/profiles/local all       on this machine
 #   ... --config grid=NAME                                a grid of params/grids (default: demo)
-# Rules name the conda environment `isoclock` (environment.yml); it is used with --software-deployment-method conda only.
+# Rules name environment.yml as the software they need. It is one for all, has isoclock itself in it, and is active before
+# Snakemake starts: there is nothing for --software-deployment-method to do.
 from snakemake.utils import min_version
 
 from isoclock.study import Study

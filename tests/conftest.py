@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from tiny_study import SIZE, TinyStudy, write_tiny_params
 
 

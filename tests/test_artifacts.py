@@ -28,9 +28,14 @@ from isoclock.errors import ArtifactError
 def test_nothing_half_written_when_the_body_raises(tmp_path: Path) -> None:
     path = tmp_path / "weights.bin"
     write_bytes(path, b"old")
-    with pytest.raises(RuntimeError, match="disk"), written_atomically(path) as temporary:
-        temporary.write_bytes(b"ne")
-        raise RuntimeError("disk is full")
+
+    def fail() -> None:
+        with written_atomically(path) as temporary:
+            temporary.write_bytes(b"ne")
+            raise RuntimeError("disk is full")
+
+    with pytest.raises(RuntimeError, match="disk"):
+        fail()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 

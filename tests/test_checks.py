@@ -3,29 +3,79 @@
 from __future__ import annotations
 
 import pytest
-from tiny_study import TinyStudy
 
 from isoclock.errors import ParamsError
+from tiny_study import TinyStudy
 
 KD = "method: kd\n  implementation: reference\n  params: {temperature: 1.0}\n  weights: {kd: 1.0}\n"
 MISTAKES = {
     "method of a grid": ("grids/toy.yaml", "cwd, mgd]", "cwd, mdg]", ["blocks[0].methods", "'mdg'", "kd"]),
-    "budget of a grid": ("grids/toy.yaml", "compute-6]", "compute-7]", ["blocks[0].budgets", "'compute-7'", "compute-6"]),
+    "budget of a grid": (
+        "grids/toy.yaml",
+        "compute-6]",
+        "compute-7]",
+        ["blocks[0].budgets", "'compute-7'", "compute-6"],
+    ),
     "pair of a grid": ("grids/toy.yaml", "pairs: [tiny]", "pairs: [huge]", ["blocks[0].pairs", "'huge'", "tiny"]),
-    "data set of a grid": ("grids/toy.yaml", "datasets: [streets]", "datasets: [ade20k]", ["blocks[0].datasets", "'ade20k'", "streets"]),
-    "model of a pair": ("models.yaml", "    teacher: small\n", "    teacher: large\n", ["pairs.tiny.teacher", "'large'", "small"]),
-    "architecture": ("models.yaml", "  tiny:\n    architecture: pspnet\n", "  tiny:\n    architecture: pspnett\n", ["models.tiny.architecture", "'pspnett'", "pspnet"]),
+    "data set of a grid": (
+        "grids/toy.yaml",
+        "datasets: [streets]",
+        "datasets: [ade20k]",
+        ["blocks[0].datasets", "'ade20k'", "streets"],
+    ),
+    "model of a pair": (
+        "models.yaml",
+        "    teacher: small\n",
+        "    teacher: large\n",
+        ["pairs.tiny.teacher", "'large'", "small"],
+    ),
+    "architecture": (
+        "models.yaml",
+        "  tiny:\n    architecture: pspnet\n",
+        "  tiny:\n    architecture: pspnett\n",
+        ["models.tiny.architecture", "'pspnett'", "pspnet"],
+    ),
     "reader": ("datasets.yaml", "reader: cityscapes", "reader: cityscape", ["streets.reader", "'cityscape'", "camvid"]),
     "data set of a recipe": ("training.yaml", "streets:\n", "avenues:\n", ["avenues", "streets"]),
     "yardstick": ("budgets.yaml", "yardstick: kd", "yardstick: dk", ["budgets.compute-6.yardstick", "'dk'", "kd"]),
     "method's file": ("methods.yaml", "method: kd\n", "method: dk\n", ["kd.method", "'dk'"]),
-    "parameter that is none": ("methods.yaml", "{temperature: 1.0}", "{temprature: 1.0}", ["kd.params.temprature", "1.0", "temperature"]),
-    "parameter out of range": ("methods.yaml", "mask_ratio: 0.75", "mask_ratio: 1.0", ["mgd.params.mask_ratio", "1.0", "below 1"]),
-    "parameter of another type": ("methods.yaml", "{temperature: 1.0}", "{temperature: warm}", ["kd.params.temperature", "'warm'"]),
-    "choice that is none": ("methods.yaml", "{tap: logit, ", "{tap: encoder, ", ["cwd.params.tap", "'encoder'", "logit"]),
+    "parameter that is none": (
+        "methods.yaml",
+        "{temperature: 1.0}",
+        "{temprature: 1.0}",
+        ["kd.params.temprature", "1.0", "temperature"],
+    ),
+    "parameter out of range": (
+        "methods.yaml",
+        "mask_ratio: 0.75",
+        "mask_ratio: 1.0",
+        ["mgd.params.mask_ratio", "1.0", "below 1"],
+    ),
+    "parameter of another type": (
+        "methods.yaml",
+        "{temperature: 1.0}",
+        "{temperature: warm}",
+        ["kd.params.temperature", "'warm'"],
+    ),
+    "choice that is none": (
+        "methods.yaml",
+        "{tap: logit, ",
+        "{tap: encoder, ",
+        ["cwd.params.tap", "'encoder'", "logit"],
+    ),
     "term that is none": ("methods.yaml", "{kd: 1.0}", "{kd: 1.0, dkd: 1.0}", ["kd.weights", "'dkd'", "kd"]),
-    "term without a weight": ("methods.yaml", "{mgd: 1.0e-4, cwd_logit: 0.0}", "{mgd: 1.0e-4}", ["mgd.weights.cwd_logit", "missing", "or 0"]),
-    "weights for a data set that is none": ("methods.yaml", "weights: {kd: 1.0}\n", "weights: {kd: 1.0}\n  weights_for: {avenues: {kd: 2.0}}\n", ["kd.weights_for", "'avenues'", "streets"]),
+    "term without a weight": (
+        "methods.yaml",
+        "{mgd: 1.0e-4, cwd_logit: 0.0}",
+        "{mgd: 1.0e-4}",
+        ["mgd.weights.cwd_logit", "missing", "or 0"],
+    ),
+    "weights for a data set that is none": (
+        "methods.yaml",
+        "weights: {kd: 1.0}\n",
+        "weights: {kd: 1.0}\n  weights_for: {avenues: {kd: 2.0}}\n",
+        ["kd.weights_for", "'avenues'", "streets"],
+    ),
     "a name that is taken": ("methods.yaml", "\nkd:\n", "\naccepted:\n", ["accepted", "taken"]),
 }
 

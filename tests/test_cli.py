@@ -1,17 +1,16 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from tiny_study import TinyStudy
 
 from isoclock import __version__
 from isoclock.artifacts import write_json
 from isoclock.cli import main, root_variable
+from tiny_study import TinyStudy
 
 HEAVY = ("torch", "albumentations", "segmentation_models_pytorch", "timm", "mlflow", "cv2")
 STUDY_MISTAKES = {
@@ -23,7 +22,7 @@ STUDY_MISTAKES = {
     "a cell of an unknown method": (["student", "streets/tiny/dkd/compute-6/0"], "'dkd'"),
     "a student before its data": (["student", "streets/tiny/kd/compute-6/0"], "`isoclock prepare` makes it"),
     "a teacher before its data": (["teacher", "streets", "small"], "`isoclock prepare` makes it"),
-    "an unknown teacher": (["teacher", "streets", "large"], ""),
+    "an unknown teacher": (["teacher", "streets", "large"], "there is no model 'large'; there are: small, tiny"),
     "a profile before its data": (["profile", "streets", "tiny", "kd"], "`isoclock prepare` makes it"),
     "a plan before its profile": (["plan", "streets", "tiny", "iteration-6", "kd"], "`isoclock profile` makes it"),
     "a budget before its yardstick": (["plan", "streets", "tiny", "compute-6"], "`isoclock profile` makes it"),
@@ -189,15 +188,14 @@ def test_help_waits_for_nothing(tmp_path: Path, arguments: list[str]) -> None:
     ids=" ".join,
 )
 def test_arithmetic_waits_for_no_torch(empty_study: TinyStudy, arguments: list[str]) -> None:
-    profile = {
-        "cost": {"ratio": 2.0},
-        "anchor_s": {"median": 0.1},
-        "device_kind": "cpu:test",
-        "marks": [],
-    }
-    write_json(empty_study.layout.profile("streets", "tiny", "kd"), profile)
-    write_json(empty_study.layout.accepted_budget("streets", "tiny", "compute-6"), {"protocol": "compute", "iterations": 6, "anchor_steps": 12.0, "yardstick": "kd"})
-    _, modules = modules_after(empty_study.folder, *arguments)
+    if arguments[0] == "plan":
+        profile = {"cost": {"ratio": 2.0}, "anchor_s": {"median": 0.1}, "device_kind": "cpu:test", "marks": []}
+        write_json(empty_study.layout.profile("streets", "tiny", "kd"), profile)
+    if arguments[-1] == "kd":
+        accepted = {"protocol": "compute", "iterations": 6, "anchor_steps": 12.0, "yardstick": "kd"}
+        write_json(empty_study.layout.accepted_budget("streets", "tiny", "compute-6"), accepted)
+    status, modules = modules_after(empty_study.folder, *arguments)
+    assert status == 0
     assert "yaml" in modules
     assert not modules & set(HEAVY)
 
@@ -216,4 +214,4 @@ def test_an_interrupt_is_not_a_traceback(in_study: TinyStudy, monkeypatch: pytes
 
     monkeypatch.setattr("isoclock.checks.load_params", interrupted)
     assert main(["check"]) == 130
-    assert os.getcwd() == str(in_study.folder)
+    assert Path.cwd() == in_study.folder

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from tiny_study import TinyStudy
 
 from isoclock.errors import ParamsError, UserError
 from isoclock.grid import Cell, Layout, cells, profiles_needed
+from tiny_study import TinyStudy
 
 CELL = Cell("streets", "tiny", "kd", "compute-6", 3)
 

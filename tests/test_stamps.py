@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_study import TinyStudy, edit
 
 from isoclock import stamps
 from isoclock.artifacts import to_json
+from tiny_study import TinyStudy, edit
 
 Refreshed = set[str]
 COSMETIC = {
@@ -28,7 +28,20 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     copy = tmp_path / "isoclock"
     shutil.copytree(stamps.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(stamps, "PACKAGE", copy)
+    monkeypatch.setattr(stamps, "_imports", imports_by_content)
     return copy
+
+
+_found: dict[tuple[Path, bytes], tuple[str, ...]] = {}
+_imports = stamps._imports.__wrapped__
+
+
+def imports_by_content(path: Path) -> tuple[str, ...]:
+    """In life a process sees one state of the code, so imports are kept by path; here files change, and copies are equal."""
+    key = path.relative_to(stamps.PACKAGE), path.read_bytes()
+    if key not in _found:
+        _found[key] = _imports(path)
+    return _found[key]
 
 
 @pytest.fixture
@@ -36,7 +49,6 @@ def refresh(empty_study: TinyStudy, package: Path) -> Callable[[], Refreshed]:
     """Write stamps anew; gives what changed, as paths below results/stamps without .json."""
 
     def changed() -> Refreshed:
-        stamps._imports.cache_clear()  # in life, a process sees one state of the code
         root = empty_study.layout.results / "stamps"
         paths = stamps.refresh(empty_study.params, "toy", empty_study.layout)
         return {str(path.relative_to(root).with_suffix("")) for path in paths}
@@ -50,6 +62,7 @@ def of(verb: str, changed: Refreshed) -> Refreshed:
 
 
 ALL = {"none", "kd", "fitnet", "cwd", "mgd"}
+STUDENTS_AND_PROFILES = {f"{verb}/streets/tiny/{method}" for verb in ("student", "profile") for method in ALL}
 
 
 def test_the_stamps_of_a_grid(empty_study: TinyStudy) -> None:
@@ -103,7 +116,10 @@ def test_what_a_method_imports_is_part_of_it(refresh: Callable[[], Refreshed], p
     assert {path.split("/")[0] for path in changed} == {"student", "profile"}
 
 
-@pytest.mark.parametrize("statement", ["from .kd import KD", "from . import kd", "from isoclock.methods import kd", "import isoclock.methods.kd"])
+@pytest.mark.parametrize(
+    "statement",
+    ["from .kd import KD", "from . import kd", "from isoclock.methods import kd", "import isoclock.methods.kd"],
+)
 def test_every_way_to_import_is_followed(refresh: Callable[[], Refreshed], package: Path, statement: str) -> None:
     fitnet, kd = package / "methods" / "fitnet.py", package / "methods" / "kd.py"
     edit(fitnet, "from __future__ import annotations\n", f"from __future__ import annotations\n{statement}\n")
@@ -112,8 +128,21 @@ def test_every_way_to_import_is_followed(refresh: Callable[[], Refreshed], packa
     assert of("student", refresh()) == {"kd", "fitnet"}
 
 
-@pytest.mark.parametrize("name", ["training/engine.py", "training/step.py", "training/schedule.py", "data/loading.py", "data/augment.py", "models/pspnet.py", "methods/contract.py"])
-def test_an_edit_of_the_core_changes_all_that_is_trained(refresh: Callable[[], Refreshed], package: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "training/engine.py",
+        "training/step.py",
+        "training/schedule.py",
+        "data/loading.py",
+        "data/augment.py",
+        "models/pspnet.py",
+        "methods/contract.py",
+    ],
+)
+def test_an_edit_of_the_core_changes_all_that_is_trained(
+    refresh: Callable[[], Refreshed], package: Path, name: str
+) -> None:
     path = package / name
     path.write_text(path.read_text() + "\nEXTRA = 2\n")
     changed = refresh()
@@ -135,7 +164,9 @@ def test_an_edit_of_the_report_changes_the_report_only(refresh: Callable[[], Ref
     assert refresh() == {"grid/toy"}
 
 
-@pytest.mark.parametrize("name", ["tracking/store.py", "cli.py", "params.py", "progress.py", "data/streets.py", "report/html.py"])
+@pytest.mark.parametrize(
+    "name", ["tracking/store.py", "cli.py", "params.py", "progress.py", "data/streets.py", "report/html.py"]
+)
 def test_an_edit_elsewhere_trains_nothing(refresh: Callable[[], Refreshed], package: Path, name: str) -> None:
     path = package / name
     path.write_text(path.read_text() + "\nEXTRA = 2\n")
@@ -151,17 +182,32 @@ def test_another_data_sets_reader_prepares_nothing(refresh: Callable[[], Refresh
 @pytest.mark.parametrize(
     ("file", "old", "new", "expected"),
     [
-        ("methods.yaml", "temperature: 1.0", "temperature: 2.0", {"student/streets/tiny/kd", "profile/streets/tiny/kd"}),
+        (
+            "methods.yaml",
+            "temperature: 1.0",
+            "temperature: 2.0",
+            {"student/streets/tiny/kd", "profile/streets/tiny/kd"},
+        ),
         ("methods.yaml", "weights: {kd: 1.0}", "weights: {kd: 2.0}", {"student/streets/tiny/kd"}),
-        ("methods.yaml", "weights: {kd: 1.0}\n", "weights: {kd: 1.0}\n  weights_for: {streets: {kd: 2.0}}\n", {"student/streets/tiny/kd"}),
+        (
+            "methods.yaml",
+            "weights: {kd: 1.0}\n",
+            "weights: {kd: 1.0}\n  weights_for: {streets: {kd: 2.0}}\n",
+            {"student/streets/tiny/kd"},
+        ),
         ("methods.yaml", "cwd_logit: 0.0", "cwd_logit: 1.0", {"student/streets/tiny/mgd", "profile/streets/tiny/mgd"}),
-        ("budgets.yaml", "protocol: iteration\n    iterations: 6", "protocol: iteration\n    iterations: 7", {"budget/iteration-6"}),
+        (
+            "budgets.yaml",
+            "protocol: iteration\n    iterations: 6",
+            "protocol: iteration\n    iterations: 7",
+            {"budget/iteration-6"},
+        ),
         ("budgets.yaml", "windows: 3", "windows: 4", {f"profile/streets/tiny/{method}" for method in ALL}),
         ("training.yaml", "    iterations: 6\n", "    iterations: 7\n", {"teacher/streets/small"}),
-        ("models.yaml", "head_channels: 24", "head_channels: 32", {"teacher/streets/small"} | {f"{verb}/streets/tiny/{method}" for verb in ("student", "profile") for method in ALL}),
+        ("models.yaml", "head_channels: 24", "head_channels: 32", {"teacher/streets/small", *STUDENTS_AND_PROFILES}),
         ("datasets.yaml", '{"*": ours}', '{"*": "ours: made here"}', set()),
     ],
-)  # fmt: skip
+)
 def test_an_edit_of_params_changes_what_reads_it(
     refresh: Callable[[], Refreshed], empty_study: TinyStudy, file: str, old: str, new: str, expected: Refreshed
 ) -> None:

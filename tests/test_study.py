@@ -3,10 +3,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from tiny_study import TinyStudy
 
 from isoclock.artifacts import write_json
 from isoclock.study import RUNTIME_FLOOR_MIN, Study
+from tiny_study import TinyStudy
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,9 @@ def test_it_names_every_file_once_and_relative_to_the_study() -> None:
     study = opened()
     assert study.prepared() == ["results/data/streets/index.json"]
     assert study.teachers() == ["results/teacher/streets/small/record.json"]
-    assert study.profiles() == [f"results/profile/streets/tiny/{m}.json" for m in ("none", "kd", "fitnet", "cwd", "mgd")]
+    assert study.profiles() == [
+        f"results/profile/streets/tiny/{m}.json" for m in ("none", "kd", "fitnet", "cwd", "mgd")
+    ]
     assert len(study.plans()) == len(study.students()) == len(study.evaluations()) == 10
     assert study.plans()[1] == "results/plan/streets/tiny/none/compute-6.json"
     assert study.students()[2] == "results/student/streets/tiny/kd/iteration-6/0/record.json"
@@ -33,7 +35,9 @@ def test_it_names_every_file_once_and_relative_to_the_study() -> None:
 
 def test_opening_writes_the_stamps(in_the_study: TinyStudy) -> None:
     opened()
-    stamps = {str(path.relative_to(in_the_study.folder)) for path in in_the_study.folder.rglob("results/stamps/**/*.json")}
+    stamps = {
+        str(path.relative_to(in_the_study.folder)) for path in in_the_study.folder.rglob("results/stamps/**/*.json")
+    }
     assert "results/stamps/student/streets/tiny/kd.json" in stamps
     assert len(stamps) == 16
 

@@ -7,6 +7,7 @@ import io
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -21,6 +22,7 @@ Verb = Callable[[argparse.Namespace], int]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status: 0, 2 for the user's mistakes, 75 for a run that was stopped and can go on."""
     parsed = _parser().parse_args(arguments)
+    warnings.formatwarning = _one_line
     verb: Verb = parsed.verb
     with _logged(parsed.log):
         try:
@@ -31,6 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return EXIT_USER_ERROR
         except KeyboardInterrupt:
             return 130
+
+
+def _one_line(message: Warning | str, *_where: object, **_more: object) -> str:
+    """A warning as the user needs it: what, not where in our code."""
+    return f"isoclock: warning: {message}\n"
 
 
 class _Both(io.TextIOBase):
@@ -218,11 +225,12 @@ def _sync(arguments: argparse.Namespace) -> int:
     from isoclock.tracking import sync, watch
 
     grid_cells = [cell.as_dict() for cell in cells(load_params(), arguments.grid)]
-    if arguments.watch:
-        watch(RESULTS, RUNS, None, grid_name=arguments.grid, cells=grid_cells)
-    else:
-        print(sync(RESULTS, RUNS, None, grid_name=arguments.grid, cells=grid_cells).line)
-    return 0
+    run = watch if arguments.watch else sync
+    summary = run(RESULTS, RUNS, None, grid_name=arguments.grid, cells=grid_cells, progress=print)
+    for problem in summary.problems:
+        print(f"isoclock: {problem}", file=sys.stderr)
+    print(summary.line)
+    return EXIT_USER_ERROR if summary.problems else 0
 
 
 def _ui(arguments: argparse.Namespace) -> int:

@@ -93,7 +93,7 @@ class Recipe(Entry):
     threads: Count  # of the CPU, in the training process
     workers: Annotated[int, Field(ge=0, strict=True)]  # loader processes; 0: in the training process
     evaluations: Annotated[int, Field(ge=0, strict=True)]  # on the way, evenly spaced, off the clock
-    checkpoint_every_s: Positive  # of train time
+    checkpoint_every_s: Positive  # of train time; anchor-steps are measured then too
     iterations: Count | None = None  # teachers only: a student's number is planned
 
     @model_validator(mode="after")

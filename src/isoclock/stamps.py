@@ -145,11 +145,14 @@ def syntax_digest(source: bytes) -> str:
 
 
 def _closure(modules: tuple[str, ...], not_followed: str | None) -> list[Path]:
-    waiting, found = list(modules), set()
+    waiting, seen, found = list(modules), set(GROUND), set()
     while waiting:
         module = waiting.pop()
+        if module in seen or module.split(".")[0] == not_followed:
+            continue
+        seen.add(module)
         path = _file(module)
-        if module in GROUND or module.split(".")[0] == not_followed or path is None or path in found:
+        if path is None:
             continue
         found.add(path)
         waiting += _imports(path)
@@ -162,12 +165,20 @@ def _imports(path: Path) -> tuple[str, ...]:
     """Modules of isoclock that a file imports anywhere, without the leading `isoclock.`"""
     found = []
     for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "isoclock":
-            base = (node.module or "").partition(".")[2]
+        if isinstance(node, ast.ImportFrom) and (base := _imported_from(node, path)) is not None:
             found += [base, *(f"{base}.{alias.name}".lstrip(".") for alias in node.names)]
         elif isinstance(node, ast.Import):
             found += [a.name.partition(".")[2] for a in node.names if a.name.startswith("isoclock.")]
     return tuple(found)
+
+
+def _imported_from(node: ast.ImportFrom, path: Path) -> str | None:
+    """Module that `from X import ...` names, without the leading `isoclock.`; None if it is not of isoclock."""
+    named = node.module.split(".") if node.module else []
+    if node.level:
+        package = path.relative_to(PACKAGE).parent.parts
+        return ".".join([*package[: len(package) - node.level + 1], *named])
+    return ".".join(named[1:]) if named[:1] == ["isoclock"] else None
 
 
 def _file(module: str) -> Path | None:

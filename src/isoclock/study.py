@@ -95,7 +95,11 @@ class Study:
 
     def synced_after(self, wildcards: Any) -> list[str]:
         """What a stage makes, so that a sync comes after it."""
-        stages = {"teacher": self.teachers() + self.profiles(), "student": self.students(), "evaluate": self.evaluations()}
+        stages = {
+            "teacher": self.teachers() + self.profiles(),
+            "student": self.students(),
+            "evaluate": self.evaluations(),
+        }
         return stages[wildcards.stage]
 
     def teacher_of(self, wildcards: Any) -> str:

@@ -17,7 +17,9 @@ def test_cross_entropy_is_the_mean_over_labelled_pixels() -> None:
     assert logits is not None
     torch.manual_seed(3)  # the same dropout
     losses = step(batch, 0.01)
-    assert float(losses.total) == pytest.approx(float(by_hand_cross_entropy(logits.detach(), batch["target"])), rel=1e-5)
+    assert float(losses.total) == pytest.approx(
+        float(by_hand_cross_entropy(logits.detach(), batch["target"])), rel=1e-5
+    )
 
 
 def test_what_lies_under_ignored_pixels_does_not_count() -> None:
@@ -57,9 +59,7 @@ def test_class_weights_weigh_and_normalise_as_torch_does() -> None:
     weights = torch.tensor([0.5, 1.0, 2.0, 4.0])
     batch = batch_at(0)
     plain = training_step(aux_weight=0.0)
-    step = TrainingStep(
-        plain.student, plain.method, {}, plain.recipe, CPU, class_weights=weights, num_classes=CLASSES
-    )
+    step = TrainingStep(plain.student, plain.method, {}, plain.recipe, CPU, class_weights=weights, num_classes=CLASSES)
     torch.manual_seed(3)
     logits = step.student(batch["images"]).logits
     upsampled = torch.nn.functional.interpolate(logits, (16, 32), mode="bilinear", align_corners=False)

@@ -15,7 +15,7 @@ rule evaluate:
     log:
         "runs/logs/evaluate/{dataset}/{pair}/{method}/{budget}/{seed}.log",
     conda:
-        "isoclock"
+        "../../environment.yml"
     threads: lambda wildcards: STUDY.threads(wildcards.dataset, "student")
     shell:
         "isoclock --log {log} evaluate "

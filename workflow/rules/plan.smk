@@ -11,7 +11,7 @@ rule budget:
     log:
         "runs/logs/plan/{dataset}/{pair}/accepted/{budget}.log",
     conda:
-        "isoclock"
+        "../../environment.yml"
     shell:
         "isoclock --log {log} plan {wildcards.dataset} {wildcards.pair} {wildcards.budget}"
 
@@ -25,7 +25,7 @@ rule plan:
     log:
         "runs/logs/plan/{dataset}/{pair}/{method}/{budget}.log",
     conda:
-        "isoclock"
+        "../../environment.yml"
     params:
         study="--study" if STUDY.is_study else "",
     shell:

@@ -10,7 +10,7 @@ rule prepare:
     log:
         "runs/logs/prepare/{dataset}.log",
     conda:
-        "isoclock"
+        "../../environment.yml"
     threads: 1024  # all there are; the slurm profile asks for fewer
     shell:
         "isoclock --log {log} prepare {wildcards.dataset} --workers {threads}"

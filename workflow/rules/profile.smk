@@ -10,7 +10,7 @@ rule profile:
     log:
         "runs/logs/profile/{dataset}/{pair}/{method}.log",
     conda:
-        "isoclock"
+        "../../environment.yml"
     threads: 1024  # all there are; the slurm profile asks for fewer
     shell:
         "isoclock --log {log} profile {wildcards.dataset} {wildcards.pair} {wildcards.method}"

@@ -12,6 +12,6 @@ rule report:
     log:
         "runs/logs/report/{grid}.log",
     conda:
-        "isoclock"
+        "../../environment.yml"
     shell:
         "isoclock --log {log} report --grid {wildcards.grid}"

@@ -14,7 +14,7 @@ rule student:
     log:
         "runs/logs/student/{dataset}/{pair}/{method}/{budget}/{seed}.log",
     conda:
-        "isoclock"
+        "../../environment.yml"
     threads: lambda wildcards: STUDY.threads(wildcards.dataset, "student")
     resources:
         runtime=lambda wildcards, input: STUDY.student_runtime_min(input.plan),

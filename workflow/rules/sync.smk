@@ -9,6 +9,6 @@ rule sync:
     log:
         "runs/logs/sync/{grid}/{stage}.log",
     conda:
-        "isoclock"
+        "../../environment.yml"
     shell:
         "isoclock --log {log} sync --grid {wildcards.grid}"

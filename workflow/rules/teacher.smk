@@ -14,7 +14,7 @@ rule teacher:
     log:
         "runs/logs/teacher/{dataset}/{model}.log",
     conda:
-        "isoclock"
+        "../../environment.yml"
     threads: lambda wildcards: STUDY.threads(wildcards.dataset, "teacher")
     shell:
         "isoclock --log {log} teacher {wildcards.dataset} {wildcards.model}"

@@ -34,6 +34,7 @@ def accept_budget(
         if accepted["entry"] == told:
             write_json(layout.accepted_budget(dataset, pair, name), accepted)
             return accepted
+    yardstick = _yardstick_profile(budget, dataset, pair, layout)
     accepted = {
         "schema": SCHEMA,
         "dataset": dataset,
@@ -42,7 +43,9 @@ def accept_budget(
         "protocol": budget.protocol,
         "iterations": budget.iterations,
         "yardstick": budget.yardstick,
-        "anchor_steps": _resolved(budget, dataset, pair, layout),
+        "anchor_steps": _resolved(budget, yardstick),
+        "device_kind": yardstick["device_kind"] if yardstick else None,  # None: the same anchor-steps anywhere
+        "marks": yardstick["marks"] if yardstick else [],
         "entry": told,
     }
     write_json(memory, accepted)
@@ -55,7 +58,8 @@ def make_plan(
 ) -> dict[str, Any]:
     """How many iterations the accepted budget buys this method. Writes and returns the plan.
 
-    Raises UserError for a marked profile in a study grid, ParamsError for a budget that buys no iteration.
+    Raises UserError for a marked profile in a study grid (the method's or the one its budget was resolved with) and for a
+    budget of another device kind, ParamsError for a budget that buys no iteration.
     """
     profile_path = layout.profile(dataset, pair, method)
     profile = read_json(profile_path, made_by="profile")
@@ -64,6 +68,18 @@ def make_plan(
         raise UserError(
             f"{profile_path}: marked {', '.join(profile['marks'])}, and a study needs a clean profile; "
             f"measure again on a quiet machine: isoclock profile {dataset} {pair} {method} --again"
+        )
+    refresh = f"isoclock plan {dataset} {pair} {budget_name} --refresh-budget"
+    if study and accepted.get("marks"):
+        raise UserError(
+            f"{profile_path.parent / accepted['yardstick']}.json: when budget {budget_name} was resolved with it, it was marked "
+            f"{', '.join(accepted['marks'])}, and a study needs a clean profile; measure again, then {refresh}"
+        )
+    if accepted.get("device_kind") not in (None, profile["device_kind"]):
+        raise UserError(
+            f"{layout.accepted_budget(dataset, pair, budget_name)}: resolved on {accepted['device_kind']}, and {method} was "
+            f"profiled on {profile['device_kind']}; anchor-steps are not comparable across device kinds: profile "
+            f"{accepted['yardstick']} there too, then {refresh}"
         )
     cost = profile["cost"]["ratio"]
     if accepted["protocol"] == "iteration":
@@ -114,12 +130,15 @@ def accept_profile(measured: dict[str, Any], memory: Path, output: Path, within:
     return profile
 
 
-def _resolved(budget: Budget, dataset: str, pair: str, layout: Layout) -> float | None:
-    if budget.protocol == "iteration":
+def _yardstick_profile(budget: Budget, dataset: str, pair: str, layout: Layout) -> dict[str, Any] | None:
+    if budget.yardstick is None:
         return None
-    if budget.anchor_steps is not None:
-        return budget.anchor_steps
-    assert budget.yardstick is not None
+    profile: dict[str, Any] = read_json(layout.profile(dataset, pair, budget.yardstick), made_by="profile")
+    return profile
+
+
+def _resolved(budget: Budget, yardstick: dict[str, Any] | None) -> float | None:
+    if yardstick is None:
+        return budget.anchor_steps  # None under protocol iteration
     assert budget.iterations is not None
-    profile = read_json(layout.profile(dataset, pair, budget.yardstick), made_by="profile")
-    return float(budget.iterations * profile["cost"]["ratio"])
+    return float(budget.iterations * yardstick["cost"]["ratio"])

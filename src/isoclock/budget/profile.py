@@ -164,6 +164,8 @@ def _memory_and_flops(bench: StepBench, device: torch.device) -> dict[str, Any]:
     step = bench.step
     modules = [step.student, step.method, *([step.teacher] if step.teacher is not None else [])]
     resident = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
+    # Gradients of the step before live on until they are cleared, just before backward.
+    resident += [parameter.grad for parameter in step.parameters if parameter.grad is not None]
     resident += [value for state in step.optimiser.state.values() for value in state.values() if torch.is_tensor(value)]
     peak = peak_mib(lambda: bench.run(1), device, resident)
     phases: dict[str, int] = {}

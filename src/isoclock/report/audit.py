@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from isoclock.grid import Cell
 from isoclock.report.wording import both, count, seconds
 
 
@@ -20,7 +21,7 @@ def print_audit(rows: Sequence[dict[str, Any]], cells: int) -> None:
     for row in rows:
         deviation, contention = row["deviation"], row["contention"]
         table.add_row(
-            "/".join(str(part) for part in row["cell"].values()),
+            Cell(**row["cell"]).path,
             both(seconds(row["planned_s"]), seconds(row["spent_s"])),
             both(count(row["planned_anchor_steps"]), count(row["spent_anchor_steps"])),
             "-" if deviation is None else f"{100 * deviation:+.1f} %",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -30,6 +31,20 @@ class StepBench:
             self.step(batch, self.step.recipe.lr * 1e-3, mark)  # a small rate: random data shall not blow it up
         self._synchronise()
         return (time.perf_counter() - started) / steps
+
+
+def anchor_steps(train_s: float, anchors: Sequence[Sequence[float]]) -> float | None:
+    """What `train_s` seconds of a segment were worth in anchor-steps; None where nothing was measured.
+
+    `anchors` holds (train time, seconds of an anchor step) pairs in order. Between two of them the rate is the mean of theirs,
+    before the first and after the last it is that one's: so a while in which a neighbour slowed everything down counts as such.
+    """
+    if not anchors:
+        return None
+    times = [0.0, *(at for at, _ in anchors), train_s]
+    rates = [1 / anchors[0][1], *(1 / seconds for _, seconds in anchors), 1 / anchors[-1][1]]
+    spans = zip(itertools.pairwise(times), itertools.pairwise(rates), strict=True)
+    return sum(max(0.0, end - begin) * (first + second) / 2 for (begin, end), (first, second) in spans)
 
 
 class AnchorMeter:

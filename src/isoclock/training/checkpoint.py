@@ -58,7 +58,9 @@ def load_newest(folder: Path, device: torch.device) -> Loaded | None:
                 raise ArtifactError(f"{path}: damaged (its SHA-256 is not the one written down)")
             state = torch.load(path, map_location=device, weights_only=True)
         except (ArtifactError, OSError, KeyError, RuntimeError, UnpicklingError) as error:
-            reason = str(error) if isinstance(error, ArtifactError) else f"{path}: cannot be loaded ({_first_line(error)})"
+            reason = (
+                str(error) if isinstance(error, ArtifactError) else f"{path}: cannot be loaded ({_first_line(error)})"
+            )
             complaints.append(f"{reason}; an older checkpoint is used, or the run starts again")
             continue
         return Loaded(iteration, state, complaints)

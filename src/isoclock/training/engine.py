@@ -66,6 +66,8 @@ class Engine:
         self.clock = Clock(synchroniser(step.device))
         self.state = State()
         self._logged_terms: dict[str, Tensor] = {}
+        count = self.recipe.evaluations
+        self._evaluations = {round(iterations * k / count) for k in range(1, count + 1)}
 
     def resume(self) -> list[str]:
         """Load the newest good checkpoint, if any. Returns complaints about damaged ones."""
@@ -89,11 +91,11 @@ class Engine:
 
     def run(self, segment: dict[str, Any], title: str) -> Outcome:
         """Train until the end, a stop signal or divergence. `segment` says what this one runs on; it is completed here."""
-        segment = {**segment, "first_iteration": self.state.iteration, "anchor_s": []}
+        segment = {**segment, "first_iteration": self.state.iteration, "anchors": []}
         status = "finished"
         with StopSignal() as stop, ProgressLine(title) as progress:
-            self._measure_anchor(segment)
             train_s_before = self.clock.train_s
+            self._measure_anchor(segment, train_s_before)
             self._saved_at_s = train_s_before
             progress.start_at(self.state.iteration)
             with self.clock.running("train"):
@@ -118,16 +120,15 @@ class Engine:
                             break
                     if self._evaluation_due(at):
                         self._evaluate()
-                        if not at_end:
-                            self._measure_anchor(segment)
                     if stop.reason and not at_end:
                         status, reason = "stopped", stop.reason
                         break
                     if self.clock.train_s - self._saved_at_s >= self.recipe.checkpoint_every_s and not at_end:
+                        self._measure_anchor(segment, train_s_before)
                         self._save(segment, train_s_before)
             # Still under StopSignal: a second signal (SLURM sends one to each process of a job) may not break the save.
             if status != "stopped":
-                self._measure_anchor(segment)
+                self._measure_anchor(segment, train_s_before)
             self._save(segment, train_s_before, ended=status)
         if status == "stopped":
             self.ledger.append("stop", self.state.iteration, reason=reason)
@@ -152,10 +153,7 @@ class Engine:
         return f"loss is {loss} in the {LOG_EVERY} iterations up to {self.state.iteration}{where}"
 
     def _evaluation_due(self, at: int) -> bool:
-        if self.hooks.evaluate is None or self.recipe.evaluations == 0:
-            return False
-        due = {round(self.iterations * k / self.recipe.evaluations) for k in range(1, self.recipe.evaluations + 1)}
-        return at in due
+        return self.hooks.evaluate is not None and at in self._evaluations
 
     def _evaluate(self) -> None:
         assert self.hooks.evaluate is not None
@@ -167,12 +165,12 @@ class Engine:
             self.state.best = {"iteration": self.state.iteration, "miou": scores["miou"]}
         self.ledger.append("evaluate", self.state.iteration, **scores, evaluate_s=round(spent, 4))
 
-    def _measure_anchor(self, segment: dict[str, Any]) -> None:
+    def _measure_anchor(self, segment: dict[str, Any], train_s_before: float) -> None:
         if self.hooks.measure_anchor is None:
             return
         with self.clock.running(None):
             seconds = self.hooks.measure_anchor()
-        segment["anchor_s"].append(seconds)
+        segment["anchors"].append([self.clock.train_s - train_s_before, seconds])
         self.ledger.append("anchor", self.state.iteration, anchor_s=seconds)
 
     def _save(self, segment: dict[str, Any], train_s_before: float, ended: str = "killed") -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import statistics
 import time
 import uuid
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from isoclock.params import Params
 from isoclock.schema import Recipe
 from isoclock.scoring.score import score
 from isoclock.stamps import student_stamp, teacher_stamp
-from isoclock.training.anchor import AnchorMeter, StepBench
+from isoclock.training.anchor import AnchorMeter, StepBench, anchor_steps
 from isoclock.training.assemble import assemble_step, trained_teacher
 from isoclock.training.device import choose_device, device_kind, environment, hardware, use_threads
 from isoclock.training.engine import Engine, Hooks, Outcome
@@ -57,9 +56,9 @@ class Spec:
 
 def train_teacher(params: Params, dataset: str, model: str, layout: Layout, *, seed: int = 0) -> str:
     """Train a teacher and publish weights, record, ledger and scores. Returns the status (finished, stopped, diverged)."""
-    data = PreparedData.open(layout.prepared(dataset))
     recipe = params.recipe(dataset, "teacher")
     stamp = teacher_stamp(params, dataset, model)
+    data = PreparedData.open(layout.prepared(dataset))
     assert recipe.iterations is not None
     spec = Spec(
         kind="teacher",
@@ -86,9 +85,9 @@ def train_student(params: Params, cell: Cell, layout: Layout) -> str:
 
     Raises UserError when this device is of another kind than the plan's.
     """
-    data = PreparedData.open(layout.prepared(cell.dataset))
     recipe = params.recipe(cell.dataset, "student")
     pair, method = params.pair(cell.pair), params.method(cell.method).on(cell.dataset)
+    data = PreparedData.open(layout.prepared(cell.dataset))
     plan_path = layout.plan(cell.dataset, cell.pair, cell.method, cell.budget)
     plan = read_json(plan_path, made_by="plan")
     device = choose_device()
@@ -227,12 +226,10 @@ def _publish(
         save_file({name: value.contiguous().cpu() for name, value in step.student.state_dict().items()}, temporary)
     with written_atomically(spec.result_folder / "ledger.jsonl") as temporary:
         shutil.copyfile(ledger.path, temporary)
-    segments = [
-        {**segment, "anchor_s": statistics.median(segment["anchor_s"]) if segment["anchor_s"] else None}
-        for segment in state.segments
-    ]
+    segments = [dict(segment) for segment in state.segments]
     for segment in segments:
-        segment["anchor_steps"] = segment["train_s"] / segment["anchor_s"] if segment["anchor_s"] else None
+        steps = segment["anchor_steps"] = anchor_steps(segment["train_s"], segment["anchors"])
+        segment["anchor_s"] = segment["train_s"] / steps if steps else None
     saves = [event for event in read_ledger(ledger.path) if event["event"] == "checkpoint"]
     write_json(
         spec.result_folder / "record.json",

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from isoclock.artifacts import write_json
+from isoclock.budget.audit import audit, audit_record
+from tiny_study import TinyStudy, cell
+
+
+def segment(train_s: float, anchor_s: float | None = 0.1, kind: str = "cpu:test") -> dict[str, Any]:
+    return {"train_s": train_s, "anchor_s": anchor_s, "device_kind": kind, "iterations": 10, "ended": "finished"}
+
+
+def record(*segments: dict[str, Any], lost_s: float = 0.0, **changes: Any) -> dict[str, Any]:
+    return {
+        "cell": cell().as_dict(),
+        "status": "finished",
+        "clock": {"train_s": sum(one["train_s"] for one in segments), "lost_s": lost_s},
+        "segments": list(segments),
+        "plan": {"anchor_steps": 100.0, "anchor_s": 0.1, "planned_s": 10.0, "device_kind": "cpu:test", "marks": []},
+    } | changes
+
+
+def test_a_run_that_kept_its_time() -> None:
+    assert audit_record(record(segment(10.0))) == {
+        "cell": cell().as_dict(),
+        "planned_s": 10.0,
+        "spent_s": 10.0,
+        "planned_anchor_steps": 100.0,
+        "spent_anchor_steps": pytest.approx(100.0),
+        "deviation": pytest.approx(0.0),
+        "contention": pytest.approx(1.0),
+        "lost_s": 0.0,
+        "device_kind": "cpu:test",
+        "marks": [],
+    }
+
+
+def test_a_slower_node_of_the_kind_is_no_deviation() -> None:
+    row = audit_record(record(segment(15.0, anchor_s=0.15)))
+    assert row["deviation"] == pytest.approx(0.0)
+    assert row["contention"] == pytest.approx(1.5)
+    assert row["marks"] == []
+
+
+def test_each_segment_counts_by_its_own_anchor() -> None:
+    row = audit_record(record(segment(5.0, 0.1), segment(10.0, 0.2)))
+    assert row["spent_anchor_steps"] == pytest.approx(100.0)
+    assert row["contention"] == pytest.approx((5 * 0.1 + 10 * 0.2) / 15 / 0.1)
+
+
+@pytest.mark.parametrize(
+    ("train_s", "marked"), [(9.69, True), (9.71, False), (10.0, False), (10.29, False), (10.31, True), (20.0, True)]
+)
+def test_three_per_cent(train_s: float, marked: bool) -> None:
+    row = audit_record(record(segment(train_s)))
+    assert ("off-budget" in row["marks"]) == marked
+    assert row["deviation"] == pytest.approx(train_s / 10 - 1)
+
+
+def test_what_was_lost_is_marked_and_not_spent() -> None:
+    row = audit_record(record(segment(10.0), lost_s=4.0))
+    assert (row["lost_s"], row["spent_s"], row["marks"]) == (4.0, 10.0, ["lost-time"])
+
+
+def test_a_run_that_diverged_is_marked_so_and_not_off_budget() -> None:
+    row = audit_record(record(segment(3.0), status="diverged"))
+    assert row["marks"] == ["diverged"]
+    assert row["deviation"] == pytest.approx(-0.7)
+
+
+def test_hardware_that_changed_on_the_way() -> None:
+    row = audit_record(record(segment(5.0), segment(5.0, kind="cpu:other")))
+    assert row["marks"] == ["mixed-hardware"]
+    assert row["device_kind"] == "cpu:other, cpu:test"
+
+
+def test_marks_of_the_plan_are_kept() -> None:
+    noisy = record(segment(10.0))
+    noisy["plan"]["marks"] = ["noisy"]
+    assert audit_record(noisy)["marks"] == ["noisy"]
+    assert noisy["plan"]["marks"] == ["noisy"], "the record itself is not touched"
+
+
+def test_without_a_measured_anchor_nothing_is_claimed() -> None:
+    row = audit_record(record(segment(10.0, anchor_s=None)))
+    assert row["spent_anchor_steps"] is None
+    assert row["deviation"] is None
+    assert row["contention"] is None
+
+
+def test_cells_that_are_not_trained_yet_have_no_row(empty_study: TinyStudy) -> None:
+    trained, missing = cell("kd"), cell("cwd")
+    write_json(empty_study.layout.student(trained) / "record.json", record(segment(10.0)))
+    rows = audit([missing, trained], empty_study.layout)
+    assert [row["cell"]["method"] for row in rows] == ["kd"]

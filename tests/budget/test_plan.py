@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from isoclock.artifacts import read_json, write_json
+from isoclock.budget.plan import accept_budget, accept_profile, make_plan
+from isoclock.errors import ArtifactError, ParamsError, UserError
+from tiny_study import TinyStudy
+
+WHERE = ("streets", "tiny")
+
+
+def profile(ratio: float, **changes: Any) -> dict[str, Any]:
+    return {
+        "cost": {"ratio": ratio, "low": ratio, "high": ratio},
+        "anchor_s": {"q25": 0.1, "median": 0.1, "q75": 0.1},
+        "device_kind": "cpu:test",
+        "threads": 1,
+        "marks": [],
+        "digests": {"code": "c", "data": "d"},
+    } | changes
+
+
+def put_profile(study: TinyStudy, method: str, ratio: float, **changes: Any) -> None:
+    write_json(study.layout.profile(*WHERE, method), profile(ratio, **changes))
+
+
+def accept(study: TinyStudy, budget: str = "compute-6", refresh: bool = False) -> dict[str, Any]:
+    return accept_budget(study.params, *WHERE, budget, study.layout, refresh=refresh)
+
+
+def plan(study: TinyStudy, method: str, budget: str = "compute-6", strict: bool = False) -> dict[str, Any]:
+    return make_plan(study.params, *WHERE, method, budget, study.layout, study=strict)
+
+
+def test_everyone_gets_what_the_yardstick_needs(empty_study: TinyStudy) -> None:
+    put_profile(empty_study, "kd", 1.5)
+    put_profile(empty_study, "none", 1.0)
+    put_profile(empty_study, "mgd", 4.0)
+    assert accept(empty_study)["anchor_steps"] == 9.0
+    assert plan(empty_study, "kd")["iterations"] == 6
+    assert plan(empty_study, "none")["iterations"] == 9
+    costly = plan(empty_study, "mgd")
+    assert (costly["iterations"], costly["anchor_steps"], costly["budget_anchor_steps"]) == (2, 8.0, 9.0)
+    assert costly["planned_s"] == pytest.approx(0.8)
+    assert costly["yardstick"] == "kd"
+    assert read_json(empty_study.layout.plan(*WHERE, "mgd", "compute-6"), "plan") == costly
+
+
+def test_under_protocol_iteration_all_run_the_same(empty_study: TinyStudy) -> None:
+    accept(empty_study, "iteration-6")
+    for method, ratio in (("none", 1.0), ("mgd", 7.0)):
+        put_profile(empty_study, method, ratio)
+        found = plan(empty_study, method, "iteration-6")
+        assert (found["iterations"], found["anchor_steps"]) == (6, 6 * ratio)
+        assert found["budget_anchor_steps"] is None
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ratio=st.floats(0.05, 500), iterations=st.integers(1, 200_000))
+def test_the_yardstick_gets_exactly_its_own(empty_study: TinyStudy, ratio: float, iterations: int) -> None:
+    budgets = empty_study.folder / "params" / "budgets.yaml"
+    original = budgets.read_text()
+    budgets.write_text(
+        original.replace("yardstick: kd\n    iterations: 6", f"yardstick: kd\n    iterations: {iterations}")
+    )
+    try:
+        put_profile(empty_study, "kd", ratio)
+        accept(empty_study, refresh=True)
+        assert plan(empty_study, "kd")["iterations"] == iterations
+    finally:
+        budgets.write_text(original)
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ratio=st.floats(0.05, 40), yardstick=st.floats(0.5, 40))
+def test_nobody_spends_more_than_the_budget_nor_an_iteration_less(
+    empty_study: TinyStudy, ratio: float, yardstick: float
+) -> None:
+    put_profile(empty_study, "kd", yardstick)
+    put_profile(empty_study, "cwd", ratio)
+    budget = accept(empty_study, refresh=True)["anchor_steps"]
+    try:
+        found = plan(empty_study, "cwd")
+    except ParamsError:
+        assert ratio > budget
+        return
+    assert found["anchor_steps"] <= budget * (1 + 2e-9)
+    assert found["anchor_steps"] + ratio > budget
+
+
+def test_an_accepted_budget_does_not_move_with_its_yardstick(empty_study: TinyStudy) -> None:
+    put_profile(empty_study, "kd", 1.5)
+    accept(empty_study)
+    path = empty_study.layout.accepted_budget(*WHERE, "compute-6")
+    before = path.read_bytes()
+    put_profile(empty_study, "kd", 3.0)
+    path.unlink()  # as a workflow does before it runs a rule again
+    assert accept(empty_study)["anchor_steps"] == 9.0
+    assert path.read_bytes() == before
+
+
+def test_an_accepted_budget_needs_no_profile_any_more(empty_study: TinyStudy) -> None:
+    put_profile(empty_study, "kd", 1.5)
+    accept(empty_study)
+    empty_study.layout.profile(*WHERE, "kd").unlink()
+    assert accept(empty_study)["anchor_steps"] == 9.0
+
+
+def test_refreshing_moves_it(empty_study: TinyStudy) -> None:
+    put_profile(empty_study, "kd", 1.5)
+    accept(empty_study)
+    put_profile(empty_study, "kd", 3.0)
+    assert accept(empty_study, refresh=True)["anchor_steps"] == 18.0
+    assert accept(empty_study)["anchor_steps"] == 18.0, "and it is the accepted one from then on"
+
+
+def test_another_entry_in_params_moves_it(empty_study: TinyStudy) -> None:
+    put_profile(empty_study, "kd", 1.5)
+    accept(empty_study)
+    empty_study.edit("budgets.yaml", "yardstick: kd\n    iterations: 6", "yardstick: kd\n    iterations: 8")
+    assert accept(empty_study)["anchor_steps"] == 12.0
+
+
+def test_other_words_of_provenance_do_not(empty_study: TinyStudy) -> None:
+    put_profile(empty_study, "kd", 1.5)
+    accept(empty_study)
+    put_profile(empty_study, "kd", 3.0)
+    empty_study.edit(
+        "budgets.yaml",
+        'yardstick: kd\n    iterations: 6\n    provenance: {"*": ours}',
+        'yardstick: kd\n    iterations: 6\n    provenance: {"*": "ours: a toy"}',
+    )
+    assert accept(empty_study)["anchor_steps"] == 9.0
+
+
+def test_a_budget_in_anchor_steps_needs_no_profile(empty_study: TinyStudy) -> None:
+    empty_study.edit("budgets.yaml", "yardstick: kd\n    iterations: 6", "anchor_steps: 7.5")
+    assert accept(empty_study)["anchor_steps"] == 7.5
+
+
+def test_a_budget_that_buys_nothing_names_method_and_budget(empty_study: TinyStudy) -> None:
+    put_profile(empty_study, "kd", 1.0)
+    put_profile(empty_study, "mgd", 6.5)
+    accept(empty_study)
+    with pytest.raises(
+        ParamsError, match=r"budgets\.yaml: budgets\.compute-6: 6 anchor-steps buy no iteration of mgd.*6\.5"
+    ):
+        plan(empty_study, "mgd")
+    assert not empty_study.layout.plan(*WHERE, "mgd", "compute-6").exists()
+
+
+def test_a_study_refuses_a_marked_profile(empty_study: TinyStudy) -> None:
+    put_profile(empty_study, "kd", 1.0, marks=["noisy", "input-bound"])
+    accept(empty_study)
+    with pytest.raises(
+        UserError, match=r"kd\.json: marked noisy, input-bound.*isoclock profile streets tiny kd --again"
+    ):
+        plan(empty_study, "kd", strict=True)
+    assert plan(empty_study, "kd")["marks"] == ["noisy", "input-bound"], "outside a study it is told"
+
+
+def test_a_study_refuses_a_budget_from_a_marked_yardstick(empty_study: TinyStudy) -> None:
+    put_profile(empty_study, "kd", 1.0, marks=["noisy"])
+    put_profile(empty_study, "cwd", 1.0)
+    accept(empty_study)
+    with pytest.raises(UserError, match=r"kd\.json: .*marked noisy.*--refresh-budget"):
+        plan(empty_study, "cwd", strict=True)
+    plan(empty_study, "cwd")
+
+
+def test_a_budget_of_another_device_kind_is_refused(empty_study: TinyStudy) -> None:
+    put_profile(empty_study, "kd", 1.0)
+    accept(empty_study)
+    put_profile(empty_study, "cwd", 1.0, device_kind="cuda:big")
+    with pytest.raises(UserError, match=r"compute-6.*cpu:test.*cuda:big.*--refresh-budget"):
+        plan(empty_study, "cwd")
+
+
+def test_a_budget_without_a_yardstick_has_no_device_kind(empty_study: TinyStudy) -> None:
+    accept(empty_study, "iteration-6")
+    put_profile(empty_study, "cwd", 1.0, device_kind="cuda:big")
+    assert plan(empty_study, "cwd", "iteration-6")["device_kind"] == "cuda:big"
+
+
+def test_what_is_missing_names_its_verb(empty_study: TinyStudy) -> None:
+    with pytest.raises(ArtifactError, match=r"kd\.json: not there; `isoclock profile` makes it"):
+        accept(empty_study)
+    put_profile(empty_study, "cwd", 1.0)
+    with pytest.raises(ArtifactError, match=r"accepted/compute-6\.json: not there; `isoclock plan` makes it"):
+        plan(empty_study, "cwd")
+
+
+@pytest.mark.parametrize("ratio", [2.0, 2.039, 1.961])
+def test_a_new_profile_within_reach_re_emits_the_accepted_one(tmp_path: Path, ratio: float) -> None:
+    memory, output = tmp_path / "memory.json", tmp_path / "kd.json"
+    accept_profile(profile(2.0, measured_unix=1), memory, output, 0.02)
+    before = output.read_bytes()
+    output.unlink()
+    accept_profile(profile(ratio, measured_unix=2), memory, output, 0.02)
+    assert output.read_bytes() == memory.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ratio": 2.05},
+        {"ratio": 1.95},
+        {"digests": {"code": "other", "data": "d"}},
+        {"device_kind": "cuda:big"},
+        {"threads": 2},
+    ],
+)
+def test_what_is_no_comparison_is_accepted_anew(tmp_path: Path, changes: dict[str, Any]) -> None:
+    memory, output = tmp_path / "memory.json", tmp_path / "kd.json"
+    accept_profile(profile(2.0), memory, output, 0.02)
+    new = profile(changes.pop("ratio", 2.0), **changes, measured_unix=2)
+    assert accept_profile(new, memory, output, 0.02) == new
+    assert read_json(output, "profile") == read_json(memory, "profile") == new
+
+
+def test_a_marked_profile_is_replaced_by_a_clean_one(tmp_path: Path) -> None:
+    memory, output = tmp_path / "memory.json", tmp_path / "kd.json"
+    accept_profile(profile(2.0, marks=["noisy"]), memory, output, 0.02)
+    assert accept_profile(profile(2.001), memory, output, 0.02)["marks"] == []
+
+
+def test_a_clean_profile_is_kept_where_the_new_one_is_marked(tmp_path: Path) -> None:
+    memory, output = tmp_path / "memory.json", tmp_path / "kd.json"
+    accept_profile(profile(2.0), memory, output, 0.02)
+    assert accept_profile(profile(2.001, marks=["noisy"]), memory, output, 0.02)["marks"] == []

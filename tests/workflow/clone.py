@@ -1,0 +1,93 @@
+"""A copy of the project as a user has it, with tiny params, whose code and params a test may edit."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tiny_study import edit, write_tiny_params
+
+ROOT = Path(__file__).resolve().parents[2]
+METHODS = ("none", "kd", "fitnet")
+COPIED = ("Snakefile", "workflow", "dvc.yaml", "environment.yml", ".dvcignore")
+
+
+@dataclass(frozen=True)
+class Clone:
+    """The copy; commands run in it with its own source."""
+
+    folder: Path
+
+    @classmethod
+    def make(cls, folder: Path) -> Clone:
+        """Copy workflow and source; tiny params, with a grid `demo` of three methods and two budgets."""
+        folder.mkdir()
+        for name in COPIED:
+            source = ROOT / name
+            (shutil.copytree if source.is_dir() else shutil.copy2)(source, folder / name)
+        shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        (folder / "slurm").symlink_to("workflow/profiles/slurm")
+        params = write_tiny_params(folder)
+        (params / "grids" / "toy.yaml").rename(params / "grids" / "demo.yaml")
+        edit(params / "grids" / "demo.yaml", "[none, kd, fitnet, cwd, mgd]", f"[{', '.join(METHODS)}]")
+        return cls(folder)
+
+    def copy(self, folder: Path) -> Clone:
+        """The same with all its results and their times."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Clone(folder)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What commands see: this environment's programs, the copy's source, one thread, a store of the copy's own."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "ISOCLOCK_"))}
+        bin_folder = str(Path(sys.executable).parent)
+        return {
+            **kept,
+            "PATH": f"{bin_folder}{os.pathsep}{kept.get('PATH', '')}",
+            "PYTHONPATH": str(self.folder / "src"),
+            "OMP_NUM_THREADS": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def run(self, *command: str, status: int = 0, timeout_s: float = 280) -> str:
+        """Run a command here; its output. Fails, showing that, if its exit status is another than `status`."""
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        assert done.returncode == status, f"{' '.join(command)}: exit status {done.returncode}\n{done.stdout}"
+        return done.stdout
+
+    def snakemake(self, *arguments: str, status: int = 0) -> str:
+        """Run Snakemake with the local profile."""
+        return self.run("snakemake", "--profile", "workflow/profiles/local", *arguments, status=status)
+
+    def students(self) -> dict[str, tuple[str, str]]:
+        """(run id, digest of the weights) of every student, by the cell's path."""
+        found = {}
+        for path in sorted((self.folder / "results" / "student").rglob("record.json")):
+            record = json.loads(path.read_text())
+            found["/".join(str(part) for part in record["cell"].values())] = (
+                record["run_id"],
+                record["digests"]["weights"],
+            )
+        return found
+
+    def retrained(self, before: dict[str, tuple[str, str]]) -> set[str]:
+        """Methods of the cells whose run is not the one it was. Fails if a run changed and its weights file did not follow."""
+        after = self.students()
+        assert after.keys() == before.keys()
+        return {path.split("/")[2] for path in after if after[path] != before[path]}

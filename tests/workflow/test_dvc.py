@@ -1,0 +1,92 @@
+"""DVC and Snakemake give the same answers, with real runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from clone import METHODS, ROOT, Clone
+
+from tiny_study import edit
+
+RESULTS_OF = {"prepare": "data"}  # a stage's folder under results/, where it is not its name
+
+
+@pytest.mark.xdist_group("workflow")
+@pytest.mark.timeout(900)
+def test_repro_redoes_what_changed(studied: Clone) -> None:
+    studied.run("git", "init", "--quiet")
+    studied.run("dvc", "init", "--quiet")
+    studied.run("dvc", "config", "cache.type", "hardlink,copy")
+    studied.run("dvc", "add", "--quiet", "data")
+    before = studied.students()
+    studied.run("dvc", "repro", timeout_s=600)
+    assert studied.retrained(before) == set(), "what Snakemake has made, DVC does not make again"
+
+    path = studied.folder / "src/isoclock/methods/kd.py"
+    path.write_text(path.read_text() + "\n# A comment.\n")
+    told = studied.run("dvc", "repro")
+    assert "snakemake" not in told.replace("Stage", ""), told
+    assert studied.retrained(before) == set()
+
+    edit(studied.folder / "params/methods.yaml", "weights: {fitnet: 1.0}", "weights: {fitnet: 2.0}")
+    told = studied.run("dvc", "repro", timeout_s=600)
+    assert "Running stage 'student@fitnet'" in told
+    assert "Running stage 'student@kd'" not in told
+    assert studied.retrained(before) == {"fitnet"}
+    assert "Nothing to be done" in studied.snakemake("all"), "and Snakemake agrees"
+
+
+def test_stages_are_the_workflow(studied_stages: dict[str, dict]) -> None:
+    """A stage a verb; each command names a target that is there, and each output is one that the rules write."""
+    verbs = ["prepare", "teacher", "profile", "plan", "student", "evaluate", "report"]
+    assert [name for name in studied_stages if name != "stamps"] == verbs
+    rules = "\n".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
+    for name in verbs:
+        stage = studied_stages[name]
+        command = stage["cmd"] if isinstance(stage["cmd"], str) else stage["cmd"][0]
+        target = command.split(" -- ")[1]
+        assert f"rule {target}:" in rules
+        allowed = command.split("--allowed-rules ")[1].split(" --")[0].split()
+        assert target in allowed
+        assert all(f"rule {rule}:" in rules for rule in allowed)
+        for out in stage["outs"]:
+            (path, options), *_ = out.items()
+            assert path.startswith(f"results/{RESULTS_OF.get(name, name)}/")
+            assert options == {"persist": True}, "DVC would remove it before the stage runs"
+        assert any(str(dep).startswith("results/stamps/") for dep in stage["deps"])
+
+
+@pytest.fixture
+def studied_stages() -> dict[str, dict]:
+    stages: dict[str, dict] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    return stages
+
+
+def test_students_are_a_matrix_over_the_methods_of_the_grid() -> None:
+    from dvc.repo import Repo
+
+    with Repo(str(ROOT)) as repo:
+        names = {stage.addressing for stage in repo.index.stages}
+    methods = yaml.safe_load((ROOT / "params/grids/demo.yaml").read_text())["blocks"][0]["methods"]
+    assert {f"student@{method}" for method in methods} <= names
+    assert len(METHODS) >= 3
+
+
+def test_data_dvc_pins_the_generated_streets(tmp_path: Path) -> None:
+    from isoclock.data.streets import make_streets
+
+    make_streets(tmp_path / "streets", workers=1)
+    files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    listing = [
+        {"md5": hashlib.md5(path.read_bytes()).hexdigest(), "relpath": path.relative_to(tmp_path).as_posix()}
+        for path in files
+    ]
+    listing.sort(key=lambda entry: entry["relpath"])
+    digest = hashlib.md5(json.dumps(listing, sort_keys=True).encode()).hexdigest()
+    pinned = yaml.safe_load((ROOT / "data.dvc").read_text())["outs"][0]
+    assert pinned["nfiles"] == len(files)
+    assert pinned["md5"] == f"{digest}.dir"

@@ -1,0 +1,66 @@
+"""A fresh clone: the profiles resolve, every grid gives a DAG, mistakes are told in one line before a job starts."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+from clone import ROOT, Clone
+
+from tiny_study import edit
+
+
+@pytest.mark.parametrize("profile", ["slurm", "workflow/profiles/local"])
+def test_profile_resolves(fresh: Clone, profile: str) -> None:
+    told = fresh.run("snakemake", "--profile", profile, "--dry-run", "all")
+    assert re.search(r"^student +6$", told, re.MULTILINE)
+
+
+def test_no_target_means_all(fresh: Clone) -> None:
+    assert re.search(r"^report +1$", fresh.snakemake("--dry-run"), re.MULTILINE)
+
+
+def test_one_method_can_be_asked_for(fresh: Clone) -> None:
+    told = fresh.snakemake("--dry-run", "--config", "method=kd", "--", "students")
+    assert re.search(r"^student +2$", told, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "said"),
+    [
+        ("methods.yaml", "method: kd", "method: kdd", "methods.yaml: kd.method: 'kdd'"),
+        ("training.yaml", "crop: [32, 64]", "crop: [32]", "crop"),
+        ("budgets.yaml", "yardstick: kd", "yardstick: kd\n    anchor_steps: 3", "two ways to say one thing"),
+    ],
+)
+def test_a_mistake_in_params_is_one_line_and_no_job(fresh: Clone, file: str, old: str, new: str, said: str) -> None:
+    edit(fresh.folder / "params" / file, old, new)
+    told = fresh.snakemake("all", status=2)
+    lines = [line for line in told.splitlines() if line.startswith("isoclock: ")]
+    assert any(said in line for line in lines), told
+    assert "Traceback" not in told
+    assert not (fresh.folder / "results").exists()
+
+
+def test_an_unknown_grid_is_one_line(fresh: Clone) -> None:
+    assert "isoclock: params/grids: there is no grid 'nope'" in fresh.snakemake(
+        "--dry-run", "--config", "grid=nope", "--", "all", status=2
+    )
+
+
+def test_environment_has_the_pins_of_the_lock() -> None:
+    lock = dict(line.split("==") for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line)
+    pinned = {_normal(name): version for name, version in lock.items()}
+    (pip,) = [
+        d["pip"] for d in yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"] if isinstance(d, dict)
+    ]
+    named = dict(entry.split("==") for entry in pip if "==" in entry)
+    assert {_normal(name): version for name, version in named.items()}.items() <= pinned.items()
+    wanted = "torch torchvision snakemake snakemake-executor-plugin-slurm mlflow dvc segmentation-models-pytorch albumentations"
+    assert set(wanted.split()) <= set(named)
+    assert "-r requirements.lock" in pip
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

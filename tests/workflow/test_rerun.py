@@ -1,0 +1,102 @@
+"""What Snakemake does again after a change, with real runs: run ids and weights of all cells are compared."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from clone import METHODS, Clone
+
+from tiny_study import edit
+
+pytestmark = [pytest.mark.xdist_group("workflow"), pytest.mark.timeout(600)]
+
+KD = "src/isoclock/methods/kd.py"
+NOTHING = "Nothing to be done"
+
+
+def test_everything_is_made(studied: Clone) -> None:
+    assert len(studied.students()) == 2 * len(METHODS)
+    page = (studied.folder / "results/report/demo/report.html").read_text()
+    assert all(method in page for method in METHODS)
+    assert (studied.folder / "mlflow.db").is_file()
+
+
+def test_a_second_start_finds_nothing_to_do(studied: Clone) -> None:
+    assert NOTHING in studied.snakemake("all")
+
+
+def test_comments_formatting_and_docstrings_redo_nothing(studied: Clone) -> None:
+    for name in (KD, "src/isoclock/training/engine.py", "src/isoclock/data/augment.py"):
+        path = studied.folder / name
+        text = path.read_text()
+        opening = text.index('"""') + 3
+        path.write_text(text[:opening] + "Other words. " + text[opening:] + "\n\n# A comment.\n")
+    assert NOTHING in studied.snakemake("all")
+
+
+def test_a_weight_redoes_its_method_only(studied: Clone) -> None:
+    before = studied.students()
+    edit(studied.folder / "params/methods.yaml", "weights: {kd: 1.0}", "weights: {kd: 2.0}")
+    studied.snakemake("all")
+    assert studied.retrained(before) == {"kd"}
+    assert NOTHING in studied.snakemake("all")
+
+
+def test_an_edited_loss_redoes_its_method_only(studied: Clone) -> None:
+    before = studied.students()
+    path = studied.folder / "src/isoclock/methods/fitnet.py"
+    path.write_text(path.read_text() + "\n\nADDED = 1\n")
+    studied.snakemake("all")
+    assert studied.retrained(before) == {"fitnet"}
+
+
+def test_a_scoring_edit_scores_again_and_trains_nothing(studied: Clone) -> None:
+    before = studied.students()
+    path = studied.folder / "src/isoclock/scoring/confusion.py"
+    path.write_text(path.read_text() + "\n\nADDED = 1\n")
+    told = studied.snakemake("--dry-run", "all")
+    assert "rule evaluate:" in told
+    assert "rule student:" not in told
+    assert studied.retrained(before) == set()
+
+
+def test_an_interrupted_run_goes_on_and_ends_with_the_same_weights(studied: Clone) -> None:
+    edit(studied.folder / "params/budgets.yaml", "iterations: 6\n    provenance", "iterations: 400\n    provenance")
+    target = "results/student/streets/tiny/kd/iteration-6/0/record.json"
+    ledger = studied.folder / "runs/student/streets/tiny/kd/iteration-6/0/ledger.jsonl"
+    ledger.unlink()
+    whole = studied.copy(studied.folder.parent / "whole")
+    with subprocess.Popen(
+        ["snakemake", "--profile", "workflow/profiles/local", target],
+        cwd=studied.folder,
+        env=studied.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        _wait_for_training(ledger, process)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(timeout=60) != 0
+    assert not (studied.folder / target).exists()
+    for clone in (studied, whole):
+        clone.snakemake(target)
+    interrupted, undisturbed = (json.loads((clone.folder / target).read_text()) for clone in (studied, whole))
+    assert [segment["ended"] for segment in interrupted["segments"]] == ["stopped", "finished"]
+    assert interrupted["digests"]["weights"] == undisturbed["digests"]["weights"]
+    assert interrupted["iterations"] == {"planned": 400, "done": 400}
+
+
+def _wait_for_training(ledger: Path, process: subprocess.Popen[bytes], limit_s: float = 120) -> None:
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline and process.poll() is None:
+        if ledger.is_file() and '"event": "train"' in ledger.read_text():
+            return
+        time.sleep(0.02)  # polling for an event of another process, which has no other way to tell
+    raise AssertionError("the run never trained, or ended before it could be interrupted")
