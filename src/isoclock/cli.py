@@ -161,6 +161,8 @@ def _plan(arguments: argparse.Namespace) -> int:
 
     params, layout = load_params(), Layout()
     where = (arguments.dataset, arguments.pair)
+    if arguments.method is not None and arguments.refresh_budget:
+        raise UserError("plan: --refresh-budget is about the budget, for every method: leave the method out")
     if arguments.method is None:
         accept_budget(params, *where, arguments.budget, layout, refresh=arguments.refresh_budget)
     else:
@@ -287,10 +289,8 @@ def _parser() -> argparse.ArgumentParser:
     prepare = add("prepare", _prepare, "check a raw data set and pack it", "dataset")
     prepare.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
     add("teacher", _teacher, "train a teacher", "dataset", "model")
-    profile = add("profile", _profile, "measure what an iteration of a method costs", "dataset", "pair", "method")
-    profile.add_argument(
-        "--again", action="store_true", help="measure once more (a new ratio within 2 %% keeps the old profile)"
-    )
+    about = "measure what an iteration of a method costs; a ratio within 2 per cent of the accepted one keeps the accepted profile"
+    add("profile", _profile, about, "dataset", "pair", "method")
     plan = add("plan", _plan, "turn a budget into iterations", "dataset", "pair", "budget")
     plan.add_argument("method", nargs="?", help="without it, the budget itself is resolved and accepted")
     plan.add_argument(

@@ -120,7 +120,13 @@ def _recipes(path: Path, problems: list[str]) -> dict[tuple[str, str], Recipe]:
                     path, f"{dataset}.{name}.provenance", section.get("provenance") or {}, problems
                 ).items()
             }
-            recipe = _typed(path, f"{dataset}.{role}", {**shared, **own, "provenance": provenance}, Recipe, problems)
+            found: list[str] = []
+            recipe = _typed(path, f"{dataset}.{role}", {**shared, **own, "provenance": provenance}, Recipe, found)
+            # What is wrong under `shared` is wrong for both roles, and is told once, where it stands.
+            for key in shared:
+                here = f"{path}: {dataset}.{role}.{key}"
+                found = [line.replace(here, f"{path}: {dataset}.shared.{key}", 1) for line in found]
+            problems += [line for line in found if line not in problems]
             if recipe is not None:
                 recipes[dataset, role] = recipe
     return recipes

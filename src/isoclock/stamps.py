@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,8 @@ def stamps(params: Params, grid_name: str, layout: Layout) -> dict[Path, Any]:
     """Every stamp a grid's rules read, with its content."""
     found: dict[Path, Any] = {}
     grid_cells = cells(params, grid_name)
-    for cell in grid_cells:
+    # None of these depends on the seed: a grid of a thousand cells has a few, and each reads dozens of files of code.
+    for cell in dict.fromkeys(replace(cell, seed=0) for cell in grid_cells):
         pair = params.pair(cell.pair)
         found[layout.stamp("prepare", cell.dataset)] = prepare_stamp(params, cell.dataset)
         found[layout.stamp("teacher", cell.dataset, pair.teacher)] = teacher_stamp(params, cell.dataset, pair.teacher)

@@ -159,7 +159,7 @@ def test_a_study_refuses_a_marked_profile(empty_study: TinyStudy) -> None:
     put_profile(empty_study, "kd", 1.0, marks=["noisy", "input-bound"])
     accept(empty_study)
     with pytest.raises(
-        UserError, match=r"kd\.json: marked noisy, input-bound.*isoclock profile streets tiny kd --again"
+        UserError, match=r"kd\.json: marked noisy, input-bound.*isoclock profile streets tiny kd"
     ):
         plan(empty_study, "kd", strict=True)
     assert plan(empty_study, "kd")["marks"] == ["noisy", "input-bound"], "outside a study it is told"

@@ -67,7 +67,7 @@ def make_plan(
     if study and profile["marks"]:
         raise UserError(
             f"{profile_path}: marked {', '.join(profile['marks'])}, and a study needs a clean profile; "
-            f"measure again on a quiet machine: isoclock profile {dataset} {pair} {method} --again"
+            f"measure again on a quiet machine: isoclock profile {dataset} {pair} {method}"
         )
     refresh = f"isoclock plan {dataset} {pair} {budget_name} --refresh-budget"
     if study and accepted.get("marks"):

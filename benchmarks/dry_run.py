@@ -1,0 +1,69 @@
+"""How long `snakemake --dry-run` takes for a grid of a thousand cells, beside one of ten."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from measure import ROOT, Goal, Result, in_turns, pairwise, show
+
+GRID = """\
+about: A grid for the benchmark.
+study: false
+blocks:
+  - datasets: [streets]
+    pairs: [r10t-tiny]
+    methods: [none, kd, fitnet, cwd, mgd]
+    budgets: [iteration-320, compute-320]
+    seeds: [{seeds}]
+"""
+CELLS_PER_SEED = 10
+
+
+def measure(rounds: int = 3, cells: int = 1000) -> Result:
+    """Nothing is made yet: all jobs of the grid are in the graph. The log is written, and nobody reads it."""
+    with TemporaryDirectory() as name:
+        study = Path(name)
+        shutil.copytree(ROOT / "params", study / "params")
+        for grid, count in (("many", cells), ("few", CELLS_PER_SEED)):
+            seeds = ", ".join(str(seed) for seed in range(count // CELLS_PER_SEED))
+            (study / "params" / "grids" / f"{grid}.yaml").write_text(GRID.format(seeds=seeds))
+        found = in_turns(rounds, many=lambda: _wall_s(study, "many"), few=lambda: _wall_s(study, "few"))
+    many, few = f"{cells} cells", f"{CELLS_PER_SEED} cells"
+    return Result(
+        "dry_run",
+        "wall time of `snakemake --dry-run all` before anything is made",
+        {many: found["many"], few: found["few"]},
+        {f"{many} / {few}": pairwise(found["many"], found["few"])},
+        [Goal(many, 10.0)],
+        {"cells": cells, "jobs_per_cell": 2},
+    )
+
+
+def _wall_s(study: Path, grid: str) -> float:
+    program = str(Path(sys.executable).with_name("snakemake"))
+    command = [program, "-n", "-s", str(ROOT / "Snakefile"), "--directory", str(study), "--cores", "2"]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    started = time.perf_counter()
+    done = subprocess.run(
+        [*command, "--config", f"grid={grid}", "--", "all"],
+        cwd=study,
+        env={**os.environ, "PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    took_s = time.perf_counter() - started
+    if done.returncode:
+        raise RuntimeError(f"snakemake failed:\n{done.stdout[-2000:]}")
+    return took_s
+
+
+if __name__ == "__main__":
+    show([measure()])

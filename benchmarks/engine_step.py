@@ -1,0 +1,113 @@
+"""What the engine (loop, clock, ledger, schedule, general step) costs over a loop written by hand for this one network.
+
+Both train the same PSPNet with the same batches, optimiser, precision and memory format. One `Engine.run` does all of
+isoclock's windows: between two of them, where it asks for a batch, the loop by hand runs one of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+import torch.nn.functional as F
+from demo_step import demo_batches, demo_network, demo_recipe, demo_step
+from measure import Goal, Result, show
+from torch import Tensor
+
+from isoclock.schema import Recipe
+from isoclock.training.device import choose_device, synchroniser
+from isoclock.training.engine import LOG_EVERY, Engine, Hooks
+from isoclock.training.ledger import Ledger
+
+Batches = list[Mapping[str, Tensor]]
+
+
+def measure(
+    windows: int = 9, steps: int = LOG_EVERY, warmup: int = 1, batch: int = 8, crop: tuple[int, int] = (64, 128)
+) -> Result:
+    """Windows of `steps` iterations each; a window of LOG_EVERY has one line of the ledger in it, as in real runs."""
+    recipe = demo_recipe(batch, crop)
+    step, batches = demo_step(recipe), demo_batches(recipe)
+    rounds = warmup + windows
+    by_hand = _loop_by_hand(recipe, batches, rounds * steps)
+    synchronise = synchroniser(step.device)
+    engine_s: list[float] = []
+    bare_s: list[float] = []
+
+    def timed(work: Callable[[], None]) -> float:
+        synchronise()
+        started = time.perf_counter()
+        work()
+        synchronise()
+        return (time.perf_counter() - started) / steps
+
+    def stream(first: int) -> Iterator[Mapping[str, Tensor]]:
+        for number in range(rounds):
+            bare_s.append(timed(lambda: by_hand(steps)))
+            started = time.perf_counter()
+            for k in range(steps):
+                yield batches[(first + number * steps + k) % len(batches)]
+            synchronise()
+            engine_s.append((time.perf_counter() - started) / steps)
+        bare_s.append(timed(lambda: by_hand(steps)))
+
+    with TemporaryDirectory() as folder:
+        ledger = Ledger(Path(folder) / "ledger.jsonl")
+        outcome = Engine(step, rounds * steps, Path(folder), ledger, Hooks(stream)).run({"started_unix": 0.0}, "engine")
+        ledger.close()
+    if outcome.status != "finished":
+        raise RuntimeError(f"the run {outcome.status}: {outcome.state.message}")
+    # Each window of the engine lies between two by hand; their mean cancels a steady drift.
+    around = [(bare_s[i] + bare_s[i + 1]) / 2 for i in range(rounds)]
+    kept = slice(warmup, None)
+    return Result(
+        "engine_step",
+        "isoclock's engine and step against a loop by hand, PSPNet-R10t",
+        {"a step of the engine": engine_s[kept], "a step by hand": around[kept]},
+        {"engine / by hand": [e / b for e, b in zip(engine_s[kept], around[kept], strict=True)]},
+        [Goal("engine / by hand", 1.03)],
+        {"batch": batch, "crop": list(crop), "steps_per_window": steps, "threads": torch.get_num_threads()},
+    )
+
+
+def _loop_by_hand(recipe: Recipe, batches: Batches, iterations: int) -> Callable[[int], None]:
+    """The training loop that one would write for this network and nothing else."""
+    device = choose_device()
+    network = demo_network().to(device).to(memory_format=torch.channels_last).train()
+    optimiser = torch.optim.SGD(
+        network.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
+    )
+    wanted = {"logits", "aux_logits"}
+    done = 0
+
+    def loss_of(logits: Tensor, target: Tensor) -> Tensor:
+        upsampled = F.interpolate(logits.float(), target.shape[-2:], mode="bilinear", align_corners=False)
+        return F.cross_entropy(upsampled, target, ignore_index=255)
+
+    def run(steps: int) -> None:
+        nonlocal done
+        total = torch.zeros((), device=device)
+        for _ in range(steps):
+            batch = batches[done % len(batches)]
+            images = batch["images"].to(device, memory_format=torch.channels_last, non_blocking=True)
+            target = batch["target"].to(device, non_blocking=True)
+            for group in optimiser.param_groups:
+                group["lr"] = recipe.lr * max(0.0, 1 - done / iterations) ** recipe.poly_power
+            with torch.autocast(device.type, torch.bfloat16):
+                out = network(images, wanted)
+                loss = loss_of(out.logits, target) + recipe.aux_weight * loss_of(out.aux_logits, target)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            total += loss.detach()
+            done += 1
+        float(total)  # the one look at the loss that a loop by hand takes too
+
+    return run
+
+
+if __name__ == "__main__":
+    show([measure()])

@@ -1,0 +1,49 @@
+"""Run the benchmarks: one table, and results/bench/bench.json with every sample and the machine.
+
+python benchmarks/run.py [NAME ...]      all of them, or some (about three minutes on two cores)
+python benchmarks/run.py --tiny          a few samples each: whether they run, not how fast
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from measure import ROOT, machine, show
+
+from isoclock.artifacts import write_json
+
+TINY: dict[str, dict[str, Any]] = {
+    "engine_step": {"windows": 2, "steps": 2, "batch": 2, "crop": (32, 64)},
+    "ledger": {"rounds": 2, "lines": 20, "steps": 1, "batch": 2, "crop": (32, 64)},
+    "cli_help": {"rounds": 1},
+    "dry_run": {"rounds": 1, "cells": 20},
+    "data": {"rounds": 2, "batches": 1, "images": 2, "size": (64, 128)},
+}
+
+
+def main() -> None:
+    """Benchmarks by name, in order; they never judge by their exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TINY)} (default: all)")
+    parser.add_argument("--tiny", action="store_true", help="a few samples each")
+    parser.add_argument("--out", type=Path, default=ROOT / "results" / "bench" / "bench.json", metavar="FILE")
+    arguments = parser.parse_args()
+    if unknown := sorted(set(arguments.names) - set(TINY)):
+        parser.error(f"there is no benchmark {unknown[0]!r}; there are {', '.join(TINY)}")
+    taken_on = machine()
+    results = []
+    for name in arguments.names or TINY:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        results.append(importlib.import_module(name).measure(**(TINY[name] if arguments.tiny else {})))
+    told = {result.name: result.as_json() for result in results}
+    write_json(arguments.out, {"schema": 1, "tiny": arguments.tiny, "machine": taken_on, "benchmarks": told})
+    show(results)
+    print(arguments.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""The benchmarks run, and say what they say in a form that others can read. How fast anything is, no test asks."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+# One process for all: the run they share takes most of the time.
+pytestmark = pytest.mark.xdist_group("benchmarks")
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+RATIOS = {
+    "engine_step": "engine / by hand",
+    "ledger": "line / step, amortised",
+    "cli_help": "help / nothing",
+    "dry_run": "20 cells / 10 cells",
+    "data": "samples/s a core, packed / plain",
+}
+GOALS = {
+    "engine_step": {"engine / by hand": 1.03},
+    "ledger": {"line / step, amortised": 0.01},
+    "cli_help": {"isoclock --help": 0.3},
+    "dry_run": {"20 cells": 10.0},
+    "data": {},
+}
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(BENCHMARKS / "run.py"), *arguments],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str]:
+    out = tmp_path_factory.mktemp("bench") / "bench.json"
+    done = run("--tiny", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    return json.loads(out.read_text()), done.stdout
+
+
+@pytest.fixture(scope="module")
+def measure() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("benchmarks_measure", BENCHMARKS / "measure.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_script_is_run(told: tuple[dict[str, Any], str]) -> None:
+    scripts = {path.stem for path in BENCHMARKS.glob("*.py") if "def measure(" in path.read_text()}
+    assert set(told[0]["benchmarks"]) == scripts == set(RATIOS)
+
+
+@pytest.mark.parametrize("name", RATIOS)
+def test_spreads_are_of_the_samples(told: tuple[dict[str, Any], str], name: str) -> None:
+    bench = told[0]["benchmarks"][name]
+    assert bench["about"]
+    assert RATIOS[name] in bench["ratios"]
+    assert len(bench["times_s"]) == 2
+    for figure in (*bench["times_s"].values(), *bench["ratios"].values()):
+        samples = figure["samples"]
+        assert figure["n"] == len(samples) >= 1
+        assert min(samples) > 0
+        assert min(samples) <= figure["q25"] <= figure["median"] <= figure["q75"] <= max(samples)
+    assert {goal["of"]: goal["at_most"] for goal in bench["goals"]} == GOALS[name]
+    assert all(isinstance(goal["met"], bool) for goal in bench["goals"])
+
+
+def test_machine_and_versions_are_told(told: tuple[dict[str, Any], str]) -> None:
+    machine = told[0]["machine"]
+    assert machine["device_kind"]
+    assert machine["cpu_cores"] >= 1
+    assert {"isoclock", "torch", "snakemake", "albumentations"} <= machine["versions"].keys()
+    assert told[0]["tiny"] is True, "nobody shall take these for results"
+
+
+def test_one_table_names_all(told: tuple[dict[str, Any], str]) -> None:
+    assert all(name in told[1] for name in RATIOS)
+
+
+def test_an_unknown_name_is_told(tmp_path: Path) -> None:
+    done = run("nope", "--out", str(tmp_path / "bench.json"))
+    assert done.returncode == 2
+    assert "there is no benchmark 'nope'; there are engine_step, ledger" in done.stderr
+    assert not (tmp_path / "bench.json").exists()
+
+
+def test_samples_are_taken_in_turns(measure: ModuleType) -> None:
+    taken: list[str] = []
+
+    def sample(name: str, value: float) -> float:
+        taken.append(name)
+        return value
+
+    found = measure.in_turns(2, a=lambda: sample("a", 3.0), b=lambda: sample("b", 2.0))
+    assert taken == ["a", "b", "b", "a"]
+    assert measure.pairwise(found["a"], found["b"]) == [1.5, 1.5]
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected"), [([2.0], (2.0, 2.0, 2.0)), ([5.0, 1.0, 3.0, 2.0, 4.0], (2.0, 3.0, 4.0))]
+)
+def test_quartiles(measure: ModuleType, samples: list[float], expected: tuple[float, float, float]) -> None:
+    spread = measure.Spread.of(samples)
+    assert (spread.q25, spread.median, spread.q75) == expected
+
+
+def test_no_samples_have_no_median(measure: ModuleType) -> None:
+    with pytest.raises(ValueError, match="no samples"):
+        measure.Spread.of([])
