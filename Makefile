@@ -30,7 +30,7 @@ data/streets/streets.json: | $(READY)
 	@isoclock streets
 
 test: $(READY)
-	@python -m pytest -n 2 --dist loadgroup -q
+	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -q
 
 lint: $(READY)
 	@ruff check .

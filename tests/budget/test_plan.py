@@ -158,9 +158,7 @@ def test_a_budget_that_buys_nothing_names_method_and_budget(empty_study: TinyStu
 def test_a_study_refuses_a_marked_profile(empty_study: TinyStudy) -> None:
     put_profile(empty_study, "kd", 1.0, marks=["noisy", "input-bound"])
     accept(empty_study)
-    with pytest.raises(
-        UserError, match=r"kd\.json: marked noisy, input-bound.*isoclock profile streets tiny kd"
-    ):
+    with pytest.raises(UserError, match=r"kd\.json: marked noisy, input-bound.*isoclock profile streets tiny kd"):
         plan(empty_study, "kd", strict=True)
     assert plan(empty_study, "kd")["marks"] == ["noisy", "input-bound"], "outside a study it is told"
 

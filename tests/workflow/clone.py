@@ -25,7 +25,7 @@ class Clone:
 
     @classmethod
     def make(cls, folder: Path) -> Clone:
-        """Copy workflow and source; tiny params, with a grid `demo` of three methods and two budgets."""
+        """Copy workflow and source; tiny params, with a grid `demo` of three methods and one budget."""
         folder.mkdir()
         for name in COPIED:
             source = ROOT / name
@@ -35,6 +35,7 @@ class Clone:
         params = write_tiny_params(folder)
         (params / "grids" / "toy.yaml").rename(params / "grids" / "demo.yaml")
         edit(params / "grids" / "demo.yaml", "[none, kd, fitnet, cwd, mgd]", f"[{', '.join(METHODS)}]")
+        edit(params / "grids" / "demo.yaml", "[iteration-6, compute-6]", "[compute-6]")
         return cls(folder)
 
     def copy(self, folder: Path) -> Clone:
@@ -55,7 +56,7 @@ class Clone:
             "PYTHONUNBUFFERED": "1",
         }
 
-    def run(self, *command: str, status: int = 0, timeout_s: float = 280) -> str:
+    def run(self, *command: str, status: int = 0, timeout_s: float = 540) -> str:
         """Run a command here; its output. Fails, showing that, if its exit status is another than `status`."""
         done = subprocess.run(
             command,

@@ -21,7 +21,7 @@ NOTHING = "Nothing to be done"
 
 
 def test_everything_is_made(studied: Clone) -> None:
-    assert len(studied.students()) == 2 * len(METHODS)
+    assert len(studied.students()) == len(METHODS)
     page = (studied.folder / "results/report/demo/report.html").read_text()
     assert all(method in page for method in METHODS)
     assert (studied.folder / "mlflow.db").is_file()
@@ -67,9 +67,11 @@ def test_a_scoring_edit_scores_again_and_trains_nothing(studied: Clone) -> None:
 
 
 def test_an_interrupted_run_goes_on_and_ends_with_the_same_weights(studied: Clone) -> None:
-    edit(studied.folder / "params/budgets.yaml", "iterations: 6\n    provenance", "iterations: 400\n    provenance")
-    target = "results/student/streets/tiny/kd/iteration-6/0/record.json"
-    ledger = studied.folder / "runs/student/streets/tiny/kd/iteration-6/0/ledger.jsonl"
+    edit(
+        studied.folder / "params/budgets.yaml", "yardstick: kd\n    iterations: 6", "yardstick: kd\n    iterations: 400"
+    )
+    target = "results/student/streets/tiny/kd/compute-6/0/record.json"
+    ledger = studied.folder / "runs/student/streets/tiny/kd/compute-6/0/ledger.jsonl"
     ledger.unlink()
     whole = studied.copy(studied.folder.parent / "whole")
     with subprocess.Popen(
