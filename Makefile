@@ -1,4 +1,4 @@
-# Every target sets up what it needs. make demo | test | lint | bench | ui | data | clean-demo
+# Every target sets up what it needs. make demo | test | lint | bench | ui | data | format
 
 PYTHON ?= python3
 GRID ?= demo

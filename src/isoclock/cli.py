@@ -266,6 +266,18 @@ def _training_status(status: str) -> int:
     return 0
 
 
+def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        value = int(text)
+        if value < least or (most is not None and value > most):
+            raise argparse.ArgumentTypeError(
+                f"{value}: must be at least {least}{f' and at most {most}' if most else ''}"
+            )
+        return value
+
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="isoclock",
@@ -287,7 +299,9 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     prepare = add("prepare", _prepare, "check a raw data set and pack it", "dataset")
-    prepare.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    prepare.add_argument(
+        "--workers", type=_whole(1), default=os.cpu_count() or 1, help="processes (default: all cores)"
+    )
     add("teacher", _teacher, "train a teacher", "dataset", "model")
     about = "measure what an iteration of a method costs; a ratio within 2 per cent of the accepted one keeps the accepted profile"
     add("profile", _profile, about, "dataset", "pair", "method")
@@ -306,7 +320,7 @@ def _parser() -> argparse.ArgumentParser:
     sync.add_argument("--watch", action="store_true", help="go on doing so until stopped")
     ui = with_grid(add("ui", _ui, "serve the MLflow UI and keep it up to date"))
     ui.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-    ui.add_argument("--port", type=int, default=5000)
+    ui.add_argument("--port", type=_whole(1, 65535), default=5000)
     streets = add("streets", _streets, "make the embedded data set")
     streets.add_argument("folder", type=Path, nargs="?", default=Path("data/streets"))
     check = add("check", _check, "check params/ without running anything")

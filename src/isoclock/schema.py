@@ -76,7 +76,7 @@ class Pair(Entry):
 class Recipe(Entry):
     """How a network is trained (params/training.yaml: `<dataset>.shared` and one role, put together)."""
 
-    batch: Count  # images per iteration
+    batch: Annotated[int, Field(ge=2, strict=True)]  # images per iteration; batch norm of the pooled maps needs two
     crop: tuple[Count, Count]  # pixels (height, width)
     scale: tuple[Positive, Positive]  # random scale, uniform between
     flip: Share  # probability of a horizontal flip

@@ -13,10 +13,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from isoclock.artifacts import to_json, write_if_changed
+from isoclock.artifacts import sha256_file, to_json, write_if_changed
 from isoclock.grid import Cell, Layout, cells, profiles_needed
 from isoclock.params import Params
-from isoclock.schema import Entry
+from isoclock.schema import Entry, Model
 
 PACKAGE = Path(__file__).parent
 
@@ -63,7 +63,8 @@ def stamps(params: Params, grid_name: str, layout: Layout) -> dict[Path, Any]:
         pair = params.pair(cell.pair)
         found[layout.stamp("prepare", cell.dataset)] = prepare_stamp(params, cell.dataset)
         found[layout.stamp("teacher", cell.dataset, pair.teacher)] = teacher_stamp(params, cell.dataset, pair.teacher)
-        found[layout.stamp("budget", cell.budget)] = {"budget": _values(params.budget(cell.budget))}
+        where = (cell.dataset, cell.pair, cell.budget)
+        found[layout.stamp("budget", *where)] = budget_stamp(params, *where)
         found[layout.stamp("student", cell.dataset, cell.pair, cell.method)] = student_stamp(params, cell)
         found[layout.stamp("evaluate", cell.dataset)] = evaluate_stamp(params, cell.dataset)
     for dataset, pair_name, method in profiles_needed(params, grid_name):
@@ -71,6 +72,7 @@ def stamps(params: Params, grid_name: str, layout: Layout) -> dict[Path, Any]:
     found[layout.stamp("grid", grid_name)] = {
         "cells": [cell.path for cell in grid_cells],
         "code": code_digest("report"),
+        "templates": {path.name: sha256_file(path) for path in sorted((PACKAGE / "report/templates").iterdir())},
     }
     return found
 
@@ -86,21 +88,39 @@ def teacher_stamp(params: Params, dataset: str, model: str) -> dict[str, Any]:
     entry = params.model(model)
     return {
         "recipe": _values(params.recipe(dataset, "teacher")),
-        "model": _values(entry),
+        "model": _model_values(entry),
         "code": code_digest("teacher", f"models.{entry.architecture}", "methods.none"),
     }
 
 
+def cost_inputs(params: Params, dataset: str, pair_name: str, method: str) -> dict[str, Any]:
+    """What a cost is about: recipe, networks, method and active terms; not the weights' size, the code or the measuring."""
+    pair, entry = params.pair(pair_name), params.method(method).on(dataset)
+    values = _values(entry)
+    del values["weights"]
+    return {
+        "recipe": _values(params.recipe(dataset, "student")),
+        "teacher": _model_values(params.model(pair.teacher)),
+        "student": _model_values(params.model(pair.student)),
+        "method": {**values, "active_terms": entry.active_terms()},
+    }
+
+
 def profile_stamp(params: Params, dataset: str, pair_name: str, method: str) -> dict[str, Any]:
-    """What the cost of an iteration depends on: not on the size of the weights, only on which terms are built."""
-    stamp = student_stamp(params, Cell(dataset, pair_name, method, "", 0))
-    weights = stamp["method"].pop("weights")
-    stamp["method"]["active_terms"] = sorted(term for term, weight in weights.items() if weight > 0)
-    stamp["profile"] = _values(params.profile)
-    pair = params.pair(pair_name)
-    stamp["code"] = code_digest("profile", *_pair_modules(params, pair_name), f"methods.{params.method(method).method}")
-    stamp["pair"] = [pair.teacher, pair.student]
-    return stamp
+    """What a profile depends on."""
+    modules = (*_pair_modules(params, pair_name), f"methods.{params.method(method).method}")
+    return {
+        **cost_inputs(params, dataset, pair_name, method),
+        "profile": _values(params.profile),
+        "code": code_digest("profile", *modules),
+    }
+
+
+def budget_stamp(params: Params, dataset: str, pair_name: str, name: str) -> dict[str, Any]:
+    """What an accepted budget depends on: its entry, and what its yardstick's cost is about; not the yardstick's code."""
+    budget = params.budget(name)
+    yardstick = budget.yardstick and cost_inputs(params, dataset, pair_name, budget.yardstick)
+    return {"budget": _values(budget), "yardstick": yardstick}
 
 
 def student_stamp(params: Params, cell: Cell) -> dict[str, Any]:
@@ -108,8 +128,8 @@ def student_stamp(params: Params, cell: Cell) -> dict[str, Any]:
     pair, method = params.pair(cell.pair), params.method(cell.method).on(cell.dataset)
     return {
         "recipe": _values(params.recipe(cell.dataset, "student")),
-        "teacher": _values(params.model(pair.teacher)),
-        "student": _values(params.model(pair.student)),
+        "teacher": _model_values(params.model(pair.teacher)),
+        "student": _model_values(params.model(pair.student)),
         "method": _values(method),
         "code": code_digest("student", *_pair_modules(params, cell.pair), f"methods.{method.method}"),
     }
@@ -194,6 +214,13 @@ def _file(module: str) -> Path | None:
 def _pair_modules(params: Params, pair_name: str) -> list[str]:
     pair = params.pair(pair_name)
     return sorted({f"models.{params.model(name).architecture}" for name in (pair.teacher, pair.student)})
+
+
+def _model_values(model: Model) -> dict[str, Any]:
+    """A model's values; a local weights file counts by its content."""
+    values = _values(model)
+    path = Path(model.weights)
+    return {**values, "weights_sha256": sha256_file(path)} if path.is_file() else values
 
 
 def _values(entry: Entry) -> dict[str, Any]:

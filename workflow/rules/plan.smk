@@ -4,7 +4,7 @@
 
 rule budget:
     input:
-        stamp="results/stamps/budget/{budget}.json",
+        stamp="results/stamps/budget/{dataset}/{pair}/{budget}.json",
         yardstick=ancient(STUDY.yardstick_profile),
     output:
         accepted="results/plan/{dataset}/{pair}/accepted/{budget}.json",

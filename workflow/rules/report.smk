@@ -4,7 +4,9 @@
 rule report:
     input:
         grid="results/stamps/grid/{grid}.json",
+        students=STUDY.students(),
         scores=STUDY.evaluations(),
+        profiles=STUDY.profiles(),
         plans=STUDY.plans(),
         teachers=STUDY.teachers(),
     output:

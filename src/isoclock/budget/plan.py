@@ -14,6 +14,7 @@ from isoclock.errors import ParamsError, UserError
 from isoclock.grid import Layout
 from isoclock.params import Params
 from isoclock.schema import Budget
+from isoclock.stamps import budget_stamp
 
 SCHEMA = 1
 
@@ -23,11 +24,12 @@ def accept_budget(
 ) -> dict[str, Any]:
     """Resolve a budget into anchor-steps once and write it down; later profiles of the yardstick do not move it.
 
-    The accepted value is remembered outside results/ and written again byte for byte, unless the entry in params/ changed
-    or `refresh` is asked for. Protocol `iteration` resolves to no anchor-steps: each method spends what its iterations cost.
+    The accepted value is remembered outside results/ and written again byte for byte, unless the entry in params/ or what
+    the yardstick's cost is about (recipe, networks, its params) changed, or `refresh` is asked for.
+    Protocol `iteration` resolves to no anchor-steps: each method spends what its iterations cost.
     """
     budget = params.budget(name)
-    told = sha256_json(budget.model_dump(mode="json", exclude={"provenance"}))
+    told = sha256_json(budget_stamp(params, dataset, pair, name))
     memory = layout.accepted_record("budget", dataset, pair, name)
     if memory.is_file() and not refresh:
         accepted = read_json(memory, made_by="plan")
@@ -116,16 +118,18 @@ def make_plan(
 def accept_profile(measured: dict[str, Any], memory: Path, output: Path, within: float) -> dict[str, Any]:
     """Write a profile: the accepted one byte for byte if the new ratio is within `within` of it, else the new one.
 
-    An accepted profile of other inputs (`digests`), or of another device kind, is no comparison; nor is a marked one.
+    An accepted profile of other inputs (`digests`), or of another device kind, is no comparison; nor is a marked one. A marked
+    measurement never takes the place of a clean accepted one in memory: a busy hour shall not move a plan for good.
     """
-    profile = measured
+    profile, remembered = measured, measured
     if memory.is_file():
         accepted = read_json(memory, made_by="profile")
         same = all(accepted[key] == measured[key] for key in ("digests", "device_kind", "threads"))
-        moved = abs(measured["cost"]["ratio"] / accepted["cost"]["ratio"] - 1)
-        if same and not accepted["marks"] and moved <= within:
-            profile = accepted
-    write_json(memory, profile)
+        if same and not accepted["marks"]:
+            moved = abs(measured["cost"]["ratio"] / accepted["cost"]["ratio"] - 1)
+            profile = accepted if moved <= within else measured
+            remembered = accepted if measured["marks"] else profile
+    write_json(memory, remembered)
     write_json(output, profile)
     return profile
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from isoclock.artifacts import sha256_json
 from isoclock.budget.memory import peak_mib
 from isoclock.budget.plan import accept_profile
 from isoclock.data.prepared import PreparedData
@@ -24,7 +25,7 @@ from isoclock.models.trained import new_segmenter
 from isoclock.params import Params
 from isoclock.progress import ProgressLine
 from isoclock.schema import ProfileSettings
-from isoclock.stamps import profile_stamp
+from isoclock.stamps import cost_inputs, profile_stamp
 from isoclock.training.anchor import StepBench
 from isoclock.training.assemble import assemble_step
 from isoclock.training.device import choose_device, device_kind, environment, synchroniser, use_threads
@@ -60,6 +61,7 @@ def profile_method(params: Params, dataset: str, pair_name: str, method_name: st
     title = f"profile {dataset}/{pair_name}/{method_name}"
     measured, attempts = _measure_until_quiet(bench, settings, title)
     stamp = profile_stamp(params, dataset, pair_name, method_name)
+    about = cost_inputs(params, dataset, pair_name, method_name)
     profile = {
         "schema": SCHEMA,
         "dataset": dataset,
@@ -77,7 +79,7 @@ def profile_method(params: Params, dataset: str, pair_name: str, method_name: st
         "attempts": attempts,
         "measured_unix": round(time.time()),
         "environment": environment(),
-        "digests": {"code": stamp["code"], "data": data.digest},
+        "digests": {"code": stamp["code"], "data": data.digest, "inputs": sha256_json(about)},
     }
     memory_path = layout.accepted_record("profile", dataset, pair_name, method_name)
     return accept_profile(
@@ -116,7 +118,10 @@ def _measure(method: StepBench, anchor: StepBench, settings: ProfileSettings, ti
     marks = []
     if spread > settings.max_spread:
         marks.append("noisy")
-    if shares["data"] > settings.max_data_share:
+    workers = method.step.recipe.workers
+    # Loader processes fill their buffers while the anchor runs, and then nobody waits in a window: ask what they can sustain.
+    starved = workers > 0 and core_s / workers > statistics.median(window["step_s"] for window in windows)
+    if shares["data"] > settings.max_data_share or starved:
         marks.append("input-bound")
     anchor_s = _quartiles([window["anchor_s"] for window in windows])
     return {

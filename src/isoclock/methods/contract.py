@@ -119,13 +119,6 @@ class Method(nn.Module, ABC):
         self._check_outputs(student, teacher)
         return self.compute(student, teacher, batch, self.draw(student, batch) if draw is None else draw)
 
-    def adversary_step(self, student: SegmenterOutput, teacher: SegmenterOutput, batch: Batch) -> dict[str, float]:  # noqa: ARG002
-        """Train the method's own networks by their own optimiser after the student's step; their losses to log."""
-        return {}
-
-    def pretrain(self, batches: Any, teacher: nn.Module) -> None:
-        """Train what has to be trained before the student is; its time is charged to the budget."""
-
     def seed(self, seed: int) -> None:
         """Start the method's random draws afresh from `seed`."""
         self._seed = seed

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from isoclock.artifacts import read_json
+from isoclock.budget.audit import TOLERANCE
 from isoclock.errors import ArtifactError
 
 FINISHED, DIVERGED, MISSING = "finished", "diverged", "missing"
 
-AUDIT_TOLERANCE = 0.03
 """A cell whose spent time leaves its plan by more than this share is marked in every table that uses it."""
 
 
@@ -213,7 +213,7 @@ def _marks(
     marks = [mark for source in (profile, plan, audited) if source for mark in source.get("marks", [])]
     # The cell's status says it already, and says it for cells nobody audited too.
     marks = [mark for mark in marks if mark != DIVERGED]
-    if audited and not audited.get("marks") and abs(audited.get("deviation") or 0) > AUDIT_TOLERANCE:
+    if audited and not audited.get("marks") and abs(audited.get("deviation") or 0) > TOLERANCE:
         marks.append(f"spent {100 * audited['deviation']:+.1f} % of plan")
     if record and record["status"] == FINISHED and record["iterations"]["done"] != record["iterations"]["planned"]:
         marks.append("short of plan")

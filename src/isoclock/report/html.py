@@ -12,8 +12,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from isoclock import __version__
+from isoclock.budget.audit import TOLERANCE
 from isoclock.report import wording
-from isoclock.report.collect import AUDIT_TOLERANCE, DIVERGED, FINISHED, MISSING, CellRow, Study
+from isoclock.report.collect import DIVERGED, FINISHED, MISSING, CellRow, Study
 from isoclock.report.figures import Drawing
 from isoclock.report.style import FAINT, HOLE, INK, PAPER, RULE
 from isoclock.report.summary import Difference, Summary
@@ -59,7 +60,7 @@ def render_page(
         overlays=overlays,
         overlays_left_out=overlays_left_out,
         audit=[_audited(row) for row in study.audit],
-        tolerance=f"{100 * AUDIT_TOLERANCE:.0f} %",
+        tolerance=f"{100 * TOLERANCE:.0f} %",
         holes=[row for row in study.rows if row.status != FINISHED],
     )
 
@@ -229,7 +230,7 @@ def _audited(row: dict[str, Any]) -> dict[str, Any]:
         row.get("device_kind") or wording.NOTHING,
         marks,
     ]
-    return {"cells": cells, "outside": deviation is not None and abs(deviation) > AUDIT_TOLERANCE}
+    return {"cells": cells, "outside": deviation is not None and abs(deviation) > TOLERANCE}
 
 
 def _provenance(study: Study) -> list[tuple[str, str]]:

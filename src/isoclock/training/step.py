@@ -63,7 +63,6 @@ class TrainingStep:
         self.teacher_needs = frozenset(method.teacher_needs)
         if self.teacher_needs and teacher is None:
             raise ValueError(f"the method needs {sorted(self.teacher_needs)} of a teacher, and there is none")
-        self._has_adversary = type(method).adversary_step is not Method.adversary_step
         self.teacher: Segmenter | None = None
         if self.teacher_needs and teacher is not None:
             self.teacher = teacher.eval().requires_grad_(False)
@@ -112,8 +111,6 @@ class TrainingStep:
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         self.optimiser.step()
-        if self._has_adversary:
-            self.method.adversary_step(student_out, teacher_out, samples)
         mark("optimiser")
         return StepLosses(total.detach(), {name: value.detach() for name, value in terms.items()})
 
