@@ -71,15 +71,6 @@ def test_chunks_of_classes_change_nothing(monkeypatch, budget, channels_last):
     assert not (whole == 4).any()
 
 
-def test_a_side_that_is_no_multiple_of_the_stride_is_not_shifted():
-    """23 logits of stride 8 stand for 184 rows: an edge between two of them lies at the same row in an image of 180."""
-    logits = torch.zeros(1, 2, 23, 4)
-    logits[:, 1, 12:] = 1.0
-    logits[:, 0, :12] = 1.0
-    exact, cut = upsampled_argmax(logits, (184, 32)), upsampled_argmax(logits, (180, 32), (180, 32))
-    assert torch.equal(cut, exact[:180])
-
-
 def test_label_of_another_size_than_the_image_is_scored_at_its_own_size():
     image, _, _ = next(samples())
     label = np.zeros((50, 60), dtype=np.uint8)

@@ -123,7 +123,7 @@ def evaluate_segmenter(
                 if logits.shape[:2] != (1, num_classes):
                     raise ValueError(f"{name}: logits of shape {tuple(logits.shape)}, not (1, {num_classes}, h, w)")
                 nonfinite += not bool(torch.isfinite(logits).all())
-                predicted = upsampled_argmax(logits, (label.shape[0], label.shape[1]), (image.shape[2], image.shape[3]))
+                predicted = upsampled_argmax(logits, (label.shape[0], label.shape[1]))
                 truth = torch.from_numpy(np.array(label)).to(device)  # a copy: mapped files are read-only
                 confusions.append(_counted(truth, predicted, num_classes, name))
                 names.append(name)
@@ -140,14 +140,8 @@ def evaluate_segmenter(
     return Scores(total, per_image, tuple(names), time.perf_counter() - started, nonfinite, predictions)
 
 
-def upsampled_argmax(
-    logits: torch.Tensor, size: tuple[int, int], image_size: tuple[int, int] | None = None
-) -> torch.Tensor:
-    """Class of the largest logit after bilinear upsampling to `size`: (1, K, h, w) -> int64 (H, W).
-
-    A side of the image that is no multiple of the stride has a last logit that it only fills in part (180 pixels have 23,
-    which stand for 184): with `image_size`, what reaches beyond the image is cut off after upsampling. Squeezing it
-    onto the image would shift all that lies below or to the right.
+def upsampled_argmax(logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Class of the largest logit after bilinear upsampling: (1, K, h, w) -> int64 (H, W).
 
     Works through the classes in chunks with a running maximum, so that memory does not grow with K. Ties go to the
     lower class, as in one argmax. A bilinear map treats channels apart, so nothing changes in value.
@@ -157,19 +151,11 @@ def upsampled_argmax(
         return logits[0].argmax(dim=0)
     # Contiguous, because interpolation of a few channels out of a channels-last tensor walks memory in large strides.
     logits = logits.contiguous()
-    height, width = size
-    if image_size is not None:
-        height, width = (
-            round(side * cells * -(-pixels // cells) / pixels)
-            for side, cells, pixels in zip(size, logits.shape[2:], image_size, strict=True)
-        )
-    chunk = max(1, _FLOATS_AT_ONCE // (height * width))
+    chunk = max(1, _FLOATS_AT_ONCE // (size[0] * size[1]))
     best: torch.Tensor | None = None
     winner = torch.empty(0)
     for first in range(0, logits.shape[1], chunk):
-        part = functional.interpolate(
-            logits[:, first : first + chunk], (height, width), mode="bilinear", align_corners=False
-        )[0, :, : size[0], : size[1]]
+        part = functional.interpolate(logits[:, first : first + chunk], size, mode="bilinear", align_corners=False)[0]
         value, index = part.max(dim=0)
         if best is None:
             best, winner = value, index
