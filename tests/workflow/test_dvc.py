@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,6 @@ RESULTS_OF = {"prepare": "data"}  # a stage's folder under results/, where it is
 def test_repro_redoes_what_changed(studied: Clone) -> None:
     studied.run("git", "init", "--quiet")
     studied.run("dvc", "init", "--quiet")
-    studied.run("dvc", "config", "cache.type", "hardlink,copy")
     studied.run("dvc", "add", "--quiet", "data")
     before = studied.students()
     studied.run("dvc", "repro", timeout_s=600)
@@ -37,7 +37,9 @@ def test_repro_redoes_what_changed(studied: Clone) -> None:
     assert "Running stage 'student@fitnet'" in told
     assert "Running stage 'student@kd'" not in told
     assert studied.retrained(before) == {"fitnet"}
-    assert "Nothing to be done" in studied.snakemake("all"), "and Snakemake agrees"
+    told = studied.snakemake("--dry-run", "all")
+    left = set(re.findall(r"^(?:local)?rule (\w+):$", told, re.MULTILINE))
+    assert left <= {"sync", "all"}, "and Snakemake agrees: only MLflow's marks are its own"
 
 
 def test_stages_are_the_workflow(studied_stages: dict[str, dict]) -> None:
