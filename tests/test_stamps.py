@@ -73,8 +73,8 @@ def test_the_stamps_of_a_grid(empty_study: TinyStudy) -> None:
         "teacher/streets/small.json",
         "evaluate/streets.json",
         "grid/toy.json",
-        "budget/iteration-6.json",
-        "budget/compute-6.json",
+        "budget/streets/tiny/iteration-6.json",
+        "budget/streets/tiny/compute-6.json",
         *(f"{verb}/streets/tiny/{method}.json" for verb in ("profile", "student") for method in ALL),
     }
     again = stamps.stamps(empty_study.params, "toy", empty_study.layout)
@@ -200,11 +200,16 @@ def test_another_data_sets_reader_prepares_nothing(refresh: Callable[[], Refresh
             "budgets.yaml",
             "protocol: iteration\n    iterations: 6",
             "protocol: iteration\n    iterations: 7",
-            {"budget/iteration-6"},
+            {"budget/streets/tiny/iteration-6"},
         ),
         ("budgets.yaml", "windows: 3", "windows: 4", {f"profile/streets/tiny/{method}" for method in ALL}),
         ("training.yaml", "    iterations: 6\n", "    iterations: 7\n", {"teacher/streets/small"}),
-        ("models.yaml", "head_channels: 24", "head_channels: 32", {"teacher/streets/small", *STUDENTS_AND_PROFILES}),
+        (
+            "models.yaml",
+            "head_channels: 24",
+            "head_channels: 32",
+            {"teacher/streets/small", "budget/streets/tiny/compute-6", *STUDENTS_AND_PROFILES},
+        ),
         ("datasets.yaml", '{"*": ours}', '{"*": "ours: made here"}', set()),
     ],
 )

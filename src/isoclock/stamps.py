@@ -117,10 +117,16 @@ def profile_stamp(params: Params, dataset: str, pair_name: str, method: str) -> 
 
 
 def budget_stamp(params: Params, dataset: str, pair_name: str, name: str) -> dict[str, Any]:
-    """What an accepted budget depends on: its entry, and what its yardstick's cost is about; not the yardstick's code."""
+    """What an accepted budget depends on: its entry, and recipe and networks of its yardstick's steps.
+
+    Not the yardstick's own params and code: a change of one method would move the budget of all.
+    """
     budget = params.budget(name)
-    yardstick = budget.yardstick and cost_inputs(params, dataset, pair_name, budget.yardstick)
-    return {"budget": _values(budget), "yardstick": yardstick}
+    if budget.yardstick is None:
+        return {"budget": _values(budget)}
+    about = cost_inputs(params, dataset, pair_name, budget.yardstick)
+    del about["method"]
+    return {"budget": _values(budget), "yardstick": about}
 
 
 def student_stamp(params: Params, cell: Cell) -> dict[str, Any]:

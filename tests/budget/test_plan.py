@@ -232,3 +232,29 @@ def test_a_clean_profile_is_kept_where_the_new_one_is_marked(tmp_path: Path) -> 
     memory, output = tmp_path / "memory.json", tmp_path / "kd.json"
     accept_profile(profile(2.0), memory, output, 0.02)
     assert accept_profile(profile(2.001, marks=["noisy"]), memory, output, 0.02)["marks"] == []
+
+
+def test_a_budget_follows_the_recipe_and_not_the_yardsticks_own_params(empty_study: TinyStudy) -> None:
+    put_profile(empty_study, "kd", 1.5)
+    assert accept(empty_study)["anchor_steps"] == 9.0
+    put_profile(empty_study, "kd", 2.0)
+    empty_study.edit("methods.yaml", "weights: {kd: 1.0}", "weights: {kd: 2.0}")
+    empty_study.edit("methods.yaml", "params: {temperature: 1.0}", "params: {temperature: 2.0}")
+    assert accept(empty_study)["anchor_steps"] == 9.0
+    empty_study.edit("training.yaml", "batch: 2", "batch: 4")
+    assert accept(empty_study)["anchor_steps"] == 12.0
+
+
+def test_a_busy_hour_does_not_move_an_accepted_cost_for_good(tmp_path: Path) -> None:
+    memory, output = tmp_path / "memory.json", tmp_path / "output.json"
+    accepted = accept_profile(profile(1.5), memory, output, 0.02)
+    noisy = accept_profile(profile(1.7, marks=["noisy"]), memory, output, 0.02)
+    assert read_json(output, "profile") == noisy != accepted, "what was measured is shown"
+    assert accept_profile(profile(1.51), memory, output, 0.02) == accepted, "and the clean one is still remembered"
+
+
+def test_a_profile_of_another_recipe_is_no_comparison(tmp_path: Path) -> None:
+    memory, output = tmp_path / "memory.json", tmp_path / "output.json"
+    accept_profile(profile(1.5), memory, output, 0.02)
+    other = profile(1.5, digests={"code": "c", "data": "d", "inputs": "another batch"})
+    assert accept_profile(other, memory, output, 0.02) == other

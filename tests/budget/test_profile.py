@@ -46,7 +46,7 @@ class FakeBench:
 
     def __init__(self, *seconds: float, data_share: float = 0.1) -> None:
         self.seconds, self.data_share = list(seconds), data_share
-        self.step = SimpleNamespace(device=torch.device("cpu"))
+        self.step = SimpleNamespace(device=torch.device("cpu"), recipe=SimpleNamespace(workers=0))
         self.stream = SimpleNamespace(loader_core_s=0.0)
         self.runs: list[int] = []
 

@@ -25,7 +25,7 @@ def accept_budget(
     """Resolve a budget into anchor-steps once and write it down; later profiles of the yardstick do not move it.
 
     The accepted value is remembered outside results/ and written again byte for byte, unless the entry in params/ or what
-    the yardstick's cost is about (recipe, networks, its params) changed, or `refresh` is asked for.
+    the yardstick's steps are of (recipe, networks) changed, or `refresh` is asked for.
     Protocol `iteration` resolves to no anchor-steps: each method spends what its iterations cost.
     """
     budget = params.budget(name)
