@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import os
 import urllib.error
 import urllib.request
 import warnings
-from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 from torch import nn
 
+from isoclock.catalogue import architectures
 from isoclock.errors import ParamsError, UserError
 from isoclock.models.encoder_weights import load_encoder_weights
 from isoclock.models.segmenter import Segmenter
@@ -77,19 +76,6 @@ def build_encoder(name: str, weights: str | Path | None = None) -> nn.Module:
     elif weights is not None and weights != IMAGENET:
         load_encoder_weights(built.model, Path(weights))
     return cast("nn.Module", built)
-
-
-@cache
-def architectures() -> dict[str, str]:
-    """Every architecture's name (its file's stem) and class: whatever file here defines a subclass of `Segmenter`."""
-    found = {}
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        for statement in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(statement, ast.ClassDef) and any(
-                ast.unparse(base) == "Segmenter" for base in statement.bases
-            ):
-                found[path.stem] = statement.name
-    return found
 
 
 def parameter_count(module: nn.Module) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-Event = dict[str, Any]
+from isoclock.training.ledger import Event, valid_events
 
 _STEP_EVENTS = ("train", "evaluate", "anchor")
 
@@ -29,11 +29,7 @@ def settled_events(events: Iterable[Event], *, final: bool) -> list[Event]:
     A segment that resumes from iteration k makes every earlier event beyond k void. While a run lives (`final` false),
     events beyond its last checkpoint are left out as well: a kill would void them, and MLflow takes no metric back.
     """
-    standing: list[Event] = []
-    for event in events:
-        if event["event"] == "start":
-            standing = [earlier for earlier in standing if earlier["iteration"] <= event["iteration"]]
-        standing.append(event)
+    standing = valid_events(events)
     if final or any(event["event"] in ("finish", "diverged") for event in standing):
         return standing
     safe = max((event["iteration"] for event in standing if event["event"] == "checkpoint"), default=-1)
