@@ -10,19 +10,10 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import yaml
 from measure import ROOT, Goal, Result, in_turns, pairwise, show
 
-GRID = """\
-about: A grid for the benchmark.
-study: false
-blocks:
-  - datasets: [streets]
-    pairs: [r10t-tiny]
-    methods: [none, kd, fitnet, cwd, mgd]
-    budgets: [iteration-320, compute-320]
-    seeds: [{seeds}]
-"""
-CELLS_PER_SEED = 10
+CELLS_PER_SEED = 10  # of the demo grid: five methods under two budgets
 
 
 def measure(rounds: int = 3, cells: int = 1000) -> Result:
@@ -31,8 +22,7 @@ def measure(rounds: int = 3, cells: int = 1000) -> Result:
         study = Path(name)
         shutil.copytree(ROOT / "params", study / "params")
         for grid, count in (("many", cells), ("few", CELLS_PER_SEED)):
-            seeds = ", ".join(str(seed) for seed in range(count // CELLS_PER_SEED))
-            (study / "params" / "grids" / f"{grid}.yaml").write_text(GRID.format(seeds=seeds))
+            (study / "params" / "grids" / f"{grid}.yaml").write_text(_demo_with_seeds(count // CELLS_PER_SEED))
         found = in_turns(rounds, many=lambda: _wall_s(study, "many"), few=lambda: _wall_s(study, "few"))
     many, few = f"{cells} cells", f"{CELLS_PER_SEED} cells"
     return Result(
@@ -43,6 +33,14 @@ def measure(rounds: int = 3, cells: int = 1000) -> Result:
         [Goal(many, 10.0)],
         {"cells": cells, "jobs_per_cell": 2},
     )
+
+
+def _demo_with_seeds(count: int) -> str:
+    """The demo grid with `count` seeds, and so with `count * CELLS_PER_SEED` cells."""
+    grid = yaml.safe_load((ROOT / "params" / "grids" / "demo.yaml").read_text())
+    for block in grid["blocks"]:
+        block["seeds"] = list(range(count))
+    return str(yaml.safe_dump(grid))
 
 
 def _wall_s(study: Path, grid: str) -> float:
