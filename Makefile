@@ -1,4 +1,4 @@
-# Every target sets up what it needs. make demo | test | lint | bench | ui | data | format
+# Every target sets up what it needs. make demo | test | lint | bench | bench-methods | docs | ui | data | format
 
 PYTHON ?= python3
 GRID ?= demo
@@ -15,7 +15,7 @@ endif
 
 SNAKEMAKE = snakemake --profile workflow/profiles/local
 
-.PHONY: demo data test lint bench ui format
+.PHONY: demo data test lint bench bench-methods docs ui format
 
 demo: $(READY) data/streets/streets.json
 	@$(SNAKEMAKE) --quiet rules reason --config grid=$(GRID) -- all
@@ -46,6 +46,14 @@ format: $(READY)
 
 bench: $(READY)
 	@python benchmarks/run.py
+
+# Goes on where it was stopped. make bench-methods ONLY="kd cwd"
+bench-methods: $(READY)
+	@python benchmarks/methods.py $(if $(ONLY),--only $(ONLY))
+
+# docs/methods.md; with the figures of `make bench-methods`: make docs FIGURES=results/bench/methods.json
+docs: $(READY)
+	@python docs/build_methods.py $(if $(FIGURES),--figures $(FIGURES))
 
 ui: $(READY)
 	@isoclock ui --grid $(GRID) --port $(PORT)

@@ -26,7 +26,7 @@ Batches = list[Mapping[str, Tensor]]
 
 
 def measure(
-    windows: int = 9, steps: int = LOG_EVERY, warmup: int = 1, batch: int = 8, crop: tuple[int, int] = (64, 128)
+    windows: int = 21, steps: int = LOG_EVERY, warmup: int = 1, batch: int = 8, crop: tuple[int, int] = (64, 128)
 ) -> Result:
     """Windows of `steps` iterations each; a window of LOG_EVERY has one line of the ledger in it, as in real runs."""
     recipe = demo_recipe(batch, crop)

@@ -76,6 +76,25 @@ MISTAKES = {
         "weights: {kd: 1.0}\n  weights_for: {avenues: {kd: 2.0}}\n",
         ["kd.weights_for", "'avenues'", "streets"],
     ),
+    "an extra that is none": (
+        "methods.yaml",
+        "weights: {fitnet: 1.0}\n",
+        "weights: {fitnet: 1.0}\n  extras: [kdd]\n",
+        ["fitnet.extras", "'kdd'", "cwd, fitnet, kd"],
+    ),
+    "an extra whose term is there already": (
+        "methods.yaml",
+        "weights: {fitnet: 1.0}\n",
+        "weights: {fitnet: 1.0}\n  extras: [kd, kd]\n",
+        ["fitnet.extras", "'kd'", "term kd", "keep one"],
+    ),
+    "a name with an ending that is taken": ("methods.yaml", "\nkd:\n", "\nkd.tuned:\n", ["kd.tuned", "taken"]),
+    "an implementation that a method has not": (
+        "grids/toy.yaml",
+        "[none, kd,",
+        "[none.tuned, kd,",
+        ["blocks[0].methods", "'none.tuned'", "is no method"],
+    ),
     "a name that is taken": ("methods.yaml", "\nkd:\n", "\naccepted:\n", ["accepted", "taken"]),
 }
 
@@ -126,6 +145,23 @@ def test_several_problems_are_told_at_once(empty_study: TinyStudy) -> None:
         file, old, new, _ = MISTAKES[mistake]
         empty_study.edit(file, old, new)
     assert len(problems(empty_study)) == 5
+
+
+def test_the_other_implementation_of_an_entry_needs_no_entry(empty_study: TinyStudy) -> None:
+    empty_study.edit("methods.yaml", "weights: {fitnet: 1.0}\n", "weights: {fitnet: 1.0}\n  extras: [kd]\n")
+    empty_study.edit("grids/toy.yaml", "[none, kd,", "[none, kd.tuned, fitnet.tuned, kd,")
+    params = empty_study.params
+    assert params.method("kd.tuned").implementation == "tuned"
+    assert params.method("kd").implementation == "reference"
+    assert [part.implementation for part in params.method_parts("fitnet.tuned", "streets")] == ["tuned", "tuned"]
+    assert [part.implementation for part in params.method_parts("fitnet", "streets")] == ["reference", "reference"]
+
+
+def test_extras_of_extras_are_refused(empty_study: TinyStudy) -> None:
+    empty_study.edit("methods.yaml", "weights: {fitnet: 1.0}\n", "weights: {fitnet: 1.0}\n  extras: [kd]\n")
+    empty_study.edit("methods.yaml", "weights: {cwd: 3.0}\n", "weights: {cwd: 3.0}\n  extras: [fitnet]\n")
+    (found,) = problems(empty_study)
+    assert "methods.yaml: cwd.extras: 'fitnet' has extras of its own; name kd here instead" in found
 
 
 def test_an_implementation_that_is_not_there(empty_study: TinyStudy) -> None:

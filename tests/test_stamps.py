@@ -101,8 +101,26 @@ def test_an_edit_of_a_loss_changes_its_method_only(refresh: Callable[[], Refresh
     assert refresh() == {"student/streets/tiny/kd", "profile/streets/tiny/kd"}
 
 
+def test_a_variant_follows_what_it_bundles(
+    refresh: Callable[[], Refreshed], empty_study: TinyStudy, package: Path
+) -> None:
+    both = {"student/streets/tiny/fitnet", "profile/streets/tiny/fitnet"}
+    empty_study.edit("methods.yaml", "weights: {fitnet: 1.0}\n", "weights: {fitnet: 1.0}\n  extras: [kd]\n")
+    assert refresh() == both
+    empty_study.edit("methods.yaml", "weights: {kd: 1.0}", "weights: {kd: 2.0}")
+    assert refresh() == {"student/streets/tiny/fitnet", "student/streets/tiny/kd"}
+    path = package / "methods" / "kd.py"
+    path.write_text(path.read_text() + "\nSHARPNESS = 2\n")
+    assert refresh() == {*both, "student/streets/tiny/kd", "profile/streets/tiny/kd"}
+
+
+def test_what_a_method_tells_of_itself_is_no_code(refresh: Callable[[], Refreshed], package: Path) -> None:
+    edit(package / "methods" / "kd.py", 'title = "logit KD"', 'title = "pixel-wise KD"')
+    assert refresh() == set()
+
+
 def test_a_default_that_changes_is_an_edit(refresh: Callable[[], Refreshed], package: Path) -> None:
-    path = package / "methods" / "mgd.py"
+    path = package / "methods" / "mgd" / "__init__.py"
     edit(path, '"below": 1, "default": 0.75', '"below": 1, "default": 0.5')
     assert refresh() == {"student/streets/tiny/mgd", "profile/streets/tiny/mgd"}
 

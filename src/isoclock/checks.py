@@ -9,8 +9,10 @@ from isoclock import catalogue
 from isoclock.errors import ParamsError
 from isoclock.methods.card import cards, signature_problems
 from isoclock.params import ROLES, Params, read_params
+from isoclock.schema import IMPLEMENTATIONS
 
 FOLDER = Path("params")
+SUFFIXES = tuple(f".{kind}" for kind in IMPLEMENTATIONS)
 RESERVED_NAMES = ("accepted",)  # folders of results/plan that are no methods
 
 
@@ -29,7 +31,7 @@ def problems_of(params: Params) -> list[str]:
 
     def known(file: str, key: str, name: str, table: Any, what: str) -> None:
         if name not in table:
-            there = ", ".join(sorted(str(entry) for entry in table)) or "none"
+            there = ", ".join(sorted(str(entry) for entry in table if not str(entry).endswith(SUFFIXES))) or "none"
             problems.append(f"{params.folder / file}: {key}: {name!r} is no {what}; there are: {there}")
 
     for name, dataset in params.datasets.items():
@@ -53,7 +55,7 @@ def problems_of(params: Params) -> list[str]:
     for dataset_name, _role in params.recipes:
         known("training.yaml", dataset_name, dataset_name, params.datasets, "data set")
     for name, method in params.methods.items():
-        if name in RESERVED_NAMES:
+        if name in RESERVED_NAMES or name.endswith(SUFFIXES):
             problems.append(f"{params.folder / 'methods.yaml'}: {name}: this name is taken; choose another")
         known("methods.yaml", f"{name}.method", method.method, cards(), "method (file of src/isoclock/methods)")
         if method.method in cards():
@@ -70,11 +72,13 @@ def problems_of(params: Params) -> list[str]:
                 for term in cards()[method.method].terms
                 if term not in method.weights
             ]
+        problems += _extras_problems(params, name)
         for dataset_name in method.weights_for:
             known("methods.yaml", f"{name}.weights_for", dataset_name, params.datasets, "data set")
+    variants = _variants(params)
     for name, budget in params.budgets.items():
         if budget.yardstick is not None:
-            known("budgets.yaml", f"budgets.{name}.yardstick", budget.yardstick, params.methods, "method")
+            known("budgets.yaml", f"budgets.{name}.yardstick", budget.yardstick, variants, "method")
     for name, grid in params.grids.items():
         for number, block in enumerate(grid.blocks):
             where = f"blocks[{number}]"
@@ -84,12 +88,38 @@ def problems_of(params: Params) -> list[str]:
                     problems.append(f"{params.folder / 'training.yaml'}: {entry}: missing, and grid {name} needs it")
             for key, table, what in (
                 ("pairs", params.pairs, "pair"),
-                ("methods", params.methods, "method"),
+                ("methods", variants, "method"),
                 ("budgets", params.budgets, "budget"),
             ):
                 for entry in getattr(block, key):
                     known(f"grids/{name}.yaml", f"{where}.{key}", entry, table, what)
     return list(dict.fromkeys(problems))  # what is wrong in `shared` is found for both roles
+
+
+def _variants(params: Params) -> dict[str, None]:
+    """Names that may stand for a method: the entries, and each with `.reference` or `.tuned` behind it."""
+    names = dict.fromkeys(params.methods)
+    for name, entry in params.methods.items():
+        if entry.method in cards() and len(implementations := cards()[entry.method].implementations) > 1:
+            names |= dict.fromkeys(f"{name}.{implementation}" for implementation in implementations)
+    return names
+
+
+def _extras_problems(params: Params, name: str) -> list[str]:
+    """What is wrong with the entries that a variant bundles."""
+    where, method = f"{params.folder / 'methods.yaml'}: {name}.extras", params.methods[name]
+    problems, terms = [], dict.fromkeys(method.weights, name)
+    for extra in method.extras:
+        if extra not in params.methods:
+            problems.append(f"{where}: {extra!r} is no method; there are: {', '.join(sorted(params.methods))}")
+            continue
+        entry = params.methods[extra]
+        if entry.extras:
+            problems.append(f"{where}: {extra!r} has extras of its own; name {', '.join(entry.extras)} here instead")
+        for term in sorted(set(entry.active_terms()) & set(terms)):
+            problems.append(f"{where}: {extra!r} has the term {term}, and so has {terms[term]}; keep one of them")
+        terms |= dict.fromkeys(entry.active_terms(), extra)
+    return problems
 
 
 def _in_methods_yaml(problem: str, method: str) -> str:

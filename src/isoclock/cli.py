@@ -246,11 +246,11 @@ def _ui(arguments: argparse.Namespace) -> int:
     )
 
 
-def _methods(_arguments: argparse.Namespace) -> int:
+def _methods(arguments: argparse.Namespace) -> int:
     from isoclock.checks import load_params
     from isoclock.report.methods import print_methods
 
-    print_methods(load_params())
+    print_methods(load_params(), as_json=arguments.json)
     return 0
 
 
@@ -326,5 +326,6 @@ def _parser() -> argparse.ArgumentParser:
     check = add("check", _check, "check params/ without running anything")
     check.add_argument("--grid", help="also count its cells")
     with_grid(add("stamp", _stamp, "write what each rule depends on, where it changed"))
-    add("methods", _methods, "list the method variants")
+    methods = add("methods", _methods, "list the method variants: terms, weights, taps, sources, published numbers")
+    methods.add_argument("--json", action="store_true", help="everything that is known of them, for programs")
     return parser

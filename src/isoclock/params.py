@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from isoclock.errors import ParamsError
-from isoclock.schema import Budget, Dataset, Grid, Method, Model, Pair, ProfileSettings, Recipe
+from isoclock.schema import IMPLEMENTATIONS, Budget, Dataset, Grid, Method, Model, Pair, ProfileSettings, Recipe
 
 ROLES = ("teacher", "student")
 
@@ -52,8 +52,22 @@ class Params:
         return self._one("models.yaml", self.pairs, name, "pair")
 
     def method(self, name: str) -> Method:
-        """The method variant called `name`. Raises ParamsError if there is none."""
+        """The method variant called `name`, such as `kd`, or `kd.tuned` for another implementation than its entry's.
+
+        Raises ParamsError if there is none.
+        """
+        base, _, implementation = name.rpartition(".")
+        if name not in self.methods and base in self.methods and implementation in IMPLEMENTATIONS:
+            return self.methods[base].model_copy(update={"implementation": implementation})
         return self._one("methods.yaml", self.methods, name, "method")
+
+    def method_parts(self, name: str, dataset: str) -> list[Method]:
+        """The method variant called `name` and its extras, with their weights on `dataset`."""
+        method = self.method(name)
+        extras = [self.method(extra) for extra in method.extras]
+        if name not in self.methods:  # `.tuned` is said of all that is trained
+            extras = [extra.model_copy(update={"implementation": method.implementation}) for extra in extras]
+        return [part.on(dataset) for part in (method, *extras)]
 
     def budget(self, name: str) -> Budget:
         """The budget called `name`. Raises ParamsError if there is none."""

@@ -1,7 +1,8 @@
-"""Progress of long work on stderr: a bar on a terminal, a line every few seconds in a log."""
+"""What a terminal shows: progress of long work on stderr (in a log, a line every few seconds), and tables."""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from types import TracebackType
@@ -10,6 +11,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 LINE_EVERY_S = 5.0
+LOG_WIDTH = 120  # characters of a table in a log, where nothing says how wide a terminal is
+
+
+def table_console() -> Console:
+    """Where tables are printed: as wide as the terminal, or wide enough for whole words in a log."""
+    console = Console()
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=LOG_WIDTH)
 
 
 class ProgressLine:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -17,6 +17,9 @@ Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 Count = Annotated[int, Field(ge=1, strict=True)]
+
+Implementation = Literal["reference", "tuned"]
+IMPLEMENTATIONS: tuple[str, ...] = get_args(Implementation)
 
 _PROVENANCE = re.compile(r"^(published: \S.*|assumed(: \S.*)?|ours(: \S.*)?)$", re.DOTALL)
 
@@ -109,10 +112,11 @@ class Method(Entry):
     """A method variant (params/methods.yaml): a file of src/isoclock/methods with its params and term weights."""
 
     method: Name
-    implementation: Literal["reference", "tuned"]
+    implementation: Implementation  # `<entry>.tuned` and `<entry>.reference` name the other one where a method is named
     params: dict[str, Any]
     weights: dict[str, NonNegative]  # of each loss term; a term of weight 0 is not built
     weights_for: dict[Name, dict[str, NonNegative]] = {}  # other weights on a data set
+    extras: list[Name] = []  # other entries whose terms are trained beside these, as official runs bundle them
 
     @model_validator(mode="after")
     def _terms_agree(self) -> Method:

@@ -30,6 +30,8 @@ VERB_MODULES = {
     "evaluate": ("scoring.score",),
     "report": ("report.build", "budget.audit"),
 }
+# What a method's class tells for people: a corrected source or published figure retrains nothing.
+PROSE = ("title", "source", "published", "reads", "equation", "cost", "made_fast_by", "miou")
 NOT_FOLLOWED = {"teacher": "scoring", "student": "scoring", "profile": "scoring"}  # scores do not change weights
 GROUND = {
     "artifacts",
@@ -95,20 +97,22 @@ def teacher_stamp(params: Params, dataset: str, model: str) -> dict[str, Any]:
 
 def cost_inputs(params: Params, dataset: str, pair_name: str, method: str) -> dict[str, Any]:
     """What a cost is about: recipe, networks, method and active terms; not the weights' size, the code or the measuring."""
-    pair, entry = params.pair(pair_name), params.method(method).on(dataset)
-    values = _values(entry)
-    del values["weights"]
+    pair = params.pair(pair_name)
+    parts = []
+    for entry in params.method_parts(method, dataset):
+        values = {key: value for key, value in _values(entry).items() if key not in ("weights", "extras")}
+        parts.append({**values, "active_terms": entry.active_terms()})
     return {
         "recipe": _values(params.recipe(dataset, "student")),
         "teacher": _model_values(params.model(pair.teacher)),
         "student": _model_values(params.model(pair.student)),
-        "method": {**values, "active_terms": entry.active_terms()},
+        "method": parts,
     }
 
 
 def profile_stamp(params: Params, dataset: str, pair_name: str, method: str) -> dict[str, Any]:
     """What a profile depends on."""
-    modules = (*_pair_modules(params, pair_name), f"methods.{params.method(method).method}")
+    modules = (*_pair_modules(params, pair_name), *_method_modules(params, method, dataset))
     return {
         **cost_inputs(params, dataset, pair_name, method),
         "profile": _values(params.profile),
@@ -131,13 +135,17 @@ def budget_stamp(params: Params, dataset: str, pair_name: str, name: str) -> dic
 
 def student_stamp(params: Params, cell: Cell) -> dict[str, Any]:
     """What a student depends on, but for its plan, its teacher and the data, which are inputs of their own."""
-    pair, method = params.pair(cell.pair), params.method(cell.method).on(cell.dataset)
+    pair, parts = params.pair(cell.pair), params.method_parts(cell.method, cell.dataset)
+    modules = (*_pair_modules(params, cell.pair), *_method_modules(params, cell.method, cell.dataset))
     return {
         "recipe": _values(params.recipe(cell.dataset, "student")),
         "teacher": _model_values(params.model(pair.teacher)),
         "student": _model_values(params.model(pair.student)),
-        "method": _values(method),
-        "code": code_digest("student", *_pair_modules(params, cell.pair), f"methods.{method.method}"),
+        "method": {
+            **_values(parts[0]),
+            "extras": {n: _values(p) for n, p in zip(parts[0].extras, parts[1:], strict=True)},
+        },
+        "code": code_digest("student", *modules),
     }
 
 
@@ -158,9 +166,11 @@ def code_digest(verb: str, *modules: str) -> str:
 
 @cache
 def syntax_digest(source: bytes) -> str:
-    """Digest of a module's syntax tree without docstrings; comments and formatting are not in a tree."""
+    """Digest of a module's syntax tree without docstrings and a method's prose; comments and formatting are not in a tree."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            node.body = [statement for statement in node.body if not _is_prose(statement)]
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
             if (
@@ -170,6 +180,12 @@ def syntax_digest(source: bytes) -> str:
             ):
                 node.body = node.body[1:]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def _is_prose(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Assign) and any(
+        isinstance(target, ast.Name) and target.id in PROSE for target in statement.targets
+    )
 
 
 def _closure(modules: tuple[str, ...], not_followed: str | None) -> list[Path]:
@@ -220,6 +236,10 @@ def _file(module: str) -> Path | None:
 def _pair_modules(params: Params, pair_name: str) -> list[str]:
     pair = params.pair(pair_name)
     return sorted({f"models.{params.model(name).architecture}" for name in (pair.teacher, pair.student)})
+
+
+def _method_modules(params: Params, method: str, dataset: str) -> list[str]:
+    return [f"methods.{part.method}" for part in params.method_parts(method, dataset)]
 
 
 def _model_values(model: Model) -> dict[str, Any]:

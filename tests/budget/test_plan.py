@@ -52,6 +52,31 @@ def test_everyone_gets_what_the_yardstick_needs(empty_study: TinyStudy) -> None:
     assert read_json(empty_study.layout.plan(*WHERE, "mgd", "compute-6"), "plan") == costly
 
 
+def test_a_pre_training_is_charged(empty_study: TinyStudy) -> None:
+    put_profile(empty_study, "kd", 1.5)
+    put_profile(empty_study, "mgd", 1.0, pretrain={"iterations": 10, "ratio": 0.25, "low": 0.2, "high": 0.3})
+    accept(empty_study)
+    found = plan(empty_study, "mgd")  # 9 anchor-steps, 2.5 of them before the first iteration
+    assert (found["iterations"], found["pretrain_anchor_steps"], found["anchor_steps"]) == (6, 2.5, 8.5)
+    assert found["planned_s"] == pytest.approx(0.85)
+    accept(empty_study, "iteration-6")
+    assert plan(empty_study, "mgd", "iteration-6")["anchor_steps"] == 8.5
+
+
+def test_a_pre_training_that_eats_the_budget_is_told(empty_study: TinyStudy) -> None:
+    put_profile(empty_study, "kd", 1.5)
+    put_profile(empty_study, "mgd", 1.0, pretrain={"iterations": 100, "ratio": 0.25, "low": 0.2, "high": 0.3})
+    accept(empty_study)
+    with pytest.raises(ParamsError, match="buy no iteration of mgd, which costs 1 each after 25 of pre-training"):
+        plan(empty_study, "mgd")
+
+
+def test_a_yardsticks_pre_training_is_in_its_budget(empty_study: TinyStudy) -> None:
+    put_profile(empty_study, "kd", 1.5, pretrain={"iterations": 10, "ratio": 0.25, "low": 0.2, "high": 0.3})
+    assert accept(empty_study)["anchor_steps"] == 11.5
+    assert plan(empty_study, "kd")["iterations"] == 6
+
+
 def test_under_protocol_iteration_all_run_the_same(empty_study: TinyStudy) -> None:
     accept(empty_study, "iteration-6")
     for method, ratio in (("none", 1.0), ("mgd", 7.0)):

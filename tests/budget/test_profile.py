@@ -21,9 +21,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
 FIELDS = {
     "schema", "dataset", "pair", "method", "implementation", "device_kind", "threads", "precision", "batch", "crop", "cost",
     "step_s", "anchor_s", "windows", "sustained_ratio", "peak_mib", "shares", "gflops", "loader_core_s", "energy_j", "marks",
-    "attempts", "digests",
+    "attempts", "digests", "pretrain",
 }  # fmt: skip
-SHARES = {"data", "student", "teacher", "loss", "backward", "optimiser"}
+SHARES = {"data", "student", "teacher", "loss", "backward", "optimiser", "adversary"}
 
 
 def settings(**changes: Any) -> ProfileSettings:
@@ -46,7 +46,9 @@ class FakeBench:
 
     def __init__(self, *seconds: float, data_share: float = 0.1) -> None:
         self.seconds, self.data_share = list(seconds), data_share
-        self.step = SimpleNamespace(device=torch.device("cpu"), recipe=SimpleNamespace(workers=0))
+        self.step = SimpleNamespace(
+            device=torch.device("cpu"), recipe=SimpleNamespace(workers=0), method=SimpleNamespace(pretrain_iterations=0)
+        )
         self.stream = SimpleNamespace(loader_core_s=0.0)
         self.runs: list[int] = []
 

@@ -1,57 +1,53 @@
-"""What every method has to keep. A method's test is a subclass with its name and params; see test_kd.py."""
+"""What every method has to keep, in both implementations. A method's test is a subclass with its name; see test_kd.py."""
 
 from __future__ import annotations
 
+import copy
 import io
 from typing import Any, ClassVar
 
 import pytest
 import torch
+from equivalence import EquivalenceContract
+from method_inputs import CLASSES, HEIGHT, STRIDE, STUDENT, TEACHER, WIDTH, as_output, labels, outputs
 from torch import Tensor
 
 from isoclock.errors import ParamsError
-from isoclock.methods import Batch, ChannelSpec, Method, build_method, card, signature_problems
+from isoclock.methods import Batch, Method, build_method, card, signature_problems
 from isoclock.models import OUTPUTS, SegmenterOutput
 
-STUDENT, TEACHER = ChannelSpec(backbone=12, head=8), ChannelSpec(backbone=20, head=16)
-CLASSES, HEIGHT, WIDTH, STRIDE = 5, 8, 16, 8
+__all__ = [
+    "CLASSES",
+    "HEIGHT",
+    "STRIDE",
+    "STUDENT",
+    "TEACHER",
+    "WIDTH",
+    "AdversaryContract",
+    "MethodContract",
+    "PretrainContract",
+    "as_output",
+    "labels",
+    "outputs",
+]
 
 
-def outputs(spec: ChannelSpec, *, images: int = 3, seed: int = 0, scale: float = 1.0) -> dict[str, Tensor]:
-    """Every output of a made-up network, leaves that want gradients."""
-    generator = torch.Generator().manual_seed(seed)
-    channels = {"logits": CLASSES, "aux_logits": CLASSES, "backbone": spec.backbone, "head": spec.head}
-    return {
-        name: (scale * torch.randn(images, count, HEIGHT, WIDTH, generator=generator)).requires_grad_()
-        for name, count in channels.items()
-    }
-
-
-def as_output(tensors: dict[str, Tensor]) -> SegmenterOutput:
-    features = {name: tensors[name] for name in ("backbone", "head") if name in tensors}
-    return SegmenterOutput(tensors.get("logits"), tensors.get("aux_logits"), features)
-
-
-def labels(images: int = 3) -> Batch:
-    """Random labels with an ignored strip; the last image of several is unlabelled."""
-    target = torch.randint(
-        0, CLASSES, (images, STRIDE * HEIGHT, STRIDE * WIDTH), generator=torch.Generator().manual_seed(9)
-    )
-    target[:, : 2 * STRIDE] = 255
-    labelled = torch.ones(images, dtype=torch.bool)
-    if images > 1:
-        labelled[-1] = False
-        target[-1] = 255
-    return Batch(target=target.to(torch.uint8), index=torch.arange(images), labelled=labelled)
-
-
-class MethodContract:
-    """Subclass it, name the method, and say which params to build it with."""
+class MethodContract(EquivalenceContract):
+    """Subclass it, name the method, and say which params to build it with (and which `size` of maps, if it is particular)."""
 
     name: ClassVar[str]
     params: ClassVar[dict[str, Any]] = {}
-    student: ClassVar[ChannelSpec] = STUDENT
-    teacher: ClassVar[ChannelSpec] = TEACHER
+    implementation: ClassVar[str] = "reference"
+
+    @pytest.fixture(autouse=True)
+    def _choose(self, implementation: str) -> None:
+        self.implementation = implementation  # type: ignore[misc]
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        chosen = card(metafunc.cls.name).implementations if metafunc.cls is not None else ("reference",)
+        if metafunc.function.__name__ in vars(EquivalenceContract):
+            chosen = ("both",)  # those build the two themselves
+        metafunc.parametrize("implementation", chosen)
 
     def make(self, seed: int = 0, **changes: Any) -> Method:
         torch.manual_seed(seed)
@@ -62,6 +58,7 @@ class MethodContract:
                 "teacher": self.teacher,
                 "num_classes": CLASSES,
                 "dataset_size": 10,
+                "implementation": self.implementation,
                 **self.params,
                 **changes,
             },
@@ -70,9 +67,24 @@ class MethodContract:
         return method
 
     def call(self, method: Method, images: int = 3, scale: float = 1.0) -> dict[str, Tensor]:
-        student = outputs(self.student, images=images, scale=scale)
-        teacher = outputs(self.teacher, images=images, seed=1, scale=scale)
-        return method(as_output(student), as_output(teacher), labels(images))
+        student = self.student_outputs(images=images, scale=scale)
+        teacher = self.teacher_outputs(images=images, scale=scale)
+        return method(as_output(student), as_output(teacher), self.labels(images))
+
+    def step(self, method: Method) -> dict[str, float]:
+        """A call, and a step of the adversary where there is one: all values that they give."""
+        terms = self.call(method)
+        student, teacher = as_output(self.student_outputs()), as_output(self.teacher_outputs())
+        return _values(terms | method.adversary_step(student, teacher, self.labels(), lr_factor=1.0))
+
+    def student_outputs(self, images: int = 3, scale: float = 1.0) -> dict[str, Tensor]:
+        return outputs(self.student, images=images, scale=scale, size=self.size)
+
+    def teacher_outputs(self, images: int = 3, scale: float = 1.0) -> dict[str, Tensor]:
+        return outputs(self.teacher, images=images, seed=1, scale=scale, size=self.size)
+
+    def labels(self, images: int = 3) -> Batch:
+        return labels(images, size=self.size)
 
     def test_gives_its_active_terms_as_finite_float32_scalars(self) -> None:
         method = self.make()
@@ -85,32 +97,30 @@ class MethodContract:
 
     def test_gradients_reach_student_and_adapters_but_never_the_teacher(self) -> None:
         method = self.make()
-        student, teacher = outputs(self.student), outputs(self.teacher, seed=1)
-        terms = method(as_output(student), as_output(teacher), labels())
+        student, teacher = self.student_outputs(), self.teacher_outputs()
+        terms = method(as_output(student), as_output(teacher), self.labels())
         if terms:
             torch.stack(list(terms.values())).sum().backward()
         for name, leaf in student.items():
             reached = leaf.grad is not None and bool(leaf.grad.any())
             assert reached == (name in method.student_needs), name
         assert all(leaf.grad is None for leaf in teacher.values())
-        for name, parameter in method.named_parameters():
-            assert parameter.grad is not None, name
-            assert parameter.grad.isfinite().all(), name
+        for parameter in method.adapters():
+            assert parameter.grad is not None
+            assert parameter.grad.isfinite().all()
 
     def test_one_image_is_enough(self) -> None:
         assert all(value.isfinite() for value in self.call(self.make(), images=1).values())
 
     def test_reads_no_more_than_it_says_it_needs(self) -> None:
         method = self.make()
-        assert method.student_needs <= OUTPUTS
-        assert method.teacher_needs <= OUTPUTS
-        student, teacher = outputs(self.student), outputs(self.teacher, seed=1)
-        everything = method(as_output(student), as_output(teacher), labels())
-        method.seed(0)
+        assert method.student_needs | method.teacher_needs <= OUTPUTS
+        student, teacher = self.student_outputs(), self.teacher_outputs()
+        everything = copy.deepcopy(method)(as_output(student), as_output(teacher), self.labels())
         needed = method(
             as_output({name: student[name] for name in method.student_needs}),
             as_output({name: teacher[name] for name in method.teacher_needs}),
-            labels(),
+            self.labels(),
         )
         for term, value in everything.items():
             assert torch.equal(value, needed[term])
@@ -120,10 +130,10 @@ class MethodContract:
         empty = SegmenterOutput(None, None, {})
         for name in method.student_needs:
             with pytest.raises(ParamsError, match=f"student did not give.*{name}"):
-                method(empty, as_output(outputs(self.teacher)), labels())
+                method(empty, as_output(self.teacher_outputs()), self.labels())
         for name in method.teacher_needs:
             with pytest.raises(ParamsError, match=f"teacher did not give.*{name}"):
-                method(as_output(outputs(self.student)), empty, labels())
+                method(as_output(self.student_outputs()), empty, self.labels())
 
     def test_same_seed_same_terms_whatever_torchs_own_generator_does(self) -> None:
         first = self.make(seed=3)
@@ -139,22 +149,23 @@ class MethodContract:
 
     def test_saved_and_loaded_it_goes_on_bit_for_bit(self) -> None:
         first = self.make(seed=3)
-        self.call(first)
+        self.step(first)
         stored = io.BytesIO()
         torch.save(first.state_dict(), stored)
         stored.seek(0)
         second = self.make(seed=4)
         second.load_state_dict(torch.load(stored, weights_only=True))
         for _ in range(2):
-            assert _values(self.call(first)) == _values(self.call(second))
+            assert self.step(first) == self.step(second)
 
     def test_a_passed_draw_is_used(self) -> None:
         method = self.make()
-        student, teacher = as_output(outputs(self.student)), as_output(outputs(self.teacher, seed=1))
-        drawn = method.draw(student, labels())
-        method.eval()  # batch statistics of a projector must not move between the two calls
-        assert _values(method(student, teacher, labels(), draw=drawn)) == _values(
-            method(student, teacher, labels(), draw=drawn)
+        student, teacher = as_output(self.student_outputs()), as_output(self.teacher_outputs())
+        drawn = method.draw(student, self.labels())
+        other = copy.deepcopy(method)  # for banks move with every call
+        other.seed(99)
+        assert _values(method(student, teacher, self.labels(), draw=drawn)) == _values(
+            other(student, teacher, self.labels(), draw=drawn)
         )
 
     def test_autocast_gives_float32_terms_near_those_of_float32(self) -> None:
@@ -166,15 +177,15 @@ class MethodContract:
             torch.testing.assert_close(terms[term], value, rtol=0.05, atol=1e-6)
 
     def test_bfloat16_outputs_are_taken(self) -> None:
-        student = {name: leaf.detach().bfloat16() for name, leaf in outputs(self.student).items()}
-        teacher = {name: leaf.detach().bfloat16() for name, leaf in outputs(self.teacher, seed=1).items()}
+        student = {name: leaf.detach().bfloat16() for name, leaf in self.student_outputs().items()}
+        teacher = {name: leaf.detach().bfloat16() for name, leaf in self.teacher_outputs().items()}
         with torch.autocast("cpu", torch.bfloat16):
-            terms = self.make()(as_output(student), as_output(teacher), labels())
+            terms = self.make()(as_output(student), as_output(teacher), self.labels())
         assert all(value.dtype == torch.float32 and value.isfinite() for value in terms.values())
 
     def test_outputs_fifty_times_larger_stay_finite(self) -> None:
-        student, teacher = outputs(self.student, scale=50.0), outputs(self.teacher, seed=1, scale=50.0)
-        terms = self.make()(as_output(student), as_output(teacher), labels())
+        student, teacher = self.student_outputs(scale=50.0), self.teacher_outputs(scale=50.0)
+        terms = self.make()(as_output(student), as_output(teacher), self.labels())
         for value in terms.values():
             assert value.isfinite()
             value.backward(retain_graph=True)
@@ -184,20 +195,20 @@ class MethodContract:
         method = self.make()
         single = self.call(method)
         method = self.make().double()
-        student = {name: leaf.detach().double() for name, leaf in outputs(self.student).items()}
-        teacher = {name: leaf.detach().double() for name, leaf in outputs(self.teacher, seed=1).items()}
-        for term, value in method(as_output(student), as_output(teacher), labels()).items():
+        student = {name: leaf.detach().double() for name, leaf in self.student_outputs().items()}
+        teacher = {name: leaf.detach().double() for name, leaf in self.teacher_outputs().items()}
+        for term, value in method(as_output(student), as_output(teacher), self.labels()).items():
             assert value.dtype == torch.float64
             torch.testing.assert_close(value.float(), single[term], rtol=1e-4, atol=1e-7)
 
     def test_without_a_single_label_nothing_is_nan(self) -> None:
         nothing = Batch(
-            target=torch.full((3, STRIDE * HEIGHT, STRIDE * WIDTH), 255, dtype=torch.uint8),
+            target=torch.full((3, STRIDE * self.size[0], STRIDE * self.size[1]), 255, dtype=torch.uint8),
             index=torch.arange(3),
             labelled=torch.zeros(3, dtype=torch.bool),
         )
-        student = outputs(self.student)
-        terms = self.make()(as_output(student), as_output(outputs(self.teacher, seed=1)), nothing)
+        student = self.student_outputs()
+        terms = self.make()(as_output(student), as_output(self.teacher_outputs()), nothing)
         for value in terms.values():
             assert value.isfinite()
             value.backward(retain_graph=True)
@@ -217,10 +228,10 @@ class MethodContract:
             assert alone.teacher_needs <= whole.teacher_needs
 
     def test_inputs_are_left_as_they_were(self) -> None:
-        student, teacher = outputs(self.student), outputs(self.teacher, seed=1)
-        self.make()(as_output(student), as_output(teacher), labels())
+        student, teacher = self.student_outputs(), self.teacher_outputs()
+        self.make()(as_output(student), as_output(teacher), self.labels())
         for tensors, spec, seed in ((student, self.student, 0), (teacher, self.teacher, 1)):
-            for name, fresh in outputs(spec, seed=seed).items():
+            for name, fresh in outputs(spec, seed=seed, size=self.size).items():
                 assert torch.equal(tensors[name], fresh), name
 
     def test_unknown_names_are_refused_all_at_once(self) -> None:
@@ -231,8 +242,44 @@ class MethodContract:
     def test_its_card_is_whole(self) -> None:
         facts = card(self.name)
         assert set(facts.published) <= set(facts.terms)
-        assert "reference" in facts.implementations
+        assert facts.implementations == (("reference",) if self.name == "none" else ("reference", "tuned"))
         assert signature_problems(self.name, facts.defaults()) == []
+
+
+class AdversaryContract(MethodContract):
+    """For a method with an adversary."""
+
+    def test_an_adversary_learns_and_leaves_the_student_alone(self) -> None:
+        method = self.make()
+        assert method.adversary is not None
+        ours = {id(parameter) for parameter in method.adversary.parameters()}
+        assert not ours & {id(parameter) for parameter in method.adapters()}
+        before = copy.deepcopy(method.adversary.state_dict())
+        student, teacher = self.student_outputs(), self.teacher_outputs()
+        losses = method.adversary_step(as_output(student), as_output(teacher), self.labels(), lr_factor=1.0)
+        assert losses
+        assert all(not loss.requires_grad and loss.isfinite() for loss in losses.values())
+        assert any(not torch.equal(value, before[name]) for name, value in method.adversary.state_dict().items())
+        assert all(leaf.grad is None for leaf in (*student.values(), *teacher.values()))
+        assert all(parameter.grad is None for parameter in method.adapters())
+
+
+class PretrainContract(MethodContract):
+    """For a method with a pre-training."""
+
+    def test_pre_training_moves_only_what_is_pre_trained_and_stays_afterwards(self) -> None:
+        method = self.make()
+        assert method.pretrain_iterations > 0
+        assert method.pretrained is not None
+        before, adapters = copy.deepcopy(method.pretrained.state_dict()), copy.deepcopy(method.adapters())
+        for _ in range(2):
+            losses = method.pretrain_step(as_output(self.teacher_outputs()), self.labels(), lr_factor=1.0)
+            assert all(not loss.requires_grad and loss.isfinite() for loss in losses.values())
+        after = copy.deepcopy(method.pretrained.state_dict())
+        assert any(not torch.equal(value, before[name]) for name, value in after.items())
+        assert all(torch.equal(old, new) for old, new in zip(adapters, method.adapters(), strict=True))
+        torch.stack(list(self.call(method).values())).sum().backward()
+        assert all(torch.equal(value, after[name]) for name, value in method.pretrained.state_dict().items())
 
 
 def _values(terms: dict[str, Tensor]) -> dict[str, float]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import math
 import os
 import random
 import signal
@@ -21,14 +23,26 @@ from isoclock.training.schedule import poly_lr
 from isoclock.training.step import TrainingStep
 
 ITERATIONS = 30
-METHODS = {
-    "none": {},
-    "kd": {"kd": 1.0},
-    "fitnet": {"fitnet": 1.0},
-    "cwd": {"cwd": 1.0},
-    "mgd": {"mgd": 1e-3, "cwd_logit": 1.0},
+PRETRAIN = 7
+METHODS: dict[str, tuple[dict[str, float], dict[str, Any]]] = {
+    "none": ({}, {}),
+    "kd": ({"kd": 1.0}, {}),
+    "fitnet": ({"fitnet": 1.0}, {}),
+    "cwd": ({"cwd": 1.0}, {}),
+    "mgd": ({"mgd": 1e-3, "cwd_logit": 1.0}, {}),
+    # Banks, an adversary with an optimiser of its own, and a pre-training have to come through as well.
+    "cirkd": ({"pixel_memory": 0.1, "region_memory": 0.1}, {"pixel_memory_size": 40, "region_memory_size": 10}),
+    "crd": ({"crd": 0.1}, {"embedding": 8, "negatives": 12}),
+    "skd": ({"holistic": 0.1}, {"conv_dim": 8, "optimiser": "adam", "adversary": "wgan-gp"}),
+    "maskd": ({"maskd": 1.0}, {"pretrain_iterations": PRETRAIN}),
 }
 At = Callable[[int], None]
+
+
+@pytest.fixture(autouse=True)
+def as_often_as_the_recipe_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These steps take less time than saving them; what that may cost has a test of its own."""
+    monkeypatch.setattr("isoclock.training.engine.SAVING_SHARE", math.inf)
 
 
 class Killed(BaseException):
@@ -52,7 +66,8 @@ class Run:
 
     def segment(self, at: At = lambda _: None) -> tuple[Outcome, TrainingStep]:
         """Open everything anew and run; `at(number)` is called when batch `number` is asked for."""
-        step = training_step(self.method, METHODS[self.method], **self.changes)
+        weights, params = METHODS[self.method]
+        step = training_step(self.method, weights, params, **self.changes)
         random.seed(self.number)
         torch.manual_seed(1000 + self.number)  # what a new process has drawn before must not matter
         ledger = Ledger(self.folder / "ledger.jsonl")
@@ -64,7 +79,13 @@ class Run:
                     batch["images"][0, 0, 0, 0] = float("nan")
                 yield batch
 
-        engine = Engine(step, self.iterations, self.folder, ledger, Hooks(stream, self.evaluate, self.measure_anchor))
+        def pretraining(start: int) -> Iterator[Mapping[str, Tensor]]:
+            for number, batch in enumerate(batches(start, PRETRAIN), start):
+                at(number - PRETRAIN)
+                yield batch
+
+        hooks = Hooks(stream, self.evaluate, self.measure_anchor, pretraining)
+        engine = Engine(step, self.iterations, self.folder, ledger, hooks)
         if self.now is not None:
             engine.clock._now = self.now
         self.complaints = engine.resume()
@@ -136,7 +157,34 @@ def test_an_interrupted_run_ends_with_the_same_bits(tmp_path: Path, method: str,
     outcome, cut_step = run.segment()
     assert (outcome.status, outcome.state.iteration) == ("finished", ITERATIONS)
     assert digest(cut_step) == digest(step), f"stopped at {cuts}"
+    assert step.method.state_dict().keys() == cut_step.method.state_dict().keys()
     assert run.told("train")[-1]["lr"] == Run(tmp_path / "whole").told("train")[-1]["lr"]
+
+
+@pytest.mark.parametrize("cut", [-PRETRAIN, -PRETRAIN + 2, -1])
+def test_a_pre_training_is_not_done_twice(tmp_path: Path, cut: int) -> None:
+    _, step = Run(tmp_path / "whole", "maskd").segment()
+    run = Run(tmp_path / "cut", "maskd")
+    assert run.stopped(cut).state.pretrained == cut + PRETRAIN + 1
+    outcome, cut_step = run.segment()
+    assert (outcome.status, outcome.state.pretrained, outcome.state.iteration) == ("finished", PRETRAIN, ITERATIONS)
+    assert digest(cut_step) == digest(step)
+    assert run.told("pretrain")[-1]["step"] == PRETRAIN
+
+
+def test_a_killed_pre_training_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
+    _, step = Run(tmp_path / "whole", "maskd").segment()
+    run = Run(tmp_path / "cut", "maskd", changes={"checkpoint_every_s": 1e-9})
+    run.killed(-2)
+    outcome, cut_step = run.segment()
+    assert outcome.state.pretrained == PRETRAIN
+    assert digest(cut_step) == digest(step)
+
+
+def test_time_of_a_pre_training_is_train_time(tmp_path: Path) -> None:
+    with_it, _ = Run(tmp_path / "maskd", "maskd", now=Ticks()).segment()
+    without, _ = Run(tmp_path / "none", "none", now=Ticks()).segment()
+    assert with_it.clock["train"] > without.clock["train"]
 
 
 def test_weights_differ_where_the_method_or_the_length_does(tmp_path: Path) -> None:
@@ -360,6 +408,24 @@ def test_checkpoints_come_by_the_train_clock(tmp_path: Path) -> None:
     assert at[-1] == ITERATIONS
     assert at == sorted(set(at)), "the last iteration is saved once"
     assert len(list(tmp_path.glob("checkpoint-*.pt"))) == 2
+
+
+def test_checkpoints_that_take_long_come_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isoclock.training.engine.SAVING_SHARE", 0.25)
+    clock, save = Ticks(), checkpoint.save
+
+    def slow(*arguments: Any) -> int:
+        clock.now_s += 10.0  # a large bank
+        return save(*arguments)
+
+    monkeypatch.setattr(checkpoint, "save", slow)
+    run = Run(tmp_path, iterations=100, now=clock, changes={"checkpoint_every_s": 5.0})
+    outcome, _ = run.segment()
+    first, *later = [event["iteration"] for event in run.told("checkpoint")][:-1]
+    assert first <= 5, "what it takes is not known before the first"
+    assert later
+    assert all(after - before >= 15 for before, after in itertools.pairwise([first, *later]))
+    assert outcome.clock["io"] < 0.5 * outcome.clock["train"]
 
 
 def test_a_run_that_has_ended_can_be_looked_at_again(tmp_path: Path) -> None:

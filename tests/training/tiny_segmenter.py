@@ -88,8 +88,13 @@ def batches(start: int, iterations: int) -> Iterator[Mapping[str, Tensor]]:
     return (batch_at(number) for number in range(start, iterations))
 
 
-def training_step(method: str = "none", weights: Mapping[str, float] | None = None, **changes: Any) -> TrainingStep:
-    """A fresh step, the same every time; `changes` are the recipe's."""
+def training_step(
+    method: str = "none",
+    weights: Mapping[str, float] | None = None,
+    params: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> TrainingStep:
+    """A fresh step, the same every time; `params` are the method's, `changes` the recipe's."""
     weights = dict(weights or {})
     torch.manual_seed(0)
     student, teacher = TinySegmenter(6), TinySegmenter(8)
@@ -100,6 +105,7 @@ def training_step(method: str = "none", weights: Mapping[str, float] | None = No
         num_classes=CLASSES,
         dataset_size=100,
         active_terms=set(weights),
+        **(params or {}),
     )
     built.seed(0)
     torch.manual_seed(1)

@@ -83,17 +83,19 @@ def make_plan(
             f"profiled on {profile['device_kind']}; anchor-steps are not comparable across device kinds: profile "
             f"{accepted['yardstick']} there too, then {refresh}"
         )
-    cost = profile["cost"]["ratio"]
+    cost, pretraining = profile["cost"]["ratio"], _pretraining(profile)
     if accepted["protocol"] == "iteration":
         iterations = accepted["iterations"]
     else:
         # A yardstick's own budget must buy exactly its iterations: forgive the last bits of the division.
-        iterations = floor(accepted["anchor_steps"] / cost * (1 + 1e-9))
+        iterations = floor((accepted["anchor_steps"] - pretraining) / cost * (1 + 1e-9))
     if iterations < 1:
+        before = f" after {pretraining:.3g} of pre-training" if pretraining else ""
         raise ParamsError(
             f"{params.folder / 'budgets.yaml'}: budgets.{budget_name}: {accepted['anchor_steps']:.3g} anchor-steps buy no "
-            f"iteration of {method}, which costs {cost:.3g} each; give a larger budget"
+            f"iteration of {method}, which costs {cost:.3g} each{before}; give a larger budget"
         )
+    anchor_steps = iterations * cost + pretraining
     plan = {
         "schema": SCHEMA,
         "dataset": dataset,
@@ -103,9 +105,10 @@ def make_plan(
         "protocol": accepted["protocol"],
         "iterations": iterations,
         "cost": cost,
-        "anchor_steps": iterations * cost,
+        "pretrain_anchor_steps": pretraining,
+        "anchor_steps": anchor_steps,
         "anchor_s": profile["anchor_s"]["median"],
-        "planned_s": iterations * cost * profile["anchor_s"]["median"],
+        "planned_s": anchor_steps * profile["anchor_s"]["median"],
         "device_kind": profile["device_kind"],
         "budget_anchor_steps": accepted["anchor_steps"],
         "yardstick": accepted["yardstick"],
@@ -145,4 +148,10 @@ def _resolved(budget: Budget, yardstick: dict[str, Any] | None) -> float | None:
     if yardstick is None:
         return budget.anchor_steps  # None under protocol iteration
     assert budget.iterations is not None
-    return float(budget.iterations * yardstick["cost"]["ratio"])
+    return float(budget.iterations * yardstick["cost"]["ratio"] + _pretraining(yardstick))
+
+
+def _pretraining(profile: dict[str, Any]) -> float:
+    """Anchor-steps that a method spends before its first iteration."""
+    pretrain = profile.get("pretrain")
+    return float(pretrain["iterations"] * pretrain["ratio"]) if pretrain else 0.0

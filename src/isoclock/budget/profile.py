@@ -27,11 +27,11 @@ from isoclock.progress import ProgressLine
 from isoclock.schema import ProfileSettings
 from isoclock.stamps import cost_inputs, profile_stamp
 from isoclock.training.anchor import StepBench
-from isoclock.training.assemble import assemble_step
+from isoclock.training.assemble import assemble_step, needs_a_teacher
 from isoclock.training.device import choose_device, device_kind, environment, synchroniser, use_threads
 
 SCHEMA = 1
-PHASES = ("data", "transfer", "teacher", "student", "loss", "backward", "optimiser")
+PHASES = ("data", "transfer", "teacher", "student", "loss", "backward", "optimiser", "adversary")
 BOOTSTRAP = 2000
 SEED = 7
 
@@ -40,7 +40,7 @@ def profile_method(params: Params, dataset: str, pair_name: str, method_name: st
     """Measure a method and write its profile; returns it. Up to `attempts` times if the windows disagree, then marked."""
     data = PreparedData.open(layout.prepared(dataset))
     recipe, settings = params.recipe(dataset, "student"), params.profile
-    pair, method = params.pair(pair_name), params.method(method_name).on(dataset)
+    pair, method = params.pair(pair_name), params.method_parts(method_name, dataset)
     device = choose_device()
     use_threads(recipe.threads)
 
@@ -50,10 +50,9 @@ def profile_method(params: Params, dataset: str, pair_name: str, method_name: st
             step = assemble_step(recipe, student, data, device, seed=SEED)
         else:
             # Random weights do: what a step costs does not depend on how well the teacher was trained.
-            needs_teacher = method.method != "none"
-            teacher = (
-                new_segmenter(params.model(pair.teacher), len(data.classes), initial=False) if needs_teacher else None
-            )
+            teacher = None
+            if needs_a_teacher(method):
+                teacher = new_segmenter(params.model(pair.teacher), len(data.classes), initial=False)
             step = assemble_step(recipe, student, data, device, seed=SEED, method=method, teacher=teacher)
         return StepBench(step, data.training_batches(recipe, SEED))
 
@@ -67,7 +66,7 @@ def profile_method(params: Params, dataset: str, pair_name: str, method_name: st
         "dataset": dataset,
         "pair": pair_name,
         "method": method_name,
-        "implementation": method.implementation,
+        "implementation": method[0].implementation,
         "device_kind": device_kind(device),
         "threads": recipe.threads,
         "precision": recipe.precision,
@@ -94,7 +93,23 @@ def _measure_until_quiet(
     attempts, measured = 1, _measure(method, anchor, settings, title)
     while measured["marks"] and attempts < settings.attempts:
         attempts, measured = attempts + 1, _measure(method, anchor, settings, title)
-    return measured, attempts
+    return {**measured, "pretrain": _measure_pretraining(method, anchor, settings, title)}, attempts
+
+
+def _measure_pretraining(
+    method: StepBench, anchor: StepBench, settings: ProfileSettings, title: str
+) -> dict[str, Any] | None:
+    """What a method's pre-training costs before its first iteration: steps, and anchor-steps each. None without one."""
+    if not (iterations := method.step.method.pretrain_iterations):
+        return None
+    method.run(settings.warmup_steps, pretraining=True)
+    ratios = []
+    with ProgressLine(f"{title}, pre-training") as progress:
+        for number in range(settings.windows):
+            seconds = method.run(settings.steps_per_window, pretraining=True)
+            ratios.append(seconds / anchor.run(settings.steps_per_window))
+            progress.update(number + 1, settings.windows, f"ratio {ratios[-1]:.3f}")
+    return {"iterations": iterations, "ratio": float(np.median(ratios)), **bootstrap_interval(np.array(ratios))}
 
 
 def _measure(method: StepBench, anchor: StepBench, settings: ProfileSettings, title: str) -> dict[str, Any]:

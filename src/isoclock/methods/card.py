@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,11 +23,17 @@ IMPLEMENTATIONS = (REFERENCE, TUNED)
 
 _FOLDER = Path(__file__).parent
 _FACTS = ("title", "source", "terms", "published", "params", "implementations")
+_MORE: dict[str, Any] = {"reads": {}, "equation": "", "cost": "", "made_fast_by": "", "miou": ()}
 
 
 @dataclass(frozen=True)
 class Card:
-    """The facts of one method. `params` maps a name to what may stand there, see `_value_problem`."""
+    """The facts of one method. `params` maps a name to what may stand there, see `_value_problem`.
+
+    For `isoclock methods` and docs/methods.md, where a file states them: `reads` maps a term to the outputs that it reads
+    of the two networks, "{tap}" standing for the value of the parameter `tap`; `miou` are published scores, each with
+    student, dataset, miou, from (without the method), teacher, source.
+    """
 
     name: str
     class_name: str
@@ -37,10 +43,20 @@ class Card:
     published: Mapping[str, str]
     params: Mapping[str, Mapping[str, Any]]
     implementations: tuple[str, ...]
+    reads: Mapping[str, tuple[str, ...]]
+    equation: str
+    cost: str
+    made_fast_by: str
+    miou: tuple[Mapping[str, Any], ...]
 
     def defaults(self) -> dict[str, Any]:
         """Every parameter's value where none is given."""
         return {name: rule["default"] for name, rule in self.params.items()}
+
+    def outputs_read(self, params: Mapping[str, Any], terms: Iterable[str]) -> frozenset[str]:
+        """Outputs that `terms` read under `params`, as the file states them: none where it states nothing."""
+        values = {key: "logits" if value == "logit" else value for key, value in {**self.defaults(), **params}.items()}
+        return frozenset(output.format(**values) for term in terms for output in self.reads.get(term, ()))
 
 
 @cache
@@ -120,7 +136,7 @@ def _value_problem(rule: Mapping[str, Any], value: Any) -> str | None:
 
 
 def _card(name: str, definition: ast.ClassDef) -> Card:
-    facts: dict[str, Any] = {"published": {}, "params": {}, "implementations": (REFERENCE,)}
+    facts: dict[str, Any] = {"published": {}, "params": {}, "implementations": (REFERENCE,), **_MORE}
     for statement in definition.body:
         if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
             target, value = statement.targets[0].id, statement.value
@@ -128,7 +144,7 @@ def _card(name: str, definition: ast.ClassDef) -> Card:
             target, value = statement.target.id, statement.value
         else:
             continue
-        if target in _FACTS:
+        if target in _FACTS or target in _MORE:
             facts[target] = ast.literal_eval(value)
     if missing := [fact for fact in _FACTS if fact not in facts]:
         raise TypeError(f"methods/{name}: class {definition.name} states no {', '.join(missing)}")

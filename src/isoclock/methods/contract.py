@@ -36,8 +36,11 @@ class Method(nn.Module, ABC):
     """A distillation method: maps the two networks' outputs to unweighted loss terms.
 
     A subclass states the facts below as literals (`isoclock.methods.card` reads them without torch), tells its needs,
-    and implements `compute`. Its `parameters()` are adapters, trained by the student's optimiser; its buffers are
-    banks.
+    and implements `compute`. Its `adapters()` are trained by the student's optimiser; its buffers are banks.
+
+    Two things are optional. An adversary: `build` sets `adversary` and its optimiser, `adversary_step` trains it after
+    the student's step. A pre-training: `build` sets `pretrained` and its optimiser, `pretrain_step` is called
+    `pretrain_iterations` times before the student's first iteration, on the train clock and within the budget.
     """
 
     title: ClassVar[str]
@@ -71,6 +74,9 @@ class Method(nn.Module, ABC):
         self.implementation = implementation
         self.active_terms = frozenset(self.terms) if active is None else active
         self.settings = self.card().defaults() | params
+        self.adversary: nn.Module | None = None
+        self.pretrained: nn.Module | None = None
+        self.optimisers: dict[str, torch.optim.Optimizer] = {}  # of those two; their state travels with the method's
         self._seed = 0
         self._generator: torch.Generator | None = None
         self.build()
@@ -115,9 +121,50 @@ class Method(nn.Module, ABC):
         `draw` replaces what would be drawn. Raises ParamsError if an output is missing or the two networks' maps
         differ in size.
         """
-        teacher = _detached(teacher)
+        teacher = detached(teacher)
         self._check_outputs(student, teacher)
         return self.compute(student, teacher, batch, self.draw(student, batch) if draw is None else draw)
+
+    def adapters(self) -> list[nn.Parameter]:
+        """Parameters that the student's optimiser trains: all but an adversary's and what is pre-trained."""
+        apart = [module for module in (self.adversary, self.pretrained) if module is not None]
+        others = {id(parameter) for module in apart for parameter in module.parameters()}
+        return [parameter for parameter in self.parameters() if id(parameter) not in others]
+
+    @property
+    def has_adversary(self) -> bool:
+        """Whether `adversary_step` has anything to train."""
+        return self.adversary is not None
+
+    def adversary_step(
+        self,
+        student: SegmenterOutput,  # noqa: ARG002
+        teacher: SegmenterOutput,  # noqa: ARG002
+        batch: Batch,  # noqa: ARG002
+        *,
+        lr_factor: float,  # noqa: ARG002
+        draw: Draw | None = None,  # noqa: ARG002
+    ) -> dict[str, Tensor]:
+        """One step of the adversary's own optimiser, after the student's; returns its losses, detached, for the ledger.
+
+        Called under the student's autocast with the outputs of the same iteration. `lr_factor` is the student's
+        learning rate over its initial one, for an adversary that follows the schedule.
+        """
+        return {}
+
+    @property
+    def pretrain_iterations(self) -> int:
+        """How many pre-training steps come before the student's first iteration."""
+        return 0
+
+    @property
+    def pretrain_needs(self) -> frozenset[str]:
+        """Outputs that a pre-training step reads of the teacher."""
+        return frozenset()
+
+    def pretrain_step(self, teacher: SegmenterOutput, batch: Batch, *, lr_factor: float) -> dict[str, Tensor]:
+        """One pre-training step, its optimiser included; returns its losses, detached. `lr_factor` falls from 1 to 0."""
+        raise NotImplementedError(f"{self.card().name} has no pre-training")
 
     def seed(self, seed: int) -> None:
         """Start the method's random draws afresh from `seed`."""
@@ -136,16 +183,19 @@ class Method(nn.Module, ABC):
         return self._generator
 
     def get_extra_state(self) -> dict[str, Any]:
-        """State of the random draws, so that a resumed run draws what it would have drawn."""
+        """State of random draws and own optimisers, so that a resumed run goes on as it would have."""
         generator = self._generator
         return {
             "seed": self._seed,
             "device": None if generator is None else generator.device.type,
             "generator": None if generator is None else generator.get_state(),
+            "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
         }
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Take up the random draws where `get_extra_state` left them."""
+        """Take up draws and optimisers where `get_extra_state` left them."""
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(state["optimisers"][name])
         self.seed(state["seed"])
         if state["device"] is not None:
             self._generator = torch.Generator(state["device"])
@@ -173,7 +223,8 @@ def in_loss_precision(values: Tensor) -> Tensor:
     return values if values.dtype == torch.float64 else values.float()
 
 
-def _detached(output: SegmenterOutput) -> SegmenterOutput:
+def detached(output: SegmenterOutput) -> SegmenterOutput:
+    """The same tensors, through which no gradient flows."""
     return SegmenterOutput(
         None if output.logits is None else output.logits.detach(),
         None if output.aux_logits is None else output.aux_logits.detach(),

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
 from isoclock.methods.labels import IGNORE, labels_on_grid
+from isoclock.methods.softmax_kl import softmax_kl_sum
 from isoclock.models.outputs import LOGITS, SegmenterOutput
 
 
@@ -27,6 +28,34 @@ class KD(Method):
         "mask_ignored": {"type": "flag", "default": False},
     }
 
+    implementations = ("reference", "tuned")
+    reads = {"kd": ("logits",)}
+    equation = "T^2 / (B N) sum over pixels of KL(p^T || p^S), p = softmax of logits / T over classes"
+    cost = "reading both logit maps: 2 B K h w exponentials; as published, most time goes into copies of the maps"
+    made_fast_by = (
+        "value and gradient in one sweep over cache-sized blocks, in the layout as it lies (no row for each"
+        " pixel), powers of two instead of exponentials, temperature folded into them; one student-sized map is"
+        " kept, the gradient"
+    )
+    miou = (
+        {
+            "dataset": "ADE20K",
+            "student": "DeepLabV3-R18",
+            "from": 33.91,
+            "miou": 34.88,
+            "teacher": "DeepLabV3-R101 42.70",
+            "source": "CIRKD, Af-DCD README [R]",
+        },
+        {
+            "dataset": "Cityscapes",
+            "student": "DeepLabV3-R18",
+            "from": 76.21,
+            "miou": 76.61,
+            "teacher": "DeepLabV3-R101 78.07",
+            "source": "CIRKD issue 5, batch 8, 80k [I]",
+        },
+    )
+
     def needs(self) -> frozenset[str]:
         """Logits of both."""
         return frozenset({LOGITS}) if self.active_terms else frozenset()
@@ -43,15 +72,27 @@ class KD(Method):
             return {}
         assert student.logits is not None
         assert teacher.logits is not None
-        temperature = self.settings["temperature"]
-        student_rows = _class_rows(student.logits) / temperature
-        teacher_rows = _class_rows(teacher.logits) / temperature
+        divergence = _tuned if self.implementation == "tuned" else _reference
+        kept = None
         if self.settings["mask_ignored"]:
             size = (student.logits.shape[-2], student.logits.shape[-1])
-            kept = (labels_on_grid(batch.target, size) != IGNORE).flatten()
-            student_rows, teacher_rows = student_rows[kept], teacher_rows[kept]
-        divergence = F.kl_div(F.log_softmax(student_rows, dim=1), F.softmax(teacher_rows, dim=1), reduction="sum")
-        return {"kd": divergence * temperature**2 / max(1, len(student_rows))}
+            kept = labels_on_grid(batch.target, size) != IGNORE
+        return {"kd": divergence(student.logits, teacher.logits, self.settings["temperature"], kept)}
+
+
+def _tuned(student: Tensor, teacher: Tensor, temperature: float, kept: Tensor | None) -> Tensor:
+    """One sweep over the maps as they lie in memory, value and gradient together; the mask is a weight of 0 or 1."""
+    total = softmax_kl_sum(student, teacher, dim=1, temperature=temperature, weight=kept)
+    pixels = student[:, 0].numel() if kept is None else kept.sum().clamp(min=1)
+    return total * temperature**2 / pixels
+
+
+def _reference(student: Tensor, teacher: Tensor, temperature: float, kept: Tensor | None) -> Tensor:
+    student_rows, teacher_rows = _class_rows(student) / temperature, _class_rows(teacher) / temperature
+    if kept is not None:
+        student_rows, teacher_rows = student_rows[kept.flatten()], teacher_rows[kept.flatten()]
+    divergence = F.kl_div(F.log_softmax(student_rows, dim=1), F.softmax(teacher_rows, dim=1), reduction="sum")
+    return divergence * temperature**2 / max(1, len(student_rows))
 
 
 def _class_rows(logits: Tensor) -> Tensor:

@@ -6,9 +6,12 @@ from torch import nn
 
 
 def build_projector(kind: str, student_channels: int, teacher_channels: int) -> nn.Module:
-    """A 1x1 projector: "conv" (no bias, as in CIRKD), "conv-bn", or "conv-bn-relu" (as in TorchDistiller)."""
-    convolution = nn.Conv2d(student_channels, teacher_channels, 1, bias=False)
-    if kind == "conv":
+    """A 1x1 projector: "conv" (no bias, as in CIRKD), "conv-bias" (mmsegmentation's), "conv-bn", or "conv-bn-relu".
+
+    The last is TorchDistiller's. A batch norm takes no single image of a single pixel.
+    """
+    convolution = nn.Conv2d(student_channels, teacher_channels, 1, bias=kind == "conv-bias")
+    if kind in ("conv", "conv-bias"):
         return convolution
     layers: list[nn.Module] = [convolution, nn.BatchNorm2d(teacher_channels)]
     if kind == "conv-bn-relu":

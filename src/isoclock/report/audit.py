@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from isoclock.grid import Cell
+from isoclock.progress import table_console
 from isoclock.report.wording import both, count, seconds
 
 
@@ -30,4 +30,4 @@ def print_audit(rows: Sequence[dict[str, Any]], cells: int) -> None:
             row["device_kind"],
             ", ".join(row["marks"]) or "-",
         )
-    Console().print(table)
+    table_console().print(table)

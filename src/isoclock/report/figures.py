@@ -187,12 +187,15 @@ def _cost_shares(study: Study, dataset: str, pair: str, methods: Sequence[str]) 
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     widest = max(profile["cost"]["high"] for profile in known)
+    shares = {
+        share: colour for share, colour in SHARES.items() if any(profile["shares"].get(share) for profile in known)
+    }
     for row, profile in enumerate(profiles):
         if profile is None:
             axes.text(0.02 * widest, row, "no profile", color=HOLE, va="center", fontsize=8)
             continue
         cost, left = profile["cost"], 0.0
-        for share, colour in SHARES.items():
+        for share, colour in shares.items():
             width = cost["ratio"] * profile["shares"].get(share, 0.0)
             label = share if profile is known[0] else None
             axes.barh(row, width, left=left, height=0.62, color=colour, edgecolor=PAPER, linewidth=0.7, label=label)
@@ -208,7 +211,7 @@ def _cost_shares(study: Study, dataset: str, pair: str, methods: Sequence[str]) 
     axes.set_xlim(0, widest * 1.2)
     axes.set_xlabel("anchor-steps per iteration")
     box = {"handlelength": 1, "handleheight": 1, "columnspacing": 1.3, "handletextpad": 0.5}
-    figure.legend(loc="outside upper left", ncols=len(SHARES), frameon=False, **box)
+    figure.legend(loc="outside upper left", ncols=len(shares), frameon=False, **box)
     return figure
 
 

@@ -15,7 +15,7 @@ PAPER, INK, FAINT, RULE = "#ffffff", "#1c2024", "#6a717a", "#dfe3e8"
 ITERATION, COMPUTE, HOLE = "#c2660a", "#1769aa", "#b3261e"
 SHARES = {
     "data": "#98a2ad", "student": "#3b7dc4", "teacher": "#e3a008",
-    "loss": "#c8452f", "backward": "#5aa897", "optimiser": "#8e6bb0",
+    "loss": "#c8452f", "backward": "#5aa897", "optimiser": "#8e6bb0", "adversary": "#54433a",
 }  # fmt: skip
 LINES = ("#1769aa", "#c2660a", "#2c8a5b", "#a03f8f", "#d1495b", "#7a6a00", "#5b6ee1", "#008a94")
 MARKERS = "osD^vPX*"

@@ -167,11 +167,12 @@ def cells_csv(rows: Sequence[CellRow]) -> str:
 
 def print_comparison(study: Study, summaries: Sequence[Summary]) -> None:
     """Print the comparison of every pair to the terminal."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
+    from isoclock.progress import table_console
+
+    console = table_console()
     for dataset, pair in study.pairs:
         console.print(Text(f"{dataset} / {pair}. {_teacher_line(study, dataset, pair)}", style="bold"))
         # A terminal is narrow: planned figures are left to the files, and the budget heads its block of rows.

@@ -38,11 +38,13 @@ def settled_events(events: Iterable[Event], *, final: bool) -> list[Event]:
 
 def step_metrics(events: Iterable[Event]) -> list[StepMetric]:
     """Every finite value of the train, evaluate and anchor events; for an iteration written twice, the later one."""
+    events = list(events)
     latest: dict[tuple[str, int], Event] = {
         (event["event"], event["iteration"]): event for event in events if event["event"] in _STEP_EVENTS
     }
     metrics = []
-    before: Event = {"iteration": 0, "train_s": 0.0}
+    pretrained_s = [event["train_s"] for event in events if event["event"] == "pretrain"]
+    before: Event = {"iteration": 0, "train_s": max(pretrained_s, default=0.0)}
     for (kind, iteration), event in latest.items():
         values = _values(kind, event)
         if kind == "train":

@@ -21,14 +21,20 @@ class StepBench:
         self.step, self.stream = step, stream
         self._synchronise = synchroniser(step.device)
 
-    def run(self, steps: int, mark: Mark = no_mark) -> float:
-        """Do that many steps, waiting for data included; returns seconds a step."""
+    def run(self, steps: int, mark: Mark = no_mark, *, pretraining: bool = False) -> float:
+        """Do that many steps (of training, or of the method's pre-training), waiting for data included.
+
+        Returns seconds a step.
+        """
         self._synchronise()
         started = time.perf_counter()
         for _ in range(steps):
             batch = next(self.stream)
             mark("data")
-            self.step(batch, self.step.recipe.lr * 1e-3, mark)  # a small rate: random data shall not blow it up
+            if pretraining:
+                self.step.pretrain(batch, 1e-3, mark)
+            else:
+                self.step(batch, self.step.recipe.lr * 1e-3, mark)  # a small rate: random data shall not blow it up
         self._synchronise()
         return (time.perf_counter() - started) / steps
 

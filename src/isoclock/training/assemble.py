@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from isoclock.artifacts import read_json, sha256_file
@@ -9,13 +11,14 @@ from isoclock.data.prepared import PreparedData
 from isoclock.errors import ArtifactError
 from isoclock.grid import Layout
 from isoclock.methods import build_method
+from isoclock.methods.bundle import Bundle
 from isoclock.models.segmenter import Segmenter
 from isoclock.models.trained import load_weights, new_segmenter
 from isoclock.params import Params
 from isoclock.schema import Method, Model, Recipe
 from isoclock.training.step import TrainingStep, class_weights
 
-NO_KD = Method(method="none", implementation="reference", params={}, weights={}, provenance={"*": "ours"})
+NO_KD = (Method(method="none", implementation="reference", params={}, weights={}, provenance={"*": "ours"}),)
 
 
 def trained_teacher(params: Params, dataset: str, model: str, data: PreparedData, layout: Layout) -> Segmenter:
@@ -35,6 +38,11 @@ def trained_teacher(params: Params, dataset: str, model: str, data: PreparedData
     return teacher
 
 
+def needs_a_teacher(method: Sequence[Method]) -> bool:
+    """Whether any part of a variant distils from anything."""
+    return any(part.method != "none" for part in method)
+
+
 def assemble_step(
     recipe: Recipe,
     student_model: Model,
@@ -42,33 +50,38 @@ def assemble_step(
     device: torch.device,
     *,
     seed: int,
-    method: Method = NO_KD,
+    method: Sequence[Method] = NO_KD,
     teacher: Segmenter | None = None,
 ) -> TrainingStep:
     """A training step with a fresh student. Every method of a seed starts from the same student.
 
-    The random state is left at a function of the seed alone, so that dropout is the same for every method too.
+    `method` is a variant and its extras (`Params.method_parts`). The random state is left at a function of the seed
+    alone, so that dropout is the same for every method too.
     """
     num_classes = len(data.classes)
     torch.manual_seed(seed)
     student = new_segmenter(student_model, num_classes)
     torch.manual_seed(seed + 1)
-    built = build_method(
-        method.method,
-        student=student.channels,
-        teacher=teacher.channels if teacher is not None else student.channels,
-        num_classes=num_classes,
-        dataset_size=data.train_images,
-        implementation=method.implementation,
-        active_terms=set(method.active_terms()),
-        **method.params,
-    )
+    parts = [
+        build_method(
+            part.method,
+            student=student.channels,
+            teacher=teacher.channels if teacher is not None else student.channels,
+            num_classes=num_classes,
+            dataset_size=data.train_images,
+            implementation=part.implementation,
+            active_terms=set(part.active_terms()),
+            **part.params,
+        )
+        for part in method
+    ]
+    built = parts[0] if len(parts) == 1 else Bundle(parts)
     built.seed(seed)
     torch.manual_seed(seed + 2)
     return TrainingStep(
         student,
         built,
-        {term: method.weights[term] for term in method.active_terms()},
+        {term: part.weights[term] for part in method for term in part.active_terms()},
         recipe,
         device,
         teacher=teacher,

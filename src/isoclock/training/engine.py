@@ -21,6 +21,7 @@ from isoclock.training.step import TrainingStep
 from isoclock.training.stop import StopSignal
 
 LOG_EVERY = 20  # iterations; the device is waited for only there
+SAVING_SHARE = 0.01  # of train time: where a checkpoint takes long (large banks, slow disks), they are made less often
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class Hooks:
     open_stream: Callable[[int], Iterable[Mapping[str, Tensor]]]  # batches from that iteration on
     evaluate: Callable[[], dict[str, Any]] | None = None  # {"miou", "per_class"} of the student as it stands
     measure_anchor: Callable[[], float] | None = None  # seconds of an anchor step, now
+    open_pretraining: Callable[[int], Iterable[Mapping[str, Tensor]]] | None = None  # batches of a pre-training
+    may_write: Callable[[], None] | None = None  # raises if the run is another process's by now
+    describe: Callable[[], str] | None = None  # method, crop, batch and peak memory, for messages
 
 
 @dataclass
@@ -37,6 +41,7 @@ class State:
     """What travels in a checkpoint beside the tensors."""
 
     iteration: int = 0
+    pretrained: int = 0  # pre-training steps that are done
     best: dict[str, Any] | None = None
     message: str = ""  # why it diverged
     segments: list[dict[str, Any]] = field(default_factory=list)
@@ -66,6 +71,7 @@ class Engine:
         self.clock = Clock(synchroniser(step.device))
         self.state = State()
         self._logged_terms: dict[str, Tensor] = {}
+        self._save_s = 0.0  # what the last checkpoint took
         count = self.recipe.evaluations
         self._evaluations = {round(iterations * k / count) for k in range(1, count + 1)}
 
@@ -78,8 +84,9 @@ class Engine:
             self.step.method.load_state_dict(found.state["method"])
             self.step.optimiser.load_state_dict(found.state["optimiser"])
             # A checkpoint cannot know what it took to write it.
-            io_s = sum(event["io_s"] for event in events if event["event"] == "checkpoint")
-            self.clock.restore({**found.state["clock"], "io": io_s})
+            saves_s = [event["io_s"] for event in events if event["event"] == "checkpoint"]
+            self._save_s = saves_s[-1] if saves_s else 0.0
+            self.clock.restore({**found.state["clock"], "io": sum(saves_s)})
             self.state = State(**found.state["run"])
             _restore_random_state(found.state["random"], self.step.device)
         self.state.lost_s = _lost_s(events, self.clock.train_s)
@@ -92,15 +99,15 @@ class Engine:
     def run(self, segment: dict[str, Any], title: str) -> Outcome:
         """Train until the end, a stop signal or divergence. `segment` says what this one runs on; it is completed here."""
         segment = {**segment, "first_iteration": self.state.iteration, "anchors": []}
-        status = "finished"
         with StopSignal() as stop, ProgressLine(title) as progress:
             train_s_before = self.clock.train_s
             self._measure_anchor(segment, train_s_before)
             self._saved_at_s = train_s_before
             progress.start_at(self.state.iteration)
             with self.clock.running("train"):
+                status = self._pretrain(stop, progress, lambda: self._checkpoint_if_due(segment, train_s_before))
                 losses: list[Tensor] = []
-                for batch in self._batches():
+                for batch in self._batches() if status == "finished" else ():
                     at = self.state.iteration
                     lr = poly_lr(
                         at / self.iterations, lr=self.recipe.lr, power=self.recipe.poly_power, min_lr=self.recipe.min_lr
@@ -121,17 +128,16 @@ class Engine:
                     if self._evaluation_due(at):
                         self._evaluate()
                     if stop.reason and not at_end:
-                        status, reason = "stopped", stop.reason
+                        status = "stopped"
                         break
-                    if self.clock.train_s - self._saved_at_s >= self.recipe.checkpoint_every_s and not at_end:
-                        self._measure_anchor(segment, train_s_before)
-                        self._save(segment, train_s_before)
+                    if not at_end:
+                        self._checkpoint_if_due(segment, train_s_before)
             # Still under StopSignal: a second signal (SLURM sends one to each process of a job) may not break the save.
             if status != "stopped":
                 self._measure_anchor(segment, train_s_before)
             self._save(segment, train_s_before, ended=status)
         if status == "stopped":
-            self.ledger.append("stop", self.state.iteration, reason=reason)
+            self.ledger.append("stop", self.state.iteration, reason=stop.reason)
         elif status == "diverged":
             self.ledger.append("diverged", self.state.iteration, message=self.state.message)
         else:
@@ -139,18 +145,60 @@ class Engine:
         self.ledger.sync()
         return self.outcome(status)
 
+    def _pretrain(self, stop: StopSignal, progress: ProgressLine, checkpoint_if_due: Callable[[], None]) -> str:
+        """What is left of the method's pre-training, within the budget as everything else. Returns how it ended."""
+        total = self.step.method.pretrain_iterations
+        if self.state.pretrained >= total:
+            return "finished"
+        assert self.hooks.open_pretraining is not None
+        for batch in self.hooks.open_pretraining(self.state.pretrained):
+            result = self.step.pretrain(batch, 1 - self.state.pretrained / total)
+            self.state.pretrained = at = self.state.pretrained + 1
+            if at % LOG_EVERY == 0 or at == total or stop.reason:
+                loss = float(result.total)
+                terms = {name: float(value) for name, value in result.terms.items()}
+                self.ledger.append("pretrain", 0, step=at, loss=loss, terms=terms, train_s=self._train_s())
+                progress.update(at, total, f"pre-training, loss {loss:.3f}")
+                if not math.isfinite(loss):
+                    self.state.message = f"loss of the pre-training is {loss} at its step {at}"
+                    return "diverged"
+            if stop.reason:
+                return "stopped"
+            if at == total:
+                break
+            checkpoint_if_due()
+        progress.start_at(self.state.iteration)
+        return "finished"
+
+    @property
+    def checkpoint_every_s(self) -> float:
+        """Train time between two checkpoints: the recipe's, or longer, so that saving stays a small share of training."""
+        return max(self.recipe.checkpoint_every_s, self._save_s / SAVING_SHARE)
+
+    def _checkpoint_if_due(self, segment: dict[str, Any], train_s_before: float) -> None:
+        if self.clock.train_s - self._saved_at_s >= self.checkpoint_every_s:
+            self._measure_anchor(segment, train_s_before)
+            self._save(segment, train_s_before)
+
+    def _train_s(self) -> float:
+        return math.floor(self.clock.read()["train"] * 1e4) / 1e4  # never more than a checkpoint may tell
+
     def _batches(self) -> Iterable[Mapping[str, Tensor]]:
         return self.hooks.open_stream(self.state.iteration) if self.state.iteration < self.iterations else ()
 
     def _log(self, loss: float, lr: float) -> None:
-        train_s = math.floor(self.clock.read()["train"] * 1e4) / 1e4  # never more than a checkpoint may tell
         terms = {name: float(value) for name, value in self._logged_terms.items()}
-        self.ledger.append("train", self.state.iteration, loss=loss, terms=terms, lr=lr, train_s=train_s)
+        self.ledger.append("train", self.state.iteration, loss=loss, terms=terms, lr=lr, train_s=self._train_s())
 
     def _divergence(self, loss: float) -> str:
-        bad = sorted(name for name, value in self._logged_terms.items() if not math.isfinite(float(value)))
+        terms = {name: float(value) for name, value in self._logged_terms.items()}
+        bad = sorted(
+            name for name, value in terms.items() if not math.isfinite(value * self.step.weights.get(name, 1.0))
+        )
         where = f"; not finite: {', '.join(bad)}" if bad else ""
-        return f"loss is {loss} in the {LOG_EVERY} iterations up to {self.state.iteration}{where}"
+        last = ", ".join(f"{name} {value:.3g}" for name, value in terms.items())
+        about = f" ({self.hooks.describe()})" if self.hooks.describe else ""
+        return f"loss is {loss} in the {LOG_EVERY} iterations up to {self.state.iteration}{where}; last terms: {last}{about}"
 
     def _evaluation_due(self, at: int) -> bool:
         return self.hooks.evaluate is not None and at in self._evaluations
@@ -175,6 +223,8 @@ class Engine:
 
     def _save(self, segment: dict[str, Any], train_s_before: float, ended: str = "killed") -> None:
         """Save everything a next segment needs. `ended` is what that one will find said of this one."""
+        if self.hooks.may_write is not None:
+            self.hooks.may_write()
         with self.clock.running("io"):
             clock = self.clock.read()
             self._saved_at_s = clock["train"]
@@ -188,7 +238,7 @@ class Engine:
             self.state.segments = segments
             size = checkpoint.save(
                 self.folder,
-                self.state.iteration,
+                self.state.pretrained + self.state.iteration,
                 {
                     "student": self.step.student.state_dict(),
                     "method": self.step.method.state_dict(),
@@ -198,7 +248,7 @@ class Engine:
                     "random": _random_state(self.step.device),
                 },
             )
-            spent = self.clock.read()["io"] - clock["io"]
+            spent = self._save_s = self.clock.read()["io"] - clock["io"]
         self.ledger.append("checkpoint", self.state.iteration, io_s=round(spent, 4), bytes=size)
         self.ledger.sync()
 
@@ -210,7 +260,7 @@ def _lost_s(events: list[Event], resumed_at_s: float) -> float:
         if event["event"] == "start":
             lost_s += max(0.0, told_s - event["train_s"])
             told_s = event["train_s"]
-        elif event["event"] == "train":
+        elif event["event"] in ("train", "pretrain"):
             told_s = event["train_s"]
     return lost_s + max(0.0, told_s - resumed_at_s)
 

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isoclock.methods.contract import Batch, Method
+from isoclock.methods.bundle import Bundle
+from isoclock.methods.contract import Batch, Method, detached
 from isoclock.models.outputs import SegmenterOutput
 from isoclock.models.segmenter import Segmenter
 from isoclock.schema import Recipe
@@ -38,13 +39,13 @@ class TrainingStep:
 
     The teacher runs online, in eval mode, under `no_grad`; it is asked only for what the method needs, and is not
     there at all where that is nothing. `mark(phase)` is called when the phases transfer, teacher, student, loss,
-    backward and optimiser end.
+    backward, optimiser and adversary end.
     """
 
     def __init__(
         self,
         student: Segmenter,
-        method: Method,
+        method: Method | Bundle,
         weights: Mapping[str, float],
         recipe: Recipe,
         device: torch.device,
@@ -58,13 +59,14 @@ class TrainingStep:
         self.memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.student = student.train()
         _place(student, device, self.memory_format)
-        self.method = method.to(device).train()
+        self.method: Method | Bundle = method.to(device).train()
         self.weights = dict(weights)
         self.teacher_needs = frozenset(method.teacher_needs)
-        if self.teacher_needs and teacher is None:
-            raise ValueError(f"the method needs {sorted(self.teacher_needs)} of a teacher, and there is none")
+        all_needs = self.teacher_needs | method.pretrain_needs
+        if all_needs and teacher is None:
+            raise ValueError(f"the method needs {sorted(all_needs)} of a teacher, and there is none")
         self.teacher: Segmenter | None = None
-        if self.teacher_needs and teacher is not None:
+        if all_needs and teacher is not None:
             self.teacher = teacher.eval().requires_grad_(False)
             _place(teacher, device, self.memory_format)
         task = TASK_NEEDS if recipe.aux_weight > 0 else TASK_NEEDS - {"aux_logits"}
@@ -73,26 +75,18 @@ class TrainingStep:
         table[:num_classes] = 1.0 if class_weights is None else class_weights.to(device)
         self._pixel_weight = table
         self._class_weight = None if class_weights is None else class_weights.to(device)
-        self.parameters = [p for p in (*self.student.parameters(), *self.method.parameters()) if p.requires_grad]
+        self.parameters = [p for p in (*self.student.parameters(), *self.method.adapters()) if p.requires_grad]
         self.optimiser = torch.optim.SGD(
             self.parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
         )
 
     def __call__(self, batch: Mapping[str, Tensor], lr: float, mark: Mark = no_mark) -> StepLosses:
         """Train on one batch: images (B,3,h,w) float32, target (B,h,w) int64, index (B,), labelled (B,)."""
-        images = batch["images"].to(self.device, memory_format=self.memory_format, non_blocking=True)
-        target = batch["target"].to(self.device, non_blocking=True)
-        samples = Batch(
-            target=target,
-            index=batch["index"].to(self.device, non_blocking=True),
-            labelled=batch["labelled"].to(self.device, non_blocking=True),
-        )
+        images, samples = self._transfer(batch)
+        target = samples.target
         mark("transfer")
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
-            teacher_out = NO_OUTPUT
-            if self.teacher is not None:
-                with torch.no_grad():
-                    teacher_out = self.teacher(images, self.teacher_needs)
+        with self._autocast():
+            teacher_out = self._ask_teacher(images, self.teacher_needs)
             mark("teacher")
             student_out = self.student(images, self.student_needs)
             mark("student")
@@ -112,7 +106,39 @@ class TrainingStep:
             group["lr"] = lr
         self.optimiser.step()
         mark("optimiser")
+        if self.method.has_adversary:
+            with self._autocast():
+                terms |= self.method.adversary_step(
+                    detached(student_out), teacher_out, samples, lr_factor=lr / self.recipe.lr
+                )
+            mark("adversary")
         return StepLosses(total.detach(), {name: value.detach() for name, value in terms.items()})
+
+    def pretrain(self, batch: Mapping[str, Tensor], lr_factor: float, mark: Mark = no_mark) -> StepLosses:
+        """One step of the method's pre-training on one batch; the student is not touched."""
+        images, samples = self._transfer(batch)
+        mark("transfer")
+        with self._autocast():
+            teacher_out = self._ask_teacher(images, self.method.pretrain_needs)
+            mark("teacher")
+            terms = self.method.pretrain_step(teacher_out, samples, lr_factor=lr_factor)
+        mark("loss")
+        return StepLosses(torch.stack(list(terms.values())).sum(), terms)
+
+    def _transfer(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Batch]:
+        images = batch["images"].to(self.device, memory_format=self.memory_format, non_blocking=True)
+        there = {name: batch[name].to(self.device, non_blocking=True) for name in ("target", "index", "labelled")}
+        return images, Batch(**there)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
+
+    def _ask_teacher(self, images: Tensor, needs: frozenset[str]) -> SegmenterOutput:
+        if self.teacher is None or not needs:
+            return NO_OUTPUT
+        with torch.no_grad():
+            output: SegmenterOutput = self.teacher(images, needs)
+        return output
 
     def _cross_entropy(self, logits: Tensor, target: Tensor) -> Tensor:
         """Mean over labelled pixels at full resolution (bilinear, align_corners=False); 0 where none is labelled."""

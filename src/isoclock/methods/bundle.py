@@ -1,0 +1,78 @@
+"""Several methods trained as one: official runs often bundle a method with plain KD or an adversary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from isoclock.methods.contract import Batch, Method
+from isoclock.models.outputs import SegmenterOutput
+
+
+class Bundle(nn.Module):
+    """A method and its extras, with the surface of one `Method`: terms side by side, needs united.
+
+    Term names must be distinct, and at most one part may have a pre-training (`isoclock.checks` sees to both).
+    """
+
+    def __init__(self, parts: Sequence[Method]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+
+    @property
+    def methods(self) -> list[Method]:
+        """The parts, the main method first."""
+        return [part for part in self.parts if isinstance(part, Method)]
+
+    @property
+    def student_needs(self) -> frozenset[str]:
+        """Outputs that any part reads of the student."""
+        return frozenset().union(*(part.student_needs for part in self.methods))
+
+    @property
+    def teacher_needs(self) -> frozenset[str]:
+        """Outputs that any part reads of the teacher."""
+        return frozenset().union(*(part.teacher_needs for part in self.methods))
+
+    @property
+    def has_adversary(self) -> bool:
+        """Whether any part has an adversary to train."""
+        return any(part.has_adversary for part in self.methods)
+
+    @property
+    def pretrain_iterations(self) -> int:
+        """Pre-training steps of the part that has any."""
+        return sum(part.pretrain_iterations for part in self.methods)
+
+    @property
+    def pretrain_needs(self) -> frozenset[str]:
+        """Outputs that the pre-training reads of the teacher."""
+        return frozenset().union(*(part.pretrain_needs for part in self.methods))
+
+    def forward(self, student: SegmenterOutput, teacher: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
+        """Unweighted terms of all parts."""
+        return {name: value for part in self.methods for name, value in part(student, teacher, batch).items()}
+
+    def adapters(self) -> list[nn.Parameter]:
+        """Parameters that the student's optimiser trains."""
+        return [parameter for part in self.methods for parameter in part.adapters()]
+
+    def adversary_step(
+        self, student: SegmenterOutput, teacher: SegmenterOutput, batch: Batch, *, lr_factor: float
+    ) -> dict[str, Tensor]:
+        """One step of each part's adversary."""
+        losses: dict[str, Tensor] = {}
+        for part in self.methods:
+            losses |= part.adversary_step(student, teacher, batch, lr_factor=lr_factor)
+        return losses
+
+    def pretrain_step(self, teacher: SegmenterOutput, batch: Batch, *, lr_factor: float) -> dict[str, Tensor]:
+        """One pre-training step of the part that has one."""
+        part = next(part for part in self.methods if part.pretrain_iterations)
+        return part.pretrain_step(teacher, batch, lr_factor=lr_factor)
+
+    def seed(self, seed: int) -> None:
+        """Start every part's draws afresh, each from a seed of its own."""
+        for number, part in enumerate(self.methods):
+            part.seed(seed + 7919 * number)

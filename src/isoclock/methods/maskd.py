@@ -1,0 +1,274 @@
+"""Masked distillation with receptive tokens (Huang et al., ICLR 2023, arXiv 2205.14589): learned regions to imitate in."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from isoclock.methods.card import TUNED
+from isoclock.methods.contract import Batch, Draw, Method, detached, in_loss_precision
+from isoclock.methods.labels import IGNORE
+from isoclock.methods.projector import build_projector
+from isoclock.methods.squared_error import streamed
+from isoclock.models.outputs import AUX_LOGITS, LOGITS, SegmenterOutput
+
+MASS_EPS, DICE_EPS = 1e-5, 1e-12
+BLOCK_ELEMENTS = 1 << 18  # of a teacher's map, brought to loss precision together
+
+
+class MasKD(Method):
+    """maskd = 1 / (2 B T C) sum over b, t, c of (sum over p of m_tp^2 (x^S_cp - x^T_cp)^2) / (sum over p of m_tp + 1e-5).
+
+    m_t = sigmoid(token_t . x^T_p), T tokens (T, C); x (B, C, h, w) are the logits, as published for segmentation, or a
+    feature, the student's through a trainable 1x1 projector. `maskd_aux` is the same on the auxiliary logits: with the
+    same tokens, as published, or with tokens of its own (T, K) where the tap is a feature.
+
+    The tokens are trained before the student and frozen then: SGD with momentum 0.9, weight decay 1e-3, a rate that
+    falls with power 0.9. Their loss is the mean Dice coefficient of two different masks, and the cross-entropy of the
+    teacher's logits z sum_t m_t, upsampled to the labels. Through a feature tap no loss of the task is at hand; ours is
+    then the share of the map that the masks fail to keep, sum of (sum_t m_t - 1)^2 |x|^2 over sum of |x|^2. The
+    published pre-training ran the teacher's batch norms in training mode; ours runs the teacher as it teaches.
+    """
+
+    title = "masked distillation with receptive tokens"
+    source = (
+        "Huang et al. 2023, arXiv 2205.14589; hunto/MasKD@b5af34f segmentation/losses/maskd.py, train_maskd.py,"
+        " train_mask_module.py"
+    )
+    terms = ("maskd", "maskd_aux")
+    published = {
+        "maskd": "weight 1, logits, 8 tokens pre-trained for 10000 iterations of batch 16 (hunto/MasKD, Cityscapes)",
+        "maskd_aux": "weight 0.4 (hunto/MasKD, Cityscapes)",
+    }
+    params = {
+        "tap": {"type": "choice", "of": ("logit", "head", "backbone"), "default": "logit"},
+        "projector": {"type": "choice", "of": ("conv", "conv-bias", "conv-bn", "conv-bn-relu"), "default": "conv"},
+        "tokens": {"type": "integer", "at_least": 1, "default": 8},
+        "pretrain_iterations": {"type": "integer", "at_least": 1, "default": 10000},
+        "pretrain_lr": {"type": "number", "above": 0, "default": 0.1},
+    }
+    implementations = ("reference", "tuned")
+    reads = {
+        "maskd": ("{tap}",),
+        "maskd_aux": (
+            "aux_logits",
+            "logits",
+        ),
+    }
+    equation = (
+        "1/(2 B T C) sum_b,t,c (sum_p m_tp^2 (x^S_cp - x^T_cp)^2) / (sum_p m_tp + 1e-5), m_t = sigmoid(token_t . x^T_p)"
+    )
+    cost = (
+        "T copies of B C h w elements several times over as published; as tuned one pass, and B T C h w"
+        " multiplications for the masks; besides, the pre-training of the tokens, a teacher's forward pass each"
+    )
+    made_fast_by = (
+        "the T masks become one weight for each position, sum_t m_t^2 / mass_t: one weighted squared error in one"
+        " pass with its gradient, instead of T copies of both maps"
+    )
+    miou = (
+        {
+            "dataset": "Cityscapes",
+            "student": "PSPNet-R18",
+            "from": 72.55,
+            "miou": 75.34,
+            "teacher": "DeepLabV3-R101 78.07",
+            "source": "MasKD README; baseline CIRKD v1's [R]",
+        },
+        {
+            "dataset": "Cityscapes",
+            "student": "DeepLabV3-R18",
+            "from": 74.21,
+            "miou": 77.0,
+            "teacher": "DeepLabV3-R101 78.07",
+            "source": "MasKD README; baseline CIRKD v1's [R]",
+        },
+    )
+
+    def build(self) -> None:
+        """Tokens with their optimiser, and the projector of a feature tap."""
+        if not self.active_terms:
+            return
+        tap, tokens = self.settings["tap"], self.settings["tokens"]
+        self.pretrained = nn.Module()
+        if tap == "logit":
+            self.pretrained.mask_tokens = _tokens(tokens, self.num_classes)
+        else:
+            if "maskd" in self.active_terms:
+                theirs = self.teacher_channels.of(tap)
+                self.pretrained.mask_tokens = _tokens(tokens, theirs)
+                self.projector = build_projector(self.settings["projector"], self.student_channels.of(tap), theirs)
+            if "maskd_aux" in self.active_terms:
+                self.pretrained.aux_mask_tokens = _tokens(tokens, self.num_classes)
+        self.optimisers["tokens"] = torch.optim.SGD(
+            self.pretrained.parameters(), lr=self.settings["pretrain_lr"], momentum=0.9, weight_decay=1e-3
+        )
+
+    def needs(self) -> frozenset[str]:
+        """The chosen tap for `maskd`, auxiliary logits for `maskd_aux`."""
+        tap = {self._tap} if "maskd" in self.active_terms else set()
+        return frozenset(tap | ({AUX_LOGITS} if "maskd_aux" in self.active_terms else set()))
+
+    def compute(
+        self,
+        student: SegmenterOutput,
+        teacher: SegmenterOutput,
+        batch: Batch,  # noqa: ARG002
+        draw: Draw,  # noqa: ARG002
+    ) -> dict[str, Tensor]:
+        """{"maskd": scalar, "maskd_aux": scalar}, as far as active."""
+        terms = {}
+        if "maskd" in self.active_terms:
+            projector = getattr(self, "projector", None)
+            terms["maskd"] = self._error(student, teacher, self._tap, "mask_tokens", projector)
+        if "maskd_aux" in self.active_terms:
+            terms["maskd_aux"] = self._error(student, teacher, AUX_LOGITS, self._aux_tokens, None)
+        return terms
+
+    @property
+    def _tap(self) -> str:
+        return LOGITS if self.settings["tap"] == "logit" else str(self.settings["tap"])
+
+    @property
+    def _aux_tokens(self) -> str:
+        return "mask_tokens" if self._tap == LOGITS else "aux_mask_tokens"
+
+    def _error(
+        self, student: SegmenterOutput, teacher: SegmenterOutput, name: str, tokens: str, projector: nn.Module | None
+    ) -> Tensor:
+        assert self.pretrained is not None
+        ours, theirs = student.get(name), teacher.get(name)
+        assert ours is not None
+        assert theirs is not None
+        masks = _masks(self.pretrained.get_parameter(tokens).detach(), theirs)
+        if self.implementation == TUNED:
+            return _error(ours, theirs, masks, projector)
+        return _published_error(ours if projector is None else projector(ours), theirs, masks)
+
+    @property
+    def pretrain_iterations(self) -> int:
+        """As many as `pretrain_iterations` says, if there is a token to train."""
+        return int(self.settings["pretrain_iterations"]) if self.active_terms else 0
+
+    @property
+    def pretrain_needs(self) -> frozenset[str]:
+        """The teacher's chosen tap; its logits where tokens of logits are trained."""
+        if self.pretrained is None:
+            return frozenset()
+        feature = {self._tap} if hasattr(self.pretrained, "mask_tokens") else set()
+        return frozenset(feature | ({LOGITS} if "maskd_aux" in self.active_terms else set()))
+
+    def pretrain_step(self, teacher: SegmenterOutput, batch: Batch, *, lr_factor: float) -> dict[str, Tensor]:
+        """{"mask_task": scalar, "mask_dice": scalar}, each summed over the kinds of tokens."""
+        assert self.pretrained is not None
+        teacher, optimiser = detached(teacher), self.optimisers["tokens"]
+        for group in optimiser.param_groups:
+            group["lr"] = self.settings["pretrain_lr"] * lr_factor**0.9
+        tokens = dict(self.pretrained.named_parameters())
+        self.pretrained.requires_grad_(True)
+        with torch.enable_grad(), torch.autocast(batch.target.device.type, enabled=False):
+            found = [
+                self._token_losses(token, teacher, batch, self._tap if name == "mask_tokens" else LOGITS)
+                for name, token in tokens.items()
+            ]
+            task, dice = (torch.stack(losses).sum() for losses in zip(*found, strict=True))
+            (task + dice).backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        self.pretrained.requires_grad_(False)
+        return {"mask_task": task.detach(), "mask_dice": dice.detach()}
+
+    def _token_losses(self, tokens: Tensor, teacher: SegmenterOutput, batch: Batch, name: str) -> tuple[Tensor, Tensor]:
+        """(loss of the task or of what is kept, mean Dice coefficient)."""
+        given = teacher.get(name)
+        assert given is not None
+        theirs = in_loss_precision(given)
+        masks = _masks(tokens, theirs)
+        tuned = self.implementation == TUNED
+        if name != LOGITS:
+            energy = theirs.square().sum(1)
+            task = ((masks.sum(1) - 1).square() * energy).sum() / energy.sum().clamp(min=MASS_EPS)
+        else:
+            masked = theirs * masks.sum(1, keepdim=True) if tuned else (theirs[:, None] * masks[:, :, None]).sum(1)
+            task = _cross_entropy(masked, batch.target)
+        return task, (_dice if tuned else _published_dice)(masks.flatten(2))
+
+
+def _tokens(count: int, channels: int) -> nn.Parameter:
+    """Nearly equal masks to begin with; not a parameter that anything but the pre-training moves."""
+    return nn.Parameter(0.01 * torch.randn(count, channels), requires_grad=False)
+
+
+def _masks(tokens: Tensor, teacher: Tensor) -> Tensor:
+    """m (B, T, h, w), in full precision under autocast too: they weigh what is compared."""
+    flat = teacher.flatten(2)
+    step = flat.shape[2] if flat.dtype == tokens.dtype else max(1, BLOCK_ELEMENTS // (len(flat) * flat.shape[1]))
+    with torch.autocast(teacher.device.type, enabled=False):
+        parts = [
+            tokens.to(part.dtype).expand(len(part), -1, -1) @ part
+            for part in (in_loss_precision(block) for block in flat.split(step, 2))
+        ]
+    return torch.cat(parts, 2).sigmoid().unflatten(2, teacher.shape[2:])
+
+
+def _published_error(student: Tensor, teacher: Tensor, masks: Tensor) -> Tensor:
+    """The term as published: both maps are repeated for each mask, (B, T, C, h, w)."""
+    ours = in_loss_precision(student)[:, None] * masks[:, :, None]
+    theirs = in_loss_precision(teacher)[:, None] * masks[:, :, None]
+    squares = (ours - theirs).square().sum((3, 4)) / (masks.sum((2, 3))[:, :, None] + MASS_EPS)
+    return 0.5 * squares.mean()
+
+
+def _error(student: Tensor, teacher: Tensor, masks: Tensor, projector: nn.Module | None) -> Tensor:
+    """The same with one weight for each position, the sum over t of m_t^2 / mass of m_t, in one pass over the maps."""
+    mass = masks.sum((2, 3), keepdim=True) + MASS_EPS
+    loss = _WeightedSquares((masks.square() / mass).sum(1))
+    total = streamed(nn.Identity() if projector is None else projector, student, teacher, loss)
+    return total / (len(masks) * masks.shape[1] * teacher.shape[1])
+
+
+class _WeightedSquares:
+    """1/2 sum of w (found - expected)^2, w (B, h, w); blocks (b, c, n) have to come in the order of their positions."""
+
+    def __init__(self, weights: Tensor) -> None:
+        self.weights = weights.flatten()
+        self.done = 0
+
+    def __call__(self, found: Tensor, expected: Tensor) -> Tensor:
+        images, _, pixels = found.shape
+        weights = self.weights[self.done : self.done + images * pixels].view(images, 1, pixels)
+        self.done += images * pixels
+        found.sub_(expected)
+        squares = found.square()
+        found.mul_(weights)
+        return squares.mul_(weights).sum().mul_(0.5)
+
+
+def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean over labelled pixels at the labels' resolution; zero where there are none."""
+    scores = F.interpolate(logits, target.shape[1:], mode="bilinear", align_corners=True)
+    total = F.cross_entropy(scores, target.long(), ignore_index=IGNORE, reduction="sum")
+    return total / (target != IGNORE).sum().clamp(min=1)
+
+
+def _published_dice(masks: Tensor) -> Tensor:
+    """Mean over images and pairs i != j of 2 m_i . m_j / (|m_i|^2 + |m_j|^2), masks (B, T, N), by repeating them."""
+    one, other = masks[:, None], masks[:, :, None]
+    overlap = 2 * (one * other).sum(-1)
+    sizes = (one * one).sum(-1) + (other * other).sum(-1) + 2 * DICE_EPS
+    return _mean_of_pairs(overlap / sizes)
+
+
+def _dice(masks: Tensor) -> Tensor:
+    """The same from the masks' inner products."""
+    products = masks @ masks.mT
+    sizes = products.diagonal(dim1=1, dim2=2)
+    return _mean_of_pairs(2 * products / (sizes[:, None] + sizes[:, :, None] + 2 * DICE_EPS))
+
+
+def _mean_of_pairs(values: Tensor) -> Tensor:
+    """Mean of (B, T, T) off the diagonal; zero if there is but one mask."""
+    count = values.shape[1]
+    others = 1 - torch.eye(count, dtype=values.dtype, device=values.device)
+    return (values * others).sum() / max(1, len(values) * count * (count - 1))

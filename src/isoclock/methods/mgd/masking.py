@@ -1,0 +1,26 @@
+"""The first convolution behind a 1x1 alignment and a mask of pixels, as one convolution of the student's channels."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from isoclock.methods.mgd.winograd import convolution
+
+
+def masked_first_convolution(align: nn.Module, first: nn.Module, feature: Tensor, kept: Tensor) -> Tensor:
+    """conv(M * (A f + a)) = conv'([M * f; M]) for f (B, C_S, h, w), M (B, 1, h, w): (B, K, h, w).
+
+    A mask commutes with a 1x1 convolution, so both fold into one 3x3 kernel from C_S + 1 channels instead of C_T; the
+    mask as a channel carries the bias a, which must not appear in masked pixels nor in the zeros beyond the border.
+    """
+    assert isinstance(first, nn.Conv2d)
+    mask = kept.to(feature.dtype)
+    if not isinstance(align, nn.Conv2d) or align.in_channels + 1 >= align.out_channels:
+        return convolution(align(feature) * mask, first.weight, first.bias)
+    assert align.bias is not None
+    with torch.autocast(feature.device.type, enabled=False):
+        inner = torch.cat([align.weight, align.bias[:, None, None, None]], dim=1)
+        composed = F.conv2d(first.weight, inner.transpose(0, 1))  # (K, C_T, 3, 3) -> (K, C_S + 1, 3, 3)
+    return convolution(torch.cat([feature * mask, mask], dim=1), composed, first.bias)

@@ -1,0 +1,90 @@
+"""Normalised knowledge distillation (Yang et al., ICCV 2023, arXiv 2303.13005), pixel by pixel."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from isoclock.methods.contract import Batch, Draw, Method
+from isoclock.methods.dkd import Asked, labelled_rows, target_and_rest
+from isoclock.models.outputs import LOGITS, SegmenterOutput
+
+
+class NKD(Method):
+    """Cross entropies with the teacher, apart for a pixel's label y and for the other K - 1 classes.
+
+    nkd_target = -1 / N sum over pixels of p_y^T log p_y^S, p = softmax of the logits (never tempered),
+    nkd_nontarget = -T^2 / N sum over pixels and c != y of r_c^T log r_c^S, r = softmax of logits / T over the classes but y.
+
+    The published gamma is the weight of `nkd_nontarget`. N are the labelled pixels of the batch on the logits' grid; without
+    any both terms are 0. The terms keep the teacher's entropy, so they are not 0 where the two networks agree.
+    """
+
+    title = "normalised KD"
+    source = (
+        "Yang et al. 2023, arXiv 2303.13005; yzd-v/cls_KD@1e5d48f3 mmcls/models/dis_losses/nkd.py"
+        " (of image-level logits; taken pixel by pixel here)"
+    )
+    terms = ("nkd_target", "nkd_nontarget")
+    published = {"nkd_target": "weight 1 (cls_KD, ImageNet)", "nkd_nontarget": "gamma 1.5, T 1 (cls_KD, ImageNet)"}
+    params = {"temperature": {"type": "number", "above": 0, "default": 1.0}}
+    implementations = ("reference", "tuned")
+    reads = {"nkd_target": ("logits",), "nkd_nontarget": ("logits",)}
+    equation = (
+        "nkd_target = -mean of p_y^T log p_y^S, nkd_nontarget = -T^2 mean of sum over c != y of r_c^T log r_c^S, r"
+        " = softmax of logits / T over the classes but the label's; over labelled pixels"
+    )
+    cost = (
+        "2 B K h w exponentials (4 if T is not 1), two maps of gradients; as published two softmaxes, and copies"
+        " by a mask"
+    )
+    made_fast_by = "as dkd: one sweep, one softmax over the other classes for both terms, no picked rows"
+
+    def needs(self) -> frozenset[str]:
+        """Logits of both."""
+        return frozenset({LOGITS}) if self.active_terms else frozenset()
+
+    def compute(
+        self,
+        student: SegmenterOutput,
+        teacher: SegmenterOutput,
+        batch: Batch,
+        draw: Draw,  # noqa: ARG002
+    ) -> dict[str, Tensor]:
+        """{"nkd_target": scalar, "nkd_nontarget": scalar}, as far as active."""
+        if not self.active_terms:
+            return {}
+        assert student.logits is not None
+        assert teacher.logits is not None
+        if self.implementation == "tuned":
+            return self._tuned(student.logits, teacher.logits, batch)
+        student_rows, teacher_rows, label = labelled_rows(student.logits, teacher.logits, batch)
+        temperature, pixels = self.settings["temperature"], max(1, len(label))
+        terms = {}
+        if "nkd_target" in self.active_terms:
+            log_share = F.log_softmax(student_rows, dim=1).gather(1, label[:, None])
+            expected = F.softmax(teacher_rows, dim=1).gather(1, label[:, None])
+            terms["nkd_target"] = -(expected * log_share).sum() / pixels
+        if "nkd_nontarget" in self.active_terms:
+            others = torch.ones_like(student_rows, dtype=torch.bool).scatter_(1, label[:, None], False)
+            student_others, teacher_others = (
+                rows[others].view(len(rows), rows.shape[1] - 1) / temperature for rows in (student_rows, teacher_rows)
+            )
+            entropies = F.softmax(teacher_others, dim=1) * F.log_softmax(student_others, dim=1)
+            terms["nkd_nontarget"] = -entropies.sum() * temperature**2 / pixels
+        return terms
+
+    def _tuned(self, student: Tensor, teacher: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """One sweep for both terms, unless they differ in temperature."""
+        temperature, active = self.settings["temperature"], self.active_terms
+        if temperature == 1 or len(active) == 1:
+            alone = 1.0 if active == {"nkd_target"} else temperature
+            both = target_and_rest(
+                student, teacher, batch, Asked(alone, False, "nkd_target" in active, "nkd_nontarget" in active)
+            )
+        else:
+            target = target_and_rest(student, teacher, batch, Asked(1.0, False, True, False))[0]
+            both = target, target_and_rest(student, teacher, batch, Asked(temperature, False, False, True))[1]
+        values = {"nkd_target": both[0], "nkd_nontarget": both[1] * temperature**2}
+        return {term: value for term, value in values.items() if term in active}

@@ -1,0 +1,71 @@
+"""Pearson-correlation distillation (PKD, Cao et al., NeurIPS 2022, arXiv 2207.02039): match standardised features."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
+from isoclock.methods.projector import build_projector
+from isoclock.methods.squared_error import half_standard_squares, standardised, streamed
+from isoclock.models.outputs import SegmenterOutput
+
+
+class PKD(Method):
+    """L = 1/2 mean over B, C_T, h, w of (s(P f^S) - s(f^T))^2, which is 1 - Pearson correlation averaged over channels.
+
+    s gives every channel mean 0 and deviation 1 over the batch's B h w positions (the unbiased deviation, plus 1e-6),
+    P is a trainable 1x1 projector. The published code, made for detectors with equal widths, has no projector and sums
+    over pyramid levels; here one tap is matched. As the statistics are the batch's, images per device are part of the
+    definition.
+    """
+
+    title = "feature correlation (PKD)"
+    source = "Cao et al. 2022, arXiv 2207.02039; open-mmlab/mmrazor@90c7af1 mmrazor/models/losses/pkd_loss.py"
+    terms = ("pkd",)
+    published = {"pkd": "default weight 1 (mmrazor PKDLoss); nothing published for segmentation"}
+    params = {
+        "tap": {"type": "choice", "of": ("head", "backbone"), "default": "head"},
+        "projector": {"type": "choice", "of": ("conv", "conv-bias", "conv-bn", "conv-bn-relu"), "default": "conv"},
+    }
+    implementations = ("reference", "tuned")
+    reads = {"pkd": ("{tap}",)}
+    equation = (
+        "1/2 mean over B, C_T, h, w of (s(P f^S) - s(f^T))^2, s: each channel at mean 0 and deviation 1 over B h w"
+    )
+    cost = (
+        "three products of C_S x C_T over B h w pixels; as published, most time goes into about ten passes over"
+        " maps of C_T channels"
+    )
+    made_fast_by = (
+        "blocks of whole channels: projection, both standardisations, loss and gradients while a block is in the cache"
+    )
+
+    def build(self) -> None:
+        """The projector, C_S to C_T channels."""
+        if self.active_terms:
+            tap = self.settings["tap"]
+            self.projector = build_projector(
+                self.settings["projector"], self.student_channels.of(tap), self.teacher_channels.of(tap)
+            )
+
+    def needs(self) -> frozenset[str]:
+        """The chosen tap of both."""
+        return frozenset({self.settings["tap"]}) if self.active_terms else frozenset()
+
+    def compute(
+        self,
+        student: SegmenterOutput,
+        teacher: SegmenterOutput,
+        batch: Batch,  # noqa: ARG002
+        draw: Draw,  # noqa: ARG002
+    ) -> dict[str, Tensor]:
+        """{"pkd": scalar}."""
+        if not self.active_terms:
+            return {}
+        ours, theirs = student.features[self.settings["tap"]], teacher.features[self.settings["tap"]]
+        if self.implementation == "tuned":
+            half = streamed(self.projector, ours, theirs, half_standard_squares, whole_channels=True)
+            return {"pkd": half / theirs.numel()}
+        projected = standardised(in_loss_precision(self.projector(ours)))
+        return {"pkd": F.mse_loss(projected, standardised(in_loss_precision(theirs))) / 2}

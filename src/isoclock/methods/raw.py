@@ -1,0 +1,80 @@
+"""Angular feature distillation, RECONSTRUCTED: neither code nor full text of the method it stands for is public."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch import Tensor
+
+from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
+from isoclock.methods.projector import build_projector
+from isoclock.methods.squared_error import half_unit_squares, streamed, unit_vectors
+from isoclock.models.outputs import SegmenterOutput
+
+
+class Raw(Method):
+    """L = mean over vectors of 1 - cos(P f^S, f^T) = 1/2 |u - v|^2, u and v the vectors of both over their lengths.
+
+    What is known of the original ("raw features", Tao Liu et al., WACV 2024) is its abstract: of a feature's L2
+    distance, split into magnitude and angle, the angular part suffices. Which vectors, tap, projector and weight are
+    not known, so that this is "Angular-FD, reconstructed", and no number of it is a reproduction.
+
+    P is a trainable 1x1 projector. `axis`: the vectors are each pixel's C_T channels ("pixel", B h w of them), each
+    channel's h w positions in each image ("channel", B C_T of them), or the latter less their mean ("centred-channel":
+    1 - correlation over space, as in the same group's NFD, arXiv 2207.05256). A vector shorter than 1e-6 counts as one
+    of that length.
+    """
+
+    title = "raw feature angles (reconstructed)"
+    source = "reconstruction after the abstract of Liu et al., WACV 2024 (no public code); ours"
+    terms = ("angular",)
+    published = {"angular": "nothing: the original's weight is not public"}
+    params = {
+        "tap": {"type": "choice", "of": ("head", "backbone"), "default": "head"},
+        "projector": {"type": "choice", "of": ("conv", "conv-bias", "conv-bn", "conv-bn-relu"), "default": "conv"},
+        "axis": {"type": "choice", "of": ("pixel", "channel", "centred-channel"), "default": "pixel"},
+    }
+    implementations = ("reference", "tuned")
+    reads = {"angular": ("{tap}",)}
+    equation = "mean over vectors of 1 - cos(P f^S, f^T), a vector for each pixel (or channel); a reconstruction"
+    cost = "three products of C_S x C_T over B h w pixels; written plainly, most time goes into maps of C_T channels"
+    made_fast_by = (
+        "blocks of pixels (or channels): projection, lengths, difference of the unit vectors and gradients while a"
+        " block is in the cache"
+    )
+
+    def build(self) -> None:
+        """The projector, C_S to C_T channels."""
+        if self.active_terms:
+            tap = self.settings["tap"]
+            self.projector = build_projector(
+                self.settings["projector"], self.student_channels.of(tap), self.teacher_channels.of(tap)
+            )
+
+    def needs(self) -> frozenset[str]:
+        """The chosen tap of both."""
+        return frozenset({self.settings["tap"]}) if self.active_terms else frozenset()
+
+    def compute(
+        self,
+        student: SegmenterOutput,
+        teacher: SegmenterOutput,
+        batch: Batch,  # noqa: ARG002
+        draw: Draw,  # noqa: ARG002
+    ) -> dict[str, Tensor]:
+        """{"angular": scalar}."""
+        if not self.active_terms:
+            return {}
+        ours, theirs = student.features[self.settings["tap"]], teacher.features[self.settings["tap"]]
+        by_pixel, centred = self.settings["axis"] == "pixel", self.settings["axis"] == "centred-channel"
+        dim = 1 if by_pixel else 2
+        vectors = theirs.numel() // (theirs.shape[1] if by_pixel else theirs.shape[2] * theirs.shape[3])
+        if self.implementation == "tuned":
+            loss = partial(half_unit_squares, dim=dim, centred=centred)
+            half = streamed(self.projector, ours, theirs, loss, whole_channels=not by_pixel, merge_images=by_pixel)
+            return {"angular": half / vectors}
+        projected, theirs = (in_loss_precision(one).flatten(2) for one in (self.projector(ours), theirs))
+        if centred:
+            projected, theirs = (one - one.mean(2, keepdim=True) for one in (projected, theirs))
+        difference = unit_vectors(projected, dim=dim) - unit_vectors(theirs, dim=dim)
+        return {"angular": difference.pow(2).sum() / (2 * vectors)}

@@ -1,0 +1,212 @@
+"""Relational knowledge distillation (Park et al., CVPR 2019, arXiv 1904.05068): distances and angles between images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from isoclock.methods.card import TUNED
+from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
+from isoclock.models.outputs import SegmenterOutput
+
+LEAST_SQUARE = 1e-12
+"""Squared distances below it count as this much, in the distance term."""
+LEAST_NORM = 1e-12
+"""A difference is divided by its norm, or by this where that is smaller, in the angle term."""
+SAME_IMAGE = 1e-14
+"""Two embeddings whose squared distance is below this share of their squared norms are one and the same to float64."""
+BLOCK = 1 << 18  # elements that are in float64 at one time
+
+
+class RKD(Method):
+    """distance = 1/B^2 sum over i, j of H(d^S_ij - d^T_ij), angle = 1/B^3 sum over i, j, k of H(a^S_ijk - a^T_ijk).
+
+    One embedding e_i an image: the feature's average over its positions (pool "gap", C numbers) or the whole map
+    (pool "flatten", C h w numbers). d_ij = |e_i - e_j| over the mean of all d_ij of different images, a_ijk = cos of the
+    angle at image i between images j and k, H(x) = x^2 / 2 up to |x| = 1 and |x| - 1/2 beyond (smooth L1).
+
+    A relation needs partners: one image has neither term, two have both at exactly 0. The published code gives NaN for
+    one image. How many images a device sees is therefore a part of the definition.
+    """
+
+    title = "relational knowledge distillation"
+    source = "Park et al. 2019, arXiv 1904.05068; HobbitLong/RepDistiller@b84f547 distiller_zoo/RKD.py"
+    terms = ("distance", "angle")
+    published = {
+        "distance": "weight 25 (RepDistiller, CIFAR-100; no segmentation run is known)",
+        "angle": "weight 50 (RepDistiller, CIFAR-100; no segmentation run is known)",
+    }
+    params = {
+        "tap": {"type": "choice", "of": ("head", "backbone"), "default": "head"},
+        "pool": {"type": "choice", "of": ("gap", "flatten"), "default": "gap"},
+    }
+    implementations = ("reference", "tuned")
+    reads = {"distance": ("{tap}",), "angle": ("{tap}",)}
+    equation = (
+        "distance = mean_ij H(d^S_ij - d^T_ij), angle = mean_ijk H(cos^S_ijk - cos^T_ijk) of one embedding an"
+        " image, H smooth L1, d over its mean"
+    )
+    cost = (
+        "B^2 D, D = C (gap) or C h w (flatten); with gap it is reading the two maps. Both terms are 0 below three"
+        " images"
+    )
+    made_fast_by = (
+        "B x B Gram matrices of centred embeddings in float64, streamed in blocks, in place of B x B x D"
+        " differences; the gradient is one B x B matrix times the embeddings; averages without a float32 copy"
+    )
+
+    def needs(self) -> frozenset[str]:
+        """The chosen tap of both."""
+        return frozenset({self.settings["tap"]}) if self.active_terms else frozenset()
+
+    def compute(
+        self,
+        student: SegmenterOutput,
+        teacher: SegmenterOutput,
+        batch: Batch,  # noqa: ARG002
+        draw: Draw,  # noqa: ARG002
+    ) -> dict[str, Tensor]:
+        """{"distance": scalar, "angle": scalar}, as far as active."""
+        if not self.active_terms:
+            return {}
+        tuned = self.implementation == TUNED
+        ours, theirs = student.features[self.settings["tap"]], teacher.features[self.settings["tap"]]
+        if self.settings["pool"] == "gap":
+            ours, theirs = image_vectors(ours, tuned=tuned), image_vectors(theirs, tuned=tuned)
+        else:
+            ours, theirs = (feature if tuned else in_loss_precision(feature) for feature in (ours, theirs))
+        with torch.autocast(ours.device.type, enabled=False):
+            if tuned:
+                distance, angle = _Relations.apply(ours, theirs, self.active_terms)
+                found = {"distance": distance, "angle": angle}
+                return {term: found[term] for term in self.terms if term in self.active_terms}
+            functions = {"distance": _distance, "angle": _angle}
+            ours, theirs = ours.flatten(1), theirs.flatten(1)
+            return {term: functions[term](ours, theirs) for term in self.terms if term in self.active_terms}
+
+
+def image_vectors(feature: Tensor, *, tuned: bool) -> Tensor:
+    """(B, C, h, w) -> (B, C): the average over positions, in loss precision.
+
+    Tuned sums without a float32 copy of a bfloat16 map, and divides the C sums instead of the map's whole gradient,
+    which then stays an expanded view.
+    """
+    if not tuned:
+        return in_loss_precision(feature).mean((2, 3))
+    accurate = torch.float64 if feature.dtype == torch.float64 else torch.float32
+    return feature.sum((2, 3), dtype=accurate) / (feature.shape[2] * feature.shape[3])
+
+
+def _distance(student: Tensor, teacher: Tensor) -> Tensor:
+    """The distance term of two sets of embeddings (B, D), as published: |a|^2 + |b|^2 - 2ab, and a mask of positives."""
+    if len(student) < 2:
+        return (student * 0).sum()
+    return F.smooth_l1_loss(_relative_distances(student), _relative_distances(teacher))
+
+
+def _relative_distances(embeddings: Tensor) -> Tensor:
+    squares = embeddings.square().sum(1)
+    squared = (squares[:, None] + squares[None] - 2 * embeddings @ embeddings.t()).clamp(min=LEAST_SQUARE)
+    apart = 1 - torch.eye(len(embeddings), dtype=squared.dtype, device=squared.device)
+    distances = squared.sqrt() * apart
+    return distances / distances[distances > 0].mean()
+
+
+def _angle(student: Tensor, teacher: Tensor) -> Tensor:
+    """The angle term of two sets of embeddings, as published: all B x B differences, normalised, as (B, B, D) tensors."""
+    return F.smooth_l1_loss(_cosines(student), _cosines(teacher))
+
+
+def _cosines(embeddings: Tensor) -> Tensor:
+    directions = F.normalize(embeddings[None] - embeddings[:, None], p=2, dim=2, eps=LEAST_NORM)
+    return torch.bmm(directions, directions.transpose(1, 2))
+
+
+class _Relations(torch.autograd.Function):
+    """Both terms from the B x B Gram matrices of the embeddings, taken from their mean, in float64.
+
+    (e_j - e_i)(e_k - e_i) = G_jk - G_ij - G_ik + G_ii needs no B x B x D difference; what cancels in it is 1e-16 of the
+    norms. All that is B x B or B x B x B is tiny. The gradient is one B x B matrix times the embeddings, each term's own.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, student: Tensor, teacher: Tensor, active: frozenset[str]) -> tuple[Tensor, Tensor]:
+        gram, others = _centred_gram(student), _centred_gram(teacher)
+        with torch.enable_grad():
+            gram.requires_grad_()
+            terms = {}
+            if "distance" in active:
+                terms["distance"] = _distance_of_gram(gram, others)
+            if "angle" in active:
+                terms["angle"] = _angle_of_gram(gram, others)
+        slopes = [
+            torch.autograd.grad(terms[term], gram)[0] if term in terms else torch.zeros_like(gram)
+            for term in ("distance", "angle")
+        ]
+        ctx.save_for_backward(student, *slopes)
+        dtype = torch.float64 if student.dtype == torch.float64 else torch.float32
+        zero = gram.new_zeros(())
+        return tuple(terms.get(term, zero).detach().to(dtype) for term in ("distance", "angle"))  # type: ignore[return-value]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, distance: Tensor, angle: Tensor) -> tuple[Tensor, None, None]:
+        student, *slopes = ctx.saved_tensors
+        slope = slopes[0] * distance + slopes[1] * angle
+        slope = slope + slope.t()  # d of a symmetric product
+        slope = slope - slope.mean(0)  # the embeddings were taken from their mean
+        gradient = torch.empty_like(student)
+        for source, target in zip(_blocks(student), _blocks(gradient), strict=True):
+            rows = source.flatten(1).double()
+            target.copy_((slope @ (rows - rows.mean(0))).view(source.shape))
+        return gradient, None, None
+
+
+def _blocks(embeddings: Tensor) -> tuple[Tensor, ...]:
+    """The embeddings (B, ...) in views (B, n, ...) of about BLOCK elements, in the order of memory."""
+    if embeddings.dim() == 4 and not embeddings.is_contiguous():
+        embeddings = embeddings.permute(0, 2, 3, 1)  # channels last
+    size = embeddings.shape[1] * BLOCK // max(1, embeddings.numel())
+    return embeddings.split(max(1, size), dim=1)
+
+
+def _centred_gram(embeddings: Tensor) -> Tensor:
+    gram = torch.zeros(len(embeddings), len(embeddings), dtype=torch.float64, device=embeddings.device)
+    for block in _blocks(embeddings):
+        rows = block.flatten(1).double()
+        rows = rows - rows.mean(0)
+        gram.addmm_(rows, rows.t())
+    return gram
+
+
+def _squared_distances(gram: Tensor) -> tuple[Tensor, Tensor]:
+    """|e_i - e_j|^2, and 1.0 where i and j differ; exactly 0 where two embeddings are the same."""
+    squares = gram.diagonal()
+    norms = squares[:, None] + squares[None]
+    apart = 1 - torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    squared = norms - 2 * gram
+    return torch.where(squared > SAME_IMAGE * norms, squared, 0.0) * apart, apart
+
+
+def _distance_of_gram(student: Tensor, teacher: Tensor) -> Tensor:
+    relative = []
+    for gram in (student, teacher):
+        squared, apart = _squared_distances(gram)
+        distances = squared.clamp(min=LEAST_SQUARE).sqrt() * apart
+        relative.append(distances * (max(1, len(gram) * (len(gram) - 1)) / distances.sum().clamp(min=LEAST_NORM)))
+    return F.smooth_l1_loss(relative[0], relative[1])
+
+
+def _angle_of_gram(student: Tensor, teacher: Tensor) -> Tensor:
+    cosines = []
+    for gram in (student, teacher):
+        squared, _ = _squared_distances(gram)
+        # 0 where both are the same image: the rounding error left in `products` would be divided by almost nothing.
+        inverse = torch.where(squared > 0, squared.clamp(min=LEAST_NORM**2).rsqrt(), 0.0)
+        products = gram[None] - gram[:, :, None] - gram[:, None] + gram.diagonal()[:, None, None]
+        cosines.append(products * inverse[:, :, None] * inverse[:, None])
+    return F.smooth_l1_loss(cosines[0], cosines[1])

@@ -1,0 +1,224 @@
+"""Structured knowledge distillation (Liu et al., CVPR 2019, arXiv 1903.04197): pixels, pairs of nodes, a discriminator."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from isoclock.methods.card import TUNED
+from isoclock.methods.contract import Batch, Draw, Method
+from isoclock.methods.skd.adversary import (
+    build_optimiser,
+    generator_loss,
+    gradient_penalty,
+    student_loss,
+    teacher_loss,
+)
+from isoclock.methods.skd.discriminator import Discriminator
+from isoclock.methods.skd.pairwise import pair_term, pair_term_tuned
+from isoclock.methods.skd.pixelwise import pixel_term, pixel_term_tuned
+from isoclock.models.outputs import LOGITS, SegmenterOutput
+
+
+class SKD(Method):
+    """pixel = -1/(h w) sum over b, pixels, c of p^T log p^S, pair = 1/(B N^2) sum over b, i, j of (S^T_ij - S^S_ij)^2,
+    holistic = -mean D(z^S).
+
+    pixel: cross-entropy of class distributions, *summed* over the batch: B times the mean, as published; the teacher's
+    entropy is not subtracted. pair: S_ij is the cosine of nodes i and j of the tap, N nodes by max-pooling (ceil mode).
+    Two definitions share the name: `nodes: official` pools windows of half the map, so N = 4, divides by the norm +
+    1e-8 and passes no gradient through that norm; `nodes: port` (CIRKD) pools 2x2, so N = h w / 4 and S has N^2 entries,
+    and does. holistic: D is a discriminator of logits, trained beside the student (`adversary_step`) to tell the two
+    networks apart, by the hinge loss or by the Wasserstein loss with gradient penalty; see `skd.discriminator` for its
+    layers and for what it does on small maps. No term looks at labels.
+
+    D's own loss is `adversary_weight` times (its loss + the penalty, `gradient_penalty` included). Every forward pass of
+    D moves its power iterations and batch statistics; order of the passes of one step: student for the student's loss,
+    then, detached, student, teacher, the mixture (the original SKD code takes the teacher before the student).
+    """
+
+    title = "structured knowledge distillation"
+    source = (
+        "Liu et al. 2019, arXiv 1903.04197; irfanICMLL/structure_knowledge_distillation@ce208e1 utils/criterion.py,"
+        " networks/; winycg/CIRKD@2d8ad0f losses/skd.py, losses/adv.py, utils/sagan.py (port)"
+    )
+    terms = ("pixel", "pair", "holistic")
+    published = {
+        "pixel": "weight 10 (official script)",
+        "pair": "weight 0.5, nodes official (official script; 1 by default, 10 in the journal text); 10, nodes port (CIRKD)",
+        "holistic": "weight 0.1, wgan-gp (official script); 0.001, hinge (CIRKD); 0.001, wgan-gp (IFVD)",
+    }
+    params = {
+        "tap": {"type": "choice", "of": ("head", "backbone"), "default": "head"},
+        "nodes": {"type": "choice", "of": ("official", "port"), "default": "official"},
+        "adversary": {"type": "choice", "of": ("hinge", "wgan-gp"), "default": "wgan-gp"},
+        "adversary_weight": {"type": "number", "above": 0, "default": 0.1},
+        "gradient_penalty": {"type": "number", "at_least": 0, "default": 10.0},
+        "conv_dim": {"type": "integer", "at_least": 1, "default": 64},
+        "optimiser": {"type": "choice", "of": ("sgd", "adam"), "default": "sgd"},
+        "lr": {"type": "number", "above": 0, "default": 4e-4},
+        "lr_schedule": {"type": "choice", "of": ("student", "constant"), "default": "student"},
+        "weight_decay": {"type": "number", "at_least": 0, "default": 5e-4},
+    }
+    implementations = ("reference", "tuned")
+    reads = {"pixel": ("logits",), "pair": ("{tap}",), "holistic": ("logits",)}
+    equation = (
+        "pixel = -1/(h w) sum_b,pixel,c p^T log p^S; pair = 1/(B N^2) sum_b,i,j (cos^T_ij - cos^S_ij)^2 over N"
+        " max-pooled nodes; holistic = -mean D(z^S)"
+    )
+    cost = (
+        "pair: official 2x2 nodes, reading the maps; port N = h w / 4 nodes, N^2 (C_S + C_T) and several N x N"
+        " maps as published, the smaller of that by strips and N (C_T^2 + C_S C_T) as tuned; holistic: 3"
+        " discriminator passes and 2 backward passes a step, WGAN-GP a fourth with a double backward"
+    )
+    made_fast_by = (
+        "pair (port): no N x N map: C x C products in float64 on CPUs where those are fewer multiplications, else"
+        " strips of the difference above its diagonal, gradient in the same pass; teacher pooled by row maxima."
+        " pixel: one pass over cache-sized blocks. holistic: no gradient of the discriminator's weights, one graph"
+        " at a time in its own step (its passes are not merged)"
+    )
+    miou = (
+        {
+            "dataset": "Cityscapes",
+            "student": "PSPNet-R18",
+            "from": 74.23,
+            "miou": 76.13,
+            "teacher": "PSPNet-R101 79.74",
+            "source": "BPKD README [3P]",
+        },
+        {
+            "dataset": "Cityscapes",
+            "student": "PSPNet-R18",
+            "from": 69.1,
+            "miou": 70.51,
+            "teacher": "PSPNet-R101 78.3",
+            "source": "SKD README, pixel [R]",
+        },
+        {
+            "dataset": "Cityscapes",
+            "student": "PSPNet-R18",
+            "from": 69.1,
+            "miou": 71.78,
+            "teacher": "PSPNet-R101 78.3",
+            "source": "SKD README, pixel + pair [R]",
+        },
+        {
+            "dataset": "Cityscapes",
+            "student": "PSPNet-R18",
+            "from": 69.1,
+            "miou": 74.08,
+            "teacher": "PSPNet-R101 78.3",
+            "source": "SKD README, pixel + pair + holistic [R]",
+        },
+        {
+            "dataset": "Cityscapes",
+            "student": "PSPNet-R18",
+            "from": 69.1,
+            "miou": 75.3,
+            "teacher": "PSPNet-R101 78.3",
+            "source": "SKD README, released weights [R]",
+        },
+        {
+            "dataset": "Cityscapes",
+            "student": "DeepLabV3-R18",
+            "from": 74.21,
+            "miou": 75.42,
+            "teacher": "DeepLabV3-R101 78.07",
+            "source": "CIRKD v1 README [R]",
+        },
+        {
+            "dataset": "ADE20K",
+            "student": "PSPNet-R18",
+            "from": 33.3,
+            "miou": 34.49,
+            "teacher": "PSPNet-R101 44.39",
+            "source": "BPKD README [3P]",
+        },
+    )
+
+    def build(self) -> None:
+        """The discriminator and its optimiser, if `holistic` is active."""
+        if "holistic" in self.active_terms:
+            settings = self.settings
+            self.adversary = Discriminator(self.num_classes, settings["conv_dim"])
+            self.optimisers["adversary"] = build_optimiser(
+                self.adversary, settings["optimiser"], settings["lr"], settings["weight_decay"]
+            )
+
+    def needs(self) -> frozenset[str]:
+        """Logits for `pixel` and `holistic`, the tap for `pair`."""
+        logits = {LOGITS} if self.active_terms & {"pixel", "holistic"} else set()
+        return frozenset(logits | ({self.settings["tap"]} if "pair" in self.active_terms else set()))
+
+    def compute(
+        self,
+        student: SegmenterOutput,
+        teacher: SegmenterOutput,
+        batch: Batch,  # noqa: ARG002
+        draw: Draw,  # noqa: ARG002
+    ) -> dict[str, Tensor]:
+        """{"pixel": scalar, "pair": scalar, "holistic": scalar}, as far as active."""
+        tuned = self.implementation == TUNED
+        terms = {}
+        if "pixel" in self.active_terms:
+            assert student.logits is not None
+            assert teacher.logits is not None
+            terms["pixel"] = (pixel_term_tuned if tuned else pixel_term)(student.logits, teacher.logits)
+        if "pair" in self.active_terms:
+            ours, theirs = student.features[self.settings["tap"]], teacher.features[self.settings["tap"]]
+            with torch.autocast(ours.device.type, enabled=False):
+                terms["pair"] = (pair_term_tuned if tuned else pair_term)(ours, theirs, self.settings["nodes"])
+        if self.adversary is not None:
+            assert student.logits is not None
+            terms["holistic"] = generator_loss(self.adversary, student.logits, frozen=tuned)
+        return terms
+
+    def adversary_step(
+        self,
+        student: SegmenterOutput,
+        teacher: SegmenterOutput,
+        batch: Batch,  # noqa: ARG002
+        *,
+        lr_factor: float,
+        draw: Draw | None = None,
+    ) -> dict[str, Tensor]:
+        """{"adversary": D's loss, "gradient_penalty": its penalty (wgan-gp)}, neither times `adversary_weight`.
+
+        `draw` may give {"gp_alpha": (B, 1, 1, 1) in [0, 1)}. Reference sums all losses before its one backward pass, as
+        published; tuned goes back after every forward pass, so that one graph exists at a time.
+        """
+        if self.adversary is None:
+            return {}
+        assert student.logits is not None
+        assert teacher.logits is not None
+        ours, theirs = student.logits.detach(), teacher.logits.detach()
+        kind, optimiser = self.settings["adversary"], self.optimisers["adversary"]
+        optimiser.zero_grad(set_to_none=True)
+        on_student = self._learn(student_loss(self.adversary, ours, kind))
+        on_teacher = self._learn(teacher_loss(self.adversary, theirs, kind))
+        losses = {"adversary": on_student + on_teacher}
+        if kind == "wgan-gp":
+            alpha = self._mixture(ours) if draw is None else draw["gp_alpha"]
+            penalty = gradient_penalty(self.adversary, ours, theirs, alpha, self.settings["gradient_penalty"])
+            losses["gradient_penalty"] = self._learn(penalty)
+        if self.implementation != TUNED:
+            self._backward(torch.stack(list(losses.values())).sum())
+        for group in optimiser.param_groups:
+            group["lr"] = self.settings["lr"] * (lr_factor if self.settings["lr_schedule"] == "student" else 1.0)
+        optimiser.step()
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def _learn(self, loss: Tensor) -> Tensor:
+        """Tuned: adds the loss's gradient to D's and drops its graph."""
+        if self.implementation == TUNED:
+            self._backward(loss)
+            return loss.detach()
+        return loss
+
+    def _backward(self, loss: Tensor) -> None:
+        with torch.autocast(loss.device.type, enabled=False):
+            (self.settings["adversary_weight"] * loss).backward()
+
+    def _mixture(self, logits: Tensor) -> Tensor:
+        device = logits.device
+        return torch.rand((len(logits), 1, 1, 1), generator=self.generator(device), device=device)

@@ -1,0 +1,106 @@
+"""CIRKD's streamed parts against its loops: many tiles, any layout, rings that wrap, and images that overwrite others."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from isoclock.methods.cirkd import memory, minibatch
+from isoclock.methods.cirkd.bank import KEY_BITS, Pushes, Ring, enqueue_at_once, enqueue_by_loops
+
+
+@pytest.fixture(autouse=True)
+def _small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(minibatch.SIDE, "cpu", 16)
+    monkeypatch.setattr(minibatch, "KEPT", 600)  # a few tiles
+    monkeypatch.setitem(memory.BLOCK, "cpu", 368)
+    monkeypatch.setitem(memory.COLUMNS, "cpu", 5)
+
+
+def maps(images: int, size: tuple[int, int], channels: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(images, channels, *size, generator=generator, dtype=torch.float64).to(dtype)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("images", "size"), [(1, (1, 1)), (1, (5, 7)), (2, (4, 9)), (3, (5, 5)), (20, (2, 3))])
+def test_pairs_of_many_tiles(images: int, size: tuple[int, int], layout: torch.memory_format) -> None:
+    teacher = maps(images, size, 6, 1).to(memory_format=layout)
+    found = []
+    for divergence in (minibatch.pairwise_divergence, minibatch.streamed_pairwise_divergence):
+        student = maps(images, size, 4, 0).to(memory_format=layout).requires_grad_()
+        value = divergence(student, teacher, 0.1)
+        found.append((value.detach(), *torch.autograd.grad(3 * value, student)))
+    compare(*found)
+    with torch.no_grad():
+        assert_near(minibatch.streamed_pairwise_divergence(student, teacher, 0.1), found[0][0])
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("images", "size"), [(1, (1, 1)), (1, (5, 7)), (2, (4, 9)), (20, (2, 3))])
+def test_keys_of_many_tiles(images: int, size: tuple[int, int], layout: torch.memory_format) -> None:
+    teacher = maps(images, size, 6, 1).to(memory_format=layout)
+    keys = [F.normalize(maps(1, (1, count), 6, count)[0, :, 0].t(), dim=1) for count in (23, 4)]
+    valid = torch.rand(images, size[0] * size[1], generator=torch.Generator().manual_seed(3)) < 0.7
+    found = []
+    for divergence in (memory.divergence_from_keys, memory.streamed_divergence_from_keys):
+        student = maps(images, size, 6, 0).to(memory_format=layout).requires_grad_()
+        pixel, region = divergence(student, teacher, keys, valid, 0.1, 2.0)
+        found.append((pixel.detach(), region.detach(), *torch.autograd.grad(2 * pixel + region, student)))
+    compare(*found)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_gradients_have_the_precision_and_layout_of_the_inputs(precision: torch.dtype) -> None:
+    student = maps(2, (4, 9), 6, 0, precision).to(memory_format=torch.channels_last).requires_grad_()
+    value = minibatch.streamed_pairwise_divergence(student, maps(2, (4, 9), 6, 1, precision), 0.1)
+    (gradient,) = torch.autograd.grad(value, student)
+    assert value.dtype == torch.float32
+    assert gradient.dtype == precision
+    assert gradient.is_contiguous(memory_format=torch.channels_last)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_rings_get_the_same_pushes(data: st.DataObject) -> None:
+    images, classes = data.draw(st.integers(1, 9), "images"), data.draw(st.sampled_from([2, 5, 150]), "classes")
+    size = data.draw(st.integers(1, 5), "height"), data.draw(st.integers(1, 9), "width")
+    slots, regions = data.draw(st.integers(1, 40), "slots"), data.draw(st.integers(1, 5), "regions")
+    published = data.draw(st.booleans(), "published")
+    random = torch.Generator().manual_seed(data.draw(st.integers(0, 1000), "seed"))
+    old = {
+        "pixel": Ring(
+            torch.randn(classes, slots, 3, generator=random, dtype=torch.float64),
+            torch.randint(slots, (classes,), generator=random),
+        ),
+        "region": Ring(
+            torch.randn(classes, regions, 3, generator=random, dtype=torch.float64),
+            torch.randint(regions, (classes,), generator=random),
+        ),
+    }
+    loops, at_once = ({name: Ring(*map(torch.clone, ring)) for name, ring in old.items()} for _ in range(2))
+    for step in range(3):
+        present = torch.randperm(classes, generator=random)[: 1 + step]
+        labels = present[torch.randint(len(present), (images, size[0] * size[1]), generator=random)]
+        labels[torch.rand(labels.shape, generator=random) < 0.2] = 255
+        labels[torch.rand(images, generator=random) < 0.2] = 255
+        keys = torch.randint(1 << KEY_BITS, labels.shape, generator=random)
+        pushes = Pushes(maps(images, size, 3, step), labels, keys, 16, published)
+        enqueue_by_loops(pushes, loops)
+        enqueue_at_once(pushes, at_once)
+        for name in loops:
+            assert torch.equal(loops[name].ptr, at_once[name].ptr)
+            assert_near(at_once[name].queue, loops[name].queue)
+
+
+def compare(reference: tuple[Tensor, ...], tuned: tuple[Tensor, ...]) -> None:
+    for ours, theirs in zip(tuned, reference, strict=True):
+        assert_near(ours, theirs)
+
+
+def assert_near(ours: Tensor, theirs: Tensor) -> None:
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-13)

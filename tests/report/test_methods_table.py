@@ -1,0 +1,75 @@
+"""What `isoclock methods` tells of a variant: all of its entry, and what its method's file states."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isoclock.checks import load_params
+from isoclock.cli import main
+from isoclock.methods.card import cards
+from isoclock.report.methods import LOG_WIDTH, describe, print_methods
+from tiny_study import TinyStudy
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def variants() -> dict[str, dict[str, Any]]:
+    return {variant["variant"]: variant for variant in describe(load_params(ROOT / "params"))}
+
+
+def test_every_variant_is_told_whole(variants: dict[str, dict[str, Any]]) -> None:
+    params = load_params(ROOT / "params")
+    assert variants.keys() == params.methods.keys()
+    for name, entry in params.methods.items():
+        told, card = variants[name], cards()[entry.method]
+        assert (told["method"], told["implementation"], told["weights"]) == (
+            entry.method,
+            entry.implementation,
+            entry.weights,
+        )
+        assert (told["source"], told["title"], told["extras"]) == (card.source, card.title, entry.extras)
+        assert told["params"] == {**card.defaults(), **entry.params}
+        assert len(told["published_miou"]) == len(card.miou)
+
+
+def test_variants_of_one_method_stand_together(variants: dict[str, dict[str, Any]]) -> None:
+    methods = [variant["method"] for variant in variants.values()]
+    changes = sum(first != second for first, second in pairwise(methods))
+    assert changes == len(set(methods)) - 1
+
+
+def test_taps_are_what_the_active_terms_read() -> None:
+    for name, card in cards().items():
+        for term, outputs in card.reads.items():
+            assert term in card.terms, name
+            assert len(card.outputs_read({}, [term])) == len(outputs)
+        assert card.outputs_read({}, []) == frozenset()
+    cwd = cards()["cwd"]
+    if cwd.reads:
+        assert cwd.outputs_read({"tap": "head"}, ["cwd"]) == {"head"}
+        assert cwd.outputs_read({}, ["cwd"]) == {"logits"}
+
+
+def test_as_json_it_can_be_read_by_programs(
+    empty_study: TinyStudy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(empty_study.folder)
+    assert main(["methods", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [variant["variant"] for variant in told] == ["none", "kd", "fitnet", "cwd", "mgd"]
+    assert told[1]["weights"] == {"kd": 1.0}
+
+
+def test_the_table_has_one_line_of_source_for_each_method(capsys: pytest.CaptureFixture[str]) -> None:
+    params = load_params(ROOT / "params")
+    print_methods(params)
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= LOG_WIDTH
+    for method in {entry.method for entry in params.methods.values()}:
+        assert out.count(f"{method}: {cards()[method].title.split()[0]}") == 1

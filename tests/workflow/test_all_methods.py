@@ -1,0 +1,75 @@
+"""Every entry of params/methods.yaml, in both implementations, goes all the way: profile, plan, student, scores, report."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+import yaml
+from clone import ROOT
+
+from isoclock.artifacts import read_json
+from isoclock.budget.plan import accept_budget, make_plan
+from isoclock.budget.profile import profile_method
+from isoclock.checks import load_params
+from isoclock.grid import cells
+from isoclock.report.collect import FINISHED, collect
+from isoclock.scoring.score import evaluate_cell
+from isoclock.training.run import train_student
+from tiny_study import TinyStudy, edit
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
+ENTRIES = sorted(yaml.safe_load((ROOT / "params" / "methods.yaml").read_text()))
+WHERE = ("streets", "tiny")
+
+
+def test_the_grid_lists_every_entry_twice() -> None:
+    """But for `maskd`, whose published pre-training alone takes hours; `maskd-short` is the same with a short one."""
+    params = load_params(ROOT / "params")
+    (block,) = params.grid("all-methods").blocks
+    twice = {f"{name}{end}" for name in ENTRIES for end in ("", ".tuned")}
+    assert set(block.methods) == twice - {"none.tuned", "maskd", "maskd.tuned"}
+
+
+@pytest.fixture
+def study(taught_study: TinyStudy) -> TinyStudy:
+    """The tiny study with the project's own methods; weights for its own data sets are left out, it has one."""
+    params = taught_study.folder / "params"
+    shutil.copyfile(ROOT / "params" / "methods.yaml", params / "methods.yaml")
+    entries = yaml.safe_load((params / "methods.yaml").read_text())
+    for entry in entries.values():
+        weights = entry.pop("weights_for", {})
+        if "streets" in weights:
+            entry["weights"] |= weights["streets"]
+        if "pretrain_iterations" in entry["params"]:
+            entry["params"]["pretrain_iterations"] = 3
+        entry["provenance"] = {"*": "ours"}
+    (params / "methods.yaml").write_text(yaml.safe_dump(entries))
+    edit(
+        params / "budgets.yaml",
+        "  iteration-6:\n    protocol: iteration\n    iterations: 6",
+        "  iteration-6:\n    protocol: iteration\n    iterations: 2",
+    )
+    return taught_study
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_an_entry_goes_all_the_way(study: TinyStudy, name: str) -> None:
+    methods = [name] if name == "none" else [name, f"{name}.tuned"]
+    edit(study.folder / "params/grids/toy.yaml", "[none, kd, fitnet, cwd, mgd]", f"[{', '.join(methods)}]")
+    edit(study.folder / "params/grids/toy.yaml", "[iteration-6, compute-6]", "[iteration-6]")
+    params = study.params
+    accept_budget(params, *WHERE, "iteration-6", study.layout)
+    costs = {}
+    for cell in cells(params, "toy"):
+        costs[cell.method] = profile_method(params, *WHERE, cell.method, study.layout)["cost"]["ratio"]
+        make_plan(params, *WHERE, cell.method, cell.budget, study.layout, study=False)
+        assert train_student(params, cell, study.layout) == "finished"
+        assert evaluate_cell(params, cell, study.layout, torch.device("cpu")).miou is not None
+        record = read_json(study.layout.student(cell) / "record.json", "student")
+        assert record["params"]["method"]["implementation"] == ("tuned" if ".tuned" in cell.method else "reference")
+    found = collect(study.layout.results, [cell.as_dict() for cell in cells(params, "toy")])
+    assert {row.method: (row.status, row.cost_ratio) for row in found.rows} == {
+        method: (FINISHED, cost) for method, cost in costs.items()
+    }
