@@ -15,7 +15,7 @@ endif
 
 SNAKEMAKE = snakemake --profile workflow/profiles/local
 
-.PHONY: demo data test lint bench bench-methods docs ui format
+.PHONY: demo data test test-slurm test-faults lint bench bench-methods docs ui format
 
 demo: $(READY) data/streets/streets.json
 	@$(SNAKEMAKE) --quiet rules reason --config grid=$(GRID) -- all
@@ -28,6 +28,10 @@ data: $(READY) data/streets/streets.json
 
 data/streets/streets.json: | $(READY)
 	@isoclock streets
+
+# A real SLURM on this machine (Debian's packages, root): what `make test` runs of it, alone.
+test-slurm: $(READY)
+	@OMP_NUM_THREADS=1 python -m pytest tests/slurm -q
 
 test: $(READY)
 	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -q

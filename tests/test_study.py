@@ -4,8 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from isoclock import site as site_module
 from isoclock.artifacts import write_json
-from isoclock.study import RUNTIME_FLOOR_MIN, Study
+from isoclock.site import OVERHEAD_MIN, RUNTIME_FLOOR_MIN, Site
+from isoclock.study import ASSUMED_MIN, Study
 from tiny_study import TinyStudy
 
 
@@ -109,6 +111,62 @@ def test_the_runtime_comes_from_the_plan(in_the_study: TinyStudy) -> None:
         assert study.student_runtime_min(str(path)) == minutes
     with pytest.raises(FileNotFoundError):
         study.student_runtime_min("results/plan/none.json")
+
+
+def on_a_cluster(monkeypatch: pytest.MonkeyPatch, limit_min: int, **values: object) -> Study:
+    """A study of a process that submits to a cluster with jobs of up to that many minutes."""
+    # A name that no partition of this machine has, if it has SLURM at all.
+    site = Site.model_validate({"partition": "none-such", "account": None, "job_limit_min": limit_min, **values})
+    monkeypatch.setattr(site_module, "_in_use", site)
+    return opened()
+
+
+def test_on_a_cluster_no_job_asks_for_more_than_its_limit(
+    in_the_study: TinyStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = in_the_study.folder / "plan.json"
+    study = on_a_cluster(monkeypatch, 120)
+    for planned_s, minutes in ((1.0, RUNTIME_FLOOR_MIN), (3600.0, 90 + OVERHEAD_MIN), (7200.0, 120), (1e6, 120)):
+        write_json(path, {"planned_s": planned_s})
+        assert study.student_runtime_min(str(path)) == minutes
+    assert study.runtime_min("teacher") == 120
+    assert study.runtime_min("evaluate") == 60 + OVERHEAD_MIN
+
+
+def test_a_student_is_submitted_as_often_as_its_longest_plan_takes_and_twice_more(
+    in_the_study: TinyStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = on_a_cluster(monkeypatch, 60 + OVERHEAD_MIN)
+    for number, plan in enumerate(study.plans()):
+        write_json(
+            in_the_study.folder / plan, {"planned_s": 60.0 * 40 * number}
+        )  # 1.5 times that many minutes: up to 540
+    assert study.retries("student") == 9 + 2
+    assert on_a_cluster(monkeypatch, 60 + OVERHEAD_MIN, spare_retries=7).retries("student") == 9 + 7
+    assert on_a_cluster(monkeypatch, 1000).retries("student") == 1 + 2
+    assert study.retries("teacher") == ASSUMED_MIN["teacher"] / 60 + 2
+
+
+def test_a_student_without_a_plan_is_taken_for_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert on_a_cluster(monkeypatch, 240 + OVERHEAD_MIN).retries("student") == 6 + 2
+
+
+def test_off_the_cluster_and_within_jobs_the_command_line_says_how_often() -> None:
+    assert opened().retries("student") is None
+    assert opened().retries("teacher") is None
+
+
+def test_a_placeholder_ends_it_before_the_first_job(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened().check_site()
+    on_a_cluster(monkeypatch, 60).check_site()
+    study = on_a_cluster(monkeypatch, 60, account="FILL-IN")
+    with pytest.raises(SystemExit) as caught:
+        study.check_site()
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("isoclock: workflow/profiles/slurm/site.yaml: account: still FILL-IN; ")
 
 
 def test_a_study_refuses_marks_where_its_grid_says_so(in_the_study: TinyStudy) -> None:

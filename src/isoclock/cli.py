@@ -254,6 +254,12 @@ def _methods(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _doctor(arguments: argparse.Namespace) -> int:
+    from isoclock.doctor import examine, report
+
+    return report(examine(try_job=not arguments.no_job))
+
+
 def root_variable(dataset: str) -> str:
     """Environment variable that says where the raw files of a data set lie, such as ISOCLOCK_ROOT_CAMVID."""
     return f"ISOCLOCK_ROOT_{dataset.upper().replace('-', '_').replace('.', '_')}"
@@ -326,6 +332,8 @@ def _parser() -> argparse.ArgumentParser:
     check = add("check", _check, "check params/ without running anything")
     check.add_argument("--grid", help="also count its cells")
     with_grid(add("stamp", _stamp, "write what each rule depends on, where it changed"))
+    doctor = add("doctor", _doctor, "what is missing on this machine and its cluster, and what to change")
+    doctor.add_argument("--no-job", action="store_true", help="only ask SLURM, start no job on it")
     methods = add("methods", _methods, "list the method variants: terms, weights, taps, sources, published numbers")
     methods.add_argument("--json", action="store_true", help="everything that is known of them, for programs")
     return parser

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from isoclock.checks import load_params
-from isoclock.errors import EXIT_USER_ERROR, UserError
+from isoclock.errors import UserError
 from isoclock.grid import Cell, Layout, cells, profiles_needed
 from isoclock.params import Params
+from isoclock.site import RUNTIME_FLOOR_MIN, Site, check_filled_in, exit_with, in_use
 from isoclock.stamps import refresh
 
 DEFAULT_GRID = "demo"
 CONFIG_KEYS = ("grid", "method")
 RUNTIME_MARGIN = 1.5  # over planned seconds: evaluations, checkpoints and a slower node
-RUNTIME_FLOOR_MIN = 10
+# Minutes of work of a job about which no plan tells. A teacher's steps are not profiled, and a student's plan is not there yet
+# when the workflow is read for the first time: a day, in as many jobs as the cluster's limit makes of it.
+ASSUMED_MIN = {"teacher": 1440, "student": 1440, "profile": 60, "evaluate": 60}
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Study:
     grid: str
     cells: list[Cell]
     layout: Layout
+    site: Site | None = None  # of the cluster that jobs are submitted to from this process, if any
 
     @classmethod
     def open(cls, config: Mapping[str, Any]) -> Study:
@@ -44,12 +47,17 @@ class Study:
                 raise UserError(f"--config {unknown[0]}: unknown key; there are: {', '.join(CONFIG_KEYS)}")
             params, layout, grid = load_params(), Layout(), str(config.get("grid", DEFAULT_GRID))
             refresh(params, grid, layout)
-            study = cls(params, grid, cells(params, grid), layout)
+            study = cls(params, grid, cells(params, grid), layout, in_use())
             return study if "method" not in config else study._only(str(config["method"]))
         except UserError as error:
-            for problem in error.problems:
-                print(f"isoclock: {problem}", file=sys.stderr)
-            sys.exit(EXIT_USER_ERROR)
+            exit_with(error)
+
+    def check_site(self) -> None:
+        """Before the first job: ends the process with a line and status 2 if the cluster's values are not filled in."""
+        try:
+            check_filled_in(self.site)
+        except UserError as error:
+            exit_with(error)
 
     def _only(self, method: str) -> Study:
         self.params.method(method)
@@ -117,14 +125,41 @@ class Study:
         return recipe.threads + recipe.workers
 
     def student_runtime_min(self, plan: str) -> int:
-        """Minutes a student's job may take, from its plan. Raises FileNotFoundError, by which Snakemake knows to ask later."""
-        planned_s = json.loads(Path(plan).read_text(encoding="utf-8"))["planned_s"]
-        return max(RUNTIME_FLOOR_MIN, math.ceil(planned_s * RUNTIME_MARGIN / 60))
+        """Minutes to ask for, for a student's job: its plan's, or the longest job of the cluster if that is less.
+
+        Raises FileNotFoundError where the plan is not there yet, by which Snakemake knows to ask later.
+        """
+        return self._job_min(_planned_min(Path(plan)))
+
+    def runtime_min(self, rule: str) -> int:
+        """Minutes to ask for, for a job of a rule that no plan tells of."""
+        return self._job_min(ASSUMED_MIN[rule])
+
+    def retries(self, rule: str) -> int | None:
+        """How often a job of `rule` (teacher or student) is submitted again: the jobs that its run takes, and some to spare.
+
+        None where no cluster is in use: the profile's or the command line's number holds then, and within a job none at all.
+        """
+        if self.site is None:
+            return None
+        work = [ASSUMED_MIN[rule]]
+        if rule == "student":
+            plans = [Path(plan) for plan in self.plans()]
+            work = [_planned_min(plan) if plan.is_file() else ASSUMED_MIN[rule] for plan in plans]
+        return self.site.jobs_needed(max(work)) + self.site.spare_retries
+
+    def _job_min(self, work_min: int) -> int:
+        return max(RUNTIME_FLOOR_MIN, work_min) if self.site is None else self.site.job_min(work_min)
 
     @property
     def is_study(self) -> bool:
         """Whether marked profiles are refused."""
         return self.params.grid(self.grid).study
+
+
+def _planned_min(plan: Path) -> int:
+    planned_s = json.loads(plan.read_text(encoding="utf-8"))["planned_s"]
+    return math.ceil(planned_s * RUNTIME_MARGIN / 60)
 
 
 def _paths(found: Any) -> list[str]:

@@ -17,6 +17,8 @@ rule evaluate:
     conda:
         "../../environment.yml"
     threads: lambda wildcards: STUDY.threads(wildcards.dataset, "student")
+    resources:
+        runtime=lambda wildcards: STUDY.runtime_min("evaluate"),
     shell:
         "isoclock --log {log} evaluate "
         "{wildcards.dataset}/{wildcards.pair}/{wildcards.method}/{wildcards.budget}/{wildcards.seed}"

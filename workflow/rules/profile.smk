@@ -12,5 +12,7 @@ rule profile:
     conda:
         "../../environment.yml"
     threads: 1024  # all there are; the slurm profile asks for fewer
+    resources:
+        runtime=lambda wildcards: STUDY.runtime_min("profile"),
     shell:
         "isoclock --log {log} profile {wildcards.dataset} {wildcards.pair} {wildcards.method}"

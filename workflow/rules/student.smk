@@ -13,6 +13,7 @@ rule student:
         ledger="results/student/{dataset}/{pair}/{method}/{budget}/{seed}/ledger.jsonl",
     log:
         "runs/logs/student/{dataset}/{pair}/{method}/{budget}/{seed}.log",
+    retries: STUDY.retries("student")
     conda:
         "../../environment.yml"
     threads: lambda wildcards: STUDY.threads(wildcards.dataset, "student")

@@ -1,4 +1,9 @@
-# Named targets: one for each stage, so that a stage can be asked for by name (DVC does).
+# Named targets: one for each stage, so that a stage can be asked for by name (DVC does). And what is looked at before the first
+# job: Snakemake runs `onstart` then, and not for a dry run, which needs no cluster.
+
+
+onstart:
+    STUDY.check_site()
 
 
 rule prepared:

@@ -13,8 +13,11 @@ rule teacher:
         confusion="results/teacher/{dataset}/{model}/confusion.npz",
     log:
         "runs/logs/teacher/{dataset}/{model}.log",
+    retries: STUDY.retries("teacher")
     conda:
         "../../environment.yml"
     threads: lambda wildcards: STUDY.threads(wildcards.dataset, "teacher")
+    resources:
+        runtime=lambda wildcards: STUDY.runtime_min("teacher"),
     shell:
         "isoclock --log {log} teacher {wildcards.dataset} {wildcards.model}"

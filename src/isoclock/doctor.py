@@ -1,0 +1,156 @@
+"""What is missing on this machine and on its cluster, and what to change. Nothing is changed here, and no run is touched."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from isoclock import slurm
+from isoclock.doctor_cluster import examine_cluster
+from isoclock.errors import EXIT_USER_ERROR, UserError
+from isoclock.finding import Finding
+from isoclock.grid import RESULTS, RUNS
+
+LOCK = Path("requirements.lock")
+PYTHON = (3, 11)
+LOCAL_FILE_SYSTEMS = ("tmpfs", "ramfs", "overlay")  # ends with the machine, or with the container
+LEAST_FREE_GB = 5.0
+
+
+def examine(folder: Path = Path(), *, try_job: bool = True) -> Iterator[Finding]:
+    """Everything worth knowing before a study is run in `folder`, as it is found out.
+
+    `try_job` False asks the cluster without starting a job on it.
+    """
+    yield python()
+    yield packages(folder / LOCK)
+    yield device()
+    yield mlflow_store()
+    for name in (RUNS, RESULTS):
+        yield writable(folder / name)
+    if slurm.available():
+        yield from examine_cluster(folder, try_job=try_job)
+    else:
+        yield Finding("SLURM", "none", "no SLURM here", "on a cluster: run this on its head node")
+
+
+def python() -> Finding:
+    """The interpreter."""
+    found = platform.python_version()
+    if sys.version_info[:2] == PYTHON:
+        return Finding("Python", "ok", found)
+    wanted = ".".join(str(part) for part in PYTHON)
+    return Finding("Python", "wrong", found, f"make the environment anew with Python {wanted} (README)")
+
+
+def packages(lock: Path) -> Finding:
+    """What is installed, against the pins."""
+    if not lock.is_file():
+        return Finding("packages", "none", f"no {lock} to compare with", "run this in the project's folder")
+    pins = dict(line.split("==") for line in lock.read_text(encoding="utf-8").split() if "==" in line)
+    others = []
+    for name, pinned in pins.items():
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            found = "missing"
+        if found.partition("+")[0] != pinned.partition("+")[0]:  # +cpu, +cu128: the same release
+            others.append(f"{name} {found} (pinned {pinned})")
+    if not others:
+        return Finding("packages", "ok", f"{len(pins)} as pinned")
+    told = "; ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+    return Finding("packages", "warn", told, f"pip install -r {lock}: results are compared within one set of versions")
+
+
+def device() -> Finding:
+    """What this machine would train on."""
+    from isoclock.training.device import choose_device, device_kind
+
+    found = choose_device()
+    if found.type == "cuda":
+        return Finding("device", "ok", device_kind(found))
+    return Finding("device", "ok", f"{device_kind(found)}, no GPU on this machine")
+
+
+def mlflow_store() -> Finding:
+    """Whether `sync` could write."""
+    from isoclock.tracking.store import database_path, failing_in_one_line, open_store, redacted, resolve_uri
+
+    try:
+        uri = resolve_uri()
+        path = database_path(uri)
+        if path is not None and not path.is_file():
+            if not os.access(path.parent, os.W_OK):
+                raise UserError(f"tracking store {uri}: {path.parent} cannot be written; set MLFLOW_TRACKING_URI")
+            return Finding("MLflow", "ok", f"{path}: `isoclock sync` makes it")
+        with failing_in_one_line(uri):
+            open_store(uri).search_experiments(max_results=1)
+    except UserError as error:
+        found, _, advice = error.problems[0].partition("; ")
+        return Finding("MLflow", "wrong", found, advice)
+    return Finding("MLflow", "ok", redacted(uri))
+
+
+def writable(folder: Path) -> Finding:
+    """Whether files can be written and locked in a folder of the study, and how much room there is."""
+    what = f"{folder}/"
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
+    try:
+        with tempfile.NamedTemporaryFile(dir=there, prefix=".doctor-") as stream:
+            stream.write(b"doctor")
+            stream.flush()
+            os.fsync(stream.fileno())
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # what keeps a run to one writer
+    except OSError as error:
+        return Finding(what, "wrong", f"{there}: {error.strerror}", "a file system that can be written and locked")
+    status = os.statvfs(there)
+    free_gb = status.f_bavail * status.f_frsize / 1e9
+    kind = file_system(there)
+    found = f"writable, {free_gb:.0f} GB free, {kind}"
+    if free_gb < LEAST_FREE_GB:
+        return Finding(what, "warn", found, "free some room: a checkpoint that finds none stops its run")
+    if slurm.available() and kind in LOCAL_FILE_SYSTEMS:
+        return Finding(what, "warn", found, "other nodes do not see it; keep the study on a shared file system")
+    return Finding(what, "ok", found)
+
+
+def file_system(folder: Path) -> str:
+    """Type of the file system that a folder lies on, as the kernel names it."""
+    mounts = Path("/proc/mounts")
+    if not mounts.is_file():
+        return "file system unknown"
+    path, best, kind = folder.resolve(), -1, "unknown"
+    for line in mounts.read_text(encoding="utf-8").splitlines():
+        _, point, found, *_ = line.split()
+        point = point.replace("\\040", " ")
+        if path.is_relative_to(point) and len(point) >= best:
+            best, kind = len(point), found
+    return kind
+
+
+def report(findings: Iterable[Finding]) -> int:
+    """Print a table, and what to change below it. Returns the exit status: 2 if something is wrong."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from isoclock.progress import table_console
+
+    marks = {"ok": "[green]ok[/]", "warn": "[yellow]mind[/]", "wrong": "[red]wrong[/]", "none": "-"}
+    table = Table(box=None, pad_edge=False)
+    for heading in ("", "what", "found"):
+        table.add_column(heading, overflow="fold")
+    found = list(findings)
+    for finding in found:
+        table.add_row(marks[finding.state], finding.what, escape(finding.found))
+    console = table_console()
+    console.print(table)
+    for finding in found:
+        if finding.advice:
+            console.print(f"\n{marks[finding.state]} {finding.what}: {escape(finding.advice)}")
+    return EXIT_USER_ERROR if any(finding.state == "wrong" for finding in found) else 0

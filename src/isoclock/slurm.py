@@ -1,0 +1,112 @@
+"""What SLURM says of itself. Every question ends within seconds; where there is no SLURM, the answer is None."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+
+TIMEOUT_S = 15.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a command of SLURM's ended. `said` is its output, or what it complained of."""
+
+    status: int
+    said: str
+
+    @property
+    def complaint(self) -> str:
+        """The line of `said` that tells most, without the command's name: the fatal one, else the first."""
+        lines = [line.strip() for line in self.said.splitlines() if line.strip()] or [f"exit status {self.status}"]
+        line = next((line for line in lines if ": fatal: " in line), lines[0])
+        return re.sub(r"^\w+: (error|fatal): ", "", line)
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A partition, as its cluster tells."""
+
+    name: str
+    up: bool
+    limit_min: int | None  # None: unlimited
+    preempt_mode: str  # OFF, REQUEUE, CANCEL, SUSPEND, GANG and combinations
+    grace_s: int  # between the first SIGTERM of a preemption and the kill
+
+
+def available() -> bool:
+    """Whether this machine has SLURM's commands."""
+    return shutil.which("scontrol") is not None and shutil.which("sbatch") is not None
+
+
+def ask(*command: str, timeout_s: float = TIMEOUT_S) -> Answer | None:
+    """Run one of SLURM's commands; None if it is not there. A command that does not end in time has status 124."""
+    if shutil.which(command[0]) is None:
+        return None
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Answer(124, f"no answer within {timeout_s:.0f} s")
+    return Answer(done.returncode, done.stdout if done.returncode == 0 else done.stderr or done.stdout)
+
+
+def partitions() -> list[Partition]:
+    """All partitions, the default one first. Empty where nobody answers."""
+    answer = ask("scontrol", "--oneliner", "show", "partition")
+    if answer is None or answer.status != 0:
+        return []
+    found = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in answer.said.splitlines()]
+    found = sorted((f for f in found if "PartitionName" in f), key=lambda f: f.get("Default") != "YES")
+    return [_partition(fields) for fields in found]
+
+
+def partition(name: str | None) -> Partition | None:
+    """The partition of that name (of several, separated by commas, the one with the shortest limit), or the default one.
+
+    None if there is none, or no SLURM.
+    """
+    found = partitions()
+    if name is None:
+        return found[0] if found else None
+    named = [one for one in found if one.name in name.split(",")]
+    return min(named, key=lambda one: one.limit_min or 1 << 30, default=None)
+
+
+def configuration() -> dict[str, str]:
+    """SLURM's settings by name, as `scontrol show config` lists them. Empty where nobody answers."""
+    answer = ask("scontrol", "show", "config")
+    if answer is None or answer.status != 0:
+        return {}
+    pairs = (line.partition("=") for line in answer.said.splitlines() if "=" in line)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def minutes(told: str) -> int | None:
+    """A time as SLURM writes it (minutes, M:S, H:M:S, D-H, D-H:M, D-H:M:S) in whole minutes; None for no limit.
+
+    Raises ValueError for anything else.
+    """
+    if told.upper() in ("UNLIMITED", "INFINITE", "NONE", "N/A", "NOT_SET", ""):
+        return None
+    days, dash, rest = told.rpartition("-")
+    parts = [int(part) for part in rest.split(":")]
+    if dash:  # hours come first
+        hours, mins, *_ = [*parts, 0, 0]
+        return int(days) * 1440 + hours * 60 + mins
+    if len(parts) == 3:
+        return parts[0] * 60 + parts[1]
+    return parts[0]  # minutes, or minutes:seconds
+
+
+def _partition(fields: dict[str, str]) -> Partition:
+    return Partition(
+        name=fields["PartitionName"],
+        up=fields.get("State") == "UP",
+        limit_min=minutes(fields.get("MaxTime", "")),
+        preempt_mode=fields.get("PreemptMode", "OFF"),
+        grace_s=int(re.sub(r"\D", "", fields.get("GraceTime", "0")) or 0),
+    )

@@ -1,0 +1,90 @@
+"""One cluster a session, and the scenarios of the tests that were asked for, all at once on it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "workflow"))  # clone.py
+
+from clone import Clone
+from cluster import Cluster, obstacle
+from scenario import LIMIT_S, PATIENCE_S, OnCluster, make_taught
+
+AT_ONCE = 5  # scenarios; more of them only make each other's jobs start later
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "scenario(play, long): what happens on the cluster, before the test looks at it")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A real SLURM. Where there can be none the test is skipped, and fails under CI=true."""
+    reason = obstacle()
+    if reason is None:
+        # Not pytest's own folder: a socket's path may have 107 characters.
+        folder = Path(tempfile.mkdtemp(prefix="isoclock-slurm-"))
+        try:
+            running = Cluster.up(folder)
+        except (OSError, RuntimeError, subprocess.TimeoutExpired) as error:
+            reason = str(error)
+        else:
+            yield running
+            running.down()
+            return
+    told = f"no SLURM cluster can be brought up here: {reason}"
+    if os.environ.get("CI", "").lower() in ("true", "1"):
+        pytest.fail(f"{told} (and under CI=true this is no reason to skip)")
+    pytest.skip(told)
+
+
+@pytest.fixture(scope="session")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, str]:
+    """A study in which students are what is left to train, and the digest of undisturbed weights of `kd`."""
+    return make_taught(tmp_path_factory.mktemp("slurm") / "taught")
+
+
+@pytest.fixture(scope="session")
+def scenarios(
+    request: pytest.FixtureRequest,
+    cluster: Cluster,
+    taught: tuple[Clone, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[str, Future[OnCluster]]]:
+    """The scenarios of all tests of this session, running."""
+    marks = [mark for item in request.session.items for mark in item.iter_markers("scenario")]
+    marks.sort(key=lambda mark: not mark.kwargs.get("long", False))  # these first: all others fit beside them
+    plays: list[Callable[[OnCluster], None]] = list(dict.fromkeys(mark.kwargs["play"] for mark in marks))
+    folder = tmp_path_factory.mktemp("scenarios")
+    original, _ = taught
+
+    def perform(play: Callable[[OnCluster], None]) -> OnCluster:
+        study = OnCluster(original.copy(folder / play.__name__), cluster)
+        play(study)
+        return study
+
+    pool = ThreadPoolExecutor(AT_ONCE)
+    yield {play.__name__: pool.submit(perform, play) for play in plays}
+    pool.shutdown(cancel_futures=True)
+
+
+@pytest.fixture
+def played(request: pytest.FixtureRequest, scenarios: dict[str, Future[OnCluster]]) -> OnCluster:
+    """The study of the test's scenario, after it. Fails as the scenario did."""
+    mark = request.node.get_closest_marker("scenario")
+    assert mark is not None
+    return scenarios[mark.kwargs["play"].__name__].result(timeout=LIMIT_S + 2 * PATIENCE_S)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(taught: tuple[Clone, str]) -> str:
+    """Digest of the weights of `kd`, trained in one go."""
+    return taught[1]

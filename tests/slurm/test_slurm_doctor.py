@@ -1,0 +1,107 @@
+"""`isoclock doctor` on a real SLURM."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from cluster import GPUS, Cluster
+
+from isoclock import slurm
+from isoclock.doctor_cluster import examine_cluster
+from isoclock.finding import Finding
+from isoclock.site import SITE_FILE, Site
+
+pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.timeout(300)]
+
+
+@pytest.fixture(autouse=True)
+def on_the_cluster(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in cluster.environment.items():
+        monkeypatch.setenv(name, value)
+
+
+def examined(folder: Path, *, try_job: bool = False, **site: object) -> dict[str, Finding]:
+    """What is found with these values in the site file."""
+    path = folder / SITE_FILE
+    path.parent.mkdir(parents=True)
+    path.write_text(yaml.safe_dump({"partition": "gpu", "account": None, **site}))
+    return {finding.what: finding for finding in examine_cluster(folder, try_job=try_job)}
+
+
+def test_a_good_site_is_found_in_order_and_a_gpu_is_granted(tmp_path: Path) -> None:
+    found = examined(tmp_path, try_job=True, gpu_model="plain")
+    found.pop("SLURM_CONF")
+    assert {finding.state for finding in found.values()} == {"ok"}, found
+    assert "squeue remembers jobs for 3600 s" in found["job states"].found
+    assert "sacct has no database" in found["job states"].found
+    assert found["partition"].found == "gpu: jobs of up to 1440 min"
+    assert "CUDA_VISIBLE_DEVICES=" in found["a GPU"].found
+    assert "seen and writable" in found["shared folder"].found
+    assert [path.name for path in tmp_path.iterdir()] == ["workflow"], "nothing is left behind"
+
+
+@pytest.mark.parametrize(
+    ("site", "what", "state", "told"),
+    [
+        ({"partition": "FILL-IN"}, "site file", "wrong", "partitions here: gpu, "),
+        ({"partition": "gpus"}, "partition", "wrong", "name one of gpu, "),
+        ({"partition": "closed"}, "partition", "wrong", "name another of"),
+        ({"account": "lab"}, "account", "wrong", "account: null"),
+        ({"partition": "doomed"}, "preemption", "warn", "Snakemake waits for it for ever"),
+        ({"partition": "hunted"}, "preemption", "ok", "spare_retries: 2"),
+        ({"gpu_model": "h100"}, "a GPU", "wrong", "sbatch --test-only"),
+        ({"constraint": "fast"}, "a GPU", "wrong", "sbatch --test-only"),
+        ({"job_limit_min": 10}, "partition", "wrong", "longer jobs"),
+        ({"gpu_as": "cuda"}, "site file", "wrong", "mend it"),
+    ],
+)
+def test_what_is_wrong_is_told_with_what_to_change(
+    site: dict[str, object], what: str, state: str, told: str, tmp_path: Path
+) -> None:
+    found = examined(tmp_path, **site)[what]
+    assert found.state == state
+    assert told in found.advice
+
+
+def test_a_controller_that_is_down_is_told(tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = (cluster.folder / "slurm.conf").read_text()
+    elsewhere = re.sub(r"SlurmctldPort=\d+", "SlurmctldPort=1", settings) + "MessageTimeout=1\n"
+    (tmp_path / "slurm.conf").write_text(elsewhere)
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
+    found = examined(tmp_path)
+    assert found.keys() == {"SLURM"}
+    assert found["SLURM"].state == "wrong"
+    assert "DOWN" in found["SLURM"].found
+
+
+def test_the_executors_variable_that_does_not_reach_srun_is_minded(tmp_path: Path) -> None:
+    assert examined(tmp_path)["SLURM_CONF"].state == "warn"
+
+
+def test_partitions_as_they_are() -> None:
+    found = {one.name: one for one in slurm.partitions()}
+    assert next(iter(found)) == "gpu", "the default one comes first"
+    assert slurm.partition(None) == found["gpu"] == slurm.Partition("gpu", True, 1440, "OFF", 0)
+    assert found["doomed"] == slurm.Partition("doomed", True, 720, "CANCEL", 60)
+    assert (found["closed"].up, found["closed"].limit_min) == (False, 30)
+    assert slurm.partition("gpu,closed") == found["closed"], "the shortest limit holds for both"
+    assert slurm.partition("none") is None
+
+
+def test_a_job_asks_for_no_more_than_its_partition_gives() -> None:
+    assert Site(partition="doomed", account=None).limit_min == 720
+    assert Site(partition="doomed", account=None, job_limit_min=100).limit_min == 100
+    assert Site(partition=None, account=None).at_most(5000) == 1440
+
+
+@pytest.mark.parametrize("gpu_as", ["gpu", "gres"])
+def test_both_ways_to_ask_for_a_gpu_are_granted(gpu_as: str, cluster: Cluster) -> None:
+    for kind in (None, *GPUS):
+        options = Site.model_validate(
+            {"partition": "gpu", "account": None, "gpu_as": gpu_as, "gpu_model": kind}
+        ).options
+        seen = cluster.ask("srun", *options, "-t", "1", "--mem=50", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES")
+        assert 0 <= int(seen) < sum(GPUS.values())

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+import yte
+
+from isoclock import site as site_module
+from isoclock.errors import UserError
+from isoclock.site import OVERHEAD_MIN, PLACEHOLDER, RUNTIME_FLOOR_MIN, SIGNAL_S, Site, check_filled_in, read_site
+
+ROOT = Path(__file__).resolve().parents[1]
+PROFILE = ROOT / "workflow/profiles/slurm"
+
+
+@pytest.fixture(autouse=True)
+def no_slurm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whatever machine this is; and nothing of a profile stays in use."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(site_module, "_in_use", None)
+
+
+def a_site(**values: object) -> Site:
+    return Site.model_validate({"partition": "gpu", "account": None, **values})
+
+
+def profile(monkeypatch: pytest.MonkeyPatch, folder: Path, **values: object) -> dict:
+    """The profile as Snakemake has it, filled in from a site file with these values."""
+    path = folder / "workflow/profiles/slurm/site.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(yaml.safe_dump({"partition": "gpu", "account": None, **values}))
+    monkeypatch.chdir(folder)
+    return dict(yte.process_yaml((PROFILE / "profile.yaml").read_text(), require_use_yte=True))
+
+
+def test_the_site_file_of_the_project_is_in_order_but_for_its_placeholders() -> None:
+    site = read_site(PROFILE / "site.yaml")
+    assert site.placeholders == ["partition", "account"]
+    with pytest.raises(UserError, match=r"site\.yaml: partition, account: still FILL-IN; write .* or null"):
+        check_filled_in(site)
+    check_filled_in(a_site())
+    check_filled_in(None)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"partitions": "gpu"}, "partitions: 'gpu': Extra inputs"),
+        ({"gpu_as": "gpus"}, "gpu_as: 'gpus'"),
+        ({"job_limit_min": 5}, "job_limit_min: 5"),
+        ({"job_limit_min": "4 h"}, "job_limit_min: '4 h'"),
+        ({"spare_retries": -1}, "spare_retries: -1"),
+    ],
+)
+def test_a_mistake_is_one_line_with_file_key_and_value(
+    values: dict[str, object], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text(yaml.safe_dump({"partition": "gpu", "account": None, **values}))
+    with pytest.raises(SystemExit) as ended:
+        site_module.fill_profile(path)
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"isoclock: {path}: ")
+    assert told in line
+    assert site_module.in_use() is None
+
+
+def test_a_site_file_that_is_not_there_or_not_yaml(tmp_path: Path) -> None:
+    path = tmp_path / "site.yaml"
+    with pytest.raises(UserError, match="not there; get it back with `git checkout"):
+        read_site(path)
+    path.write_text("partition: [")
+    with pytest.raises(UserError, match="not valid YAML"):
+        read_site(path)
+
+
+def test_a_profile_takes_the_sites_values_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = profile(monkeypatch, tmp_path, account="max", constraint="a100|h100", spare_retries=5)
+    assert found["executor"] == "slurm"
+    resources = found["default-resources"]
+    assert resources["slurm_partition"] == "'gpu'"
+    assert resources["slurm_account"] == "'max'", "unquoted, Snakemake would take Python's function"
+    assert resources["constraint"] == "'a100|h100'"
+    assert "qos" not in resources
+    assert found["retries"] == 5
+    assert found["slurm-status-command"] == "squeue"
+    assert found["rerun-incomplete"] is found["keep-going"] is True
+    assert not any("array" in key or "requeue" in key for key in found)
+    assert site_module.in_use() is not None
+
+
+def test_the_signal_comes_as_early_as_the_arithmetic_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = profile(monkeypatch, tmp_path)
+    assert found["default-resources"]["slurm_extra"] == f"'--signal=TERM@{SIGNAL_S}'"
+    assert SIGNAL_S / 60 < OVERHEAD_MIN < RUNTIME_FLOOR_MIN
+
+
+@pytest.mark.parametrize(
+    ("values", "resources", "option"),
+    [
+        ({}, {"gpu": 1}, "--gpus=1"),
+        ({"gpu_model": "h100"}, {"gpu": 1, "gpu_model": "'h100'"}, "--gpus=h100:1"),
+        ({"gpu_as": "gres"}, {"gres": "'gpu:1'"}, "--gres=gpu:1"),
+        ({"gpu_as": "gres", "gpu_model": "h100"}, {"gres": "'gpu:h100:1'"}, "--gres=gpu:h100:1"),
+    ],
+)
+def test_one_gpu_a_job_either_way(
+    values: dict[str, object], resources: dict, option: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = profile(monkeypatch, tmp_path, **values)["set-resources"]
+    assert found == dict.fromkeys(("teacher", "profile", "student", "evaluate"), resources)
+    assert a_site(**values).options == ["-p", "gpu", option]
+
+
+def test_a_run_that_fits_is_one_job_with_its_overhead() -> None:
+    site = a_site(job_limit_min=240)
+    assert (site.jobs_needed(100), site.job_min(100)) == (1, 100 + OVERHEAD_MIN)
+    assert (site.jobs_needed(240 - OVERHEAD_MIN), site.job_min(240 - OVERHEAD_MIN)) == (1, 240)
+    assert site.job_min(1) == RUNTIME_FLOOR_MIN
+
+
+def test_a_longer_run_takes_jobs_of_the_limit() -> None:
+    site = a_site(job_limit_min=240)
+    assert (site.jobs_needed(241 - OVERHEAD_MIN), site.job_min(241 - OVERHEAD_MIN)) == (2, 240)
+    assert site.jobs_needed(10 * (240 - OVERHEAD_MIN)) == 10
+    assert site.jobs_needed(10 * (240 - OVERHEAD_MIN) + 1) == 11
+
+
+def test_without_a_limit_a_run_is_one_job() -> None:
+    site = a_site()
+    assert site.limit_min is None
+    assert (site.jobs_needed(100_000), site.job_min(100_000)) == (1, 100_000 + OVERHEAD_MIN)
+    assert site.at_most(60) == 60
+
+
+def test_nobody_is_asked_about_a_placeholder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isoclock.slurm.partition", lambda name: pytest.fail("asked"))
+    assert a_site(partition=PLACEHOLDER, job_limit_min=60).limit_min == 60
