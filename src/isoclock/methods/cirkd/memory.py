@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from isoclock.methods.cirkd.rows import empty_map, spans, through_unit_, unit_rows, write_rows
 from isoclock.methods.contract import in_loss_precision
 
-BLOCK = {"cpu": 1 << 20, "cuda": 1 << 24}
+BLOCK = {"cpu": 1 << 21, "cuda": 1 << 24}
 """Similarities of a block of pixels with all keys: on a CPU their exponentials stay in its last-level cache."""
 
 COLUMNS = {"cpu": 512, "cuda": 1 << 13}

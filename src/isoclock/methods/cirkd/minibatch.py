@@ -12,8 +12,8 @@ from torch.autograd.function import once_differentiable
 from isoclock.methods.cirkd.rows import empty_map, spans, through_unit_, unit_rows, write_rows
 from isoclock.methods.contract import in_loss_precision
 
-SIDE = {"cpu": 512, "cuda": 2048}
-"""Rows and columns of a tile: on a CPU three of them fit its second-level cache, on a GPU they fill it."""
+SIDE = {"cpu": 1024, "cuda": 2048}
+"""Rows and columns of a tile: on a CPU three stay in its last-level cache, and threads wait for each other seldom."""
 
 KEPT = 1 << 24
 """Numbers of the teacher's tiles that are kept for the second pass (64 MiB); the rest is computed anew."""
