@@ -29,6 +29,10 @@ data: $(READY) data/streets/streets.json
 data/streets/streets.json: | $(READY)
 	@isoclock streets
 
+# Every fault, the slow ones too: fifty kills, Snakemake killed over a live trainer, `dvc pull` and adopt. About ten minutes.
+test-faults: $(READY)
+	@ISOCLOCK_SLOW=1 ISOCLOCK_KILLS=50 OMP_NUM_THREADS=1 python -m pytest -q tests/faults
+
 # A real SLURM on this machine (Debian's packages, root): what `make test` runs of it, alone.
 test-slurm: $(READY)
 	@OMP_NUM_THREADS=1 python -m pytest tests/slurm -q

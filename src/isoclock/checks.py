@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from isoclock import catalogue
+from isoclock.credentials import credential_problems
 from isoclock.errors import ParamsError
 from isoclock.methods.card import cards, signature_problems
 from isoclock.params import ROLES, Params, read_params
@@ -18,6 +19,8 @@ RESERVED_NAMES = ("accepted",)  # folders of results/plan that are no methods
 
 def load_params(folder: Path = FOLDER) -> Params:
     """Everything under params/, checked. Raises ParamsError with every problem found, one line each."""
+    if problems := credential_problems(folder):  # first: what else is wrong is told with its value
+        raise ParamsError(problems)
     params = read_params(folder)
     problems = problems_of(params)
     if problems:

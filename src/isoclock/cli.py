@@ -221,6 +221,15 @@ def _audit(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _adopt(arguments: argparse.Namespace) -> int:
+    from isoclock.adopt import adopt
+    from isoclock.checks import load_params
+    from isoclock.grid import Layout
+
+    adopt(load_params(), arguments.grid, Layout())
+    return 0
+
+
 def _sync(arguments: argparse.Namespace) -> int:
     from isoclock.checks import load_params
     from isoclock.grid import RESULTS, RUNS, cells
@@ -322,6 +331,9 @@ def _parser() -> argparse.ArgumentParser:
     report = with_grid(add("report", _report, "tables, figures and one HTML page of a grid"))
     report.add_argument("--table-only", action="store_true", help="print the comparison table, write nothing")
     with_grid(add("audit", _audit, "compare the time spent with the time planned"))
+    with_grid(
+        add("adopt", _adopt, "take results from elsewhere (dvc pull) as made here, once every digest is verified")
+    )
     sync = with_grid(add("sync", _sync, "bring MLflow up to date from the run records"))
     sync.add_argument("--watch", action="store_true", help="go on doing so until stopped")
     ui = with_grid(add("ui", _ui, "serve the MLflow UI and keep it up to date"))

@@ -38,6 +38,7 @@ GROUND = {
     "catalogue",
     "checks",
     "cli",
+    "credentials",
     "errors",
     "grid",
     "params",

@@ -22,6 +22,8 @@ def profile(ratio: float, **changes: Any) -> dict[str, Any]:
         "device_kind": "cpu:test",
         "threads": 1,
         "marks": [],
+        "spread": 0.25,
+        "shares": {"data": 0.125},
         "digests": {"code": "c", "data": "d"},
     } | changes
 
@@ -183,7 +185,10 @@ def test_a_budget_that_buys_nothing_names_method_and_budget(empty_study: TinyStu
 def test_a_study_refuses_a_marked_profile(empty_study: TinyStudy) -> None:
     put_profile(empty_study, "kd", 1.0, marks=["noisy", "input-bound"])
     accept(empty_study)
-    with pytest.raises(UserError, match=r"kd\.json: marked noisy, input-bound.*isoclock profile streets tiny kd"):
+    with pytest.raises(
+        UserError,
+        match=r"kd\.json: marked noisy, input-bound \(windows spread over 25%, 12% of.*isoclock profile streets tiny kd",
+    ):
         plan(empty_study, "kd", strict=True)
     assert plan(empty_study, "kd")["marks"] == ["noisy", "input-bound"], "outside a study it is told"
 
@@ -283,3 +288,16 @@ def test_a_profile_of_another_recipe_is_no_comparison(tmp_path: Path) -> None:
     accept_profile(profile(1.5), memory, output, 0.02)
     other = profile(1.5, digests={"code": "c", "data": "d", "inputs": "another batch"})
     assert accept_profile(other, memory, output, 0.02) == other
+
+
+def test_a_budget_below_a_checkpoint_interval_names_method_and_budget(empty_study: TinyStudy) -> None:
+    empty_study.edit("training.yaml", "checkpoint_every_s: 1000.0", "checkpoint_every_s: 1.3")
+    put_profile(empty_study, "kd", 2.0)
+    accept(empty_study)
+    told = (
+        r"budgets\.compute-6: 6 iterations of kd take 1.2 s, less than a checkpoint interval .*checkpoint_every_s: 1.3"
+    )
+    with pytest.raises(ParamsError, match=told):
+        plan(empty_study, "kd", strict=True)
+    assert not empty_study.layout.plan(*WHERE, "kd", "compute-6").exists()
+    assert plan(empty_study, "kd")["iterations"] == 6, "a demo may be over before its first checkpoint"

@@ -24,7 +24,7 @@ def audit_record(record: dict[str, Any]) -> dict[str, Any]:
 
     Spent anchor-steps: the train time of each segment over the anchor time measured in it, so that a slower node is not
     counted as more work. `deviation` is spent over planned minus 1, in anchor-steps. Marks: `diverged`, `off-budget`
-    (outside 3 %), `mixed-hardware`, `lost-time`, and those of the plan.
+    (outside 3 %), `mixed-hardware` (device kinds, CPU threads or versions of torch), `lost-time`, and those of the plan.
     """
     plan, segments = record["plan"], record["segments"]
     spent_s = record["clock"]["train_s"]
@@ -37,7 +37,7 @@ def audit_record(record: dict[str, Any]) -> dict[str, Any]:
         marks.append("diverged")
     elif deviation is not None and abs(deviation) > TOLERANCE:
         marks.append("off-budget")
-    if len(kinds) > 1:
+    if len(kinds) > 1 or any(_differs(segments, key) for key in ("threads", "torch")):
         marks.append("mixed-hardware")
     if record["clock"]["lost_s"] > 0:
         marks.append("lost-time")
@@ -53,6 +53,10 @@ def audit_record(record: dict[str, Any]) -> dict[str, Any]:
         "device_kind": ", ".join(sorted(kinds)),
         "marks": marks,
     }
+
+
+def _differs(segments: list[dict[str, Any]], key: str) -> bool:
+    return len({segment[key] for segment in segments if key in segment}) > 1
 
 
 def _contention(measured: list[dict[str, Any]], plan: dict[str, Any]) -> float | None:

@@ -67,8 +67,9 @@ def make_plan(
     profile = read_json(profile_path, made_by="profile")
     accepted = read_json(layout.accepted_budget(dataset, pair, budget_name), made_by="plan")
     if study and profile["marks"]:
+        found = f"windows spread over {profile['spread']:.0%}, {profile['shares']['data']:.0%} of a step waits for data"
         raise UserError(
-            f"{profile_path}: marked {', '.join(profile['marks'])}, and a study needs a clean profile; "
+            f"{profile_path}: marked {', '.join(profile['marks'])} ({found}), and a study needs a clean profile; "
             f"measure again on a quiet machine: isoclock profile {dataset} {pair} {method}"
         )
     refresh = f"isoclock plan {dataset} {pair} {budget_name} --refresh-budget"
@@ -114,6 +115,14 @@ def make_plan(
         "yardstick": accepted["yardstick"],
         "marks": profile["marks"],
     }
+    every_s = params.recipe(dataset, "student").checkpoint_every_s
+    # A demo may be over before its first checkpoint, on a fast machine; of a study that says that a budget is a slip.
+    if study and plan["planned_s"] < every_s:
+        raise ParamsError(
+            f"{params.folder / 'budgets.yaml'}: budgets.{budget_name}: {iterations} iterations of {method} take "
+            f"{plan['planned_s']:.3g} s, less than a checkpoint interval (training.yaml: {dataset}: checkpoint_every_s: "
+            f"{every_s:g}); give a larger budget"
+        )
     write_json(layout.plan(dataset, pair, method, budget_name), plan)
     return plan
 

@@ -6,10 +6,13 @@ are the same for any number of loader processes and wherever the run is resumed.
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import cv2
@@ -17,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from isoclock.data.augment import GEOMETRY, ORDER, crop_sample, draw_geometry, generator
 from isoclock.data.colour import Colour, build_colour
@@ -100,7 +103,10 @@ class TrainingStream:
             # Its own generator: the loader would draw from the global one, and dropout would depend on `workers`.
             generator=torch.Generator(),
         )
-        return iter(loader)
+        before = set(multiprocessing.active_children())
+        source = iter(loader)
+        atexit.register(_end, set(multiprocessing.active_children()) - before)
+        return source
 
 
 def whole_images(
@@ -140,13 +146,18 @@ class _Batches(Dataset[dict[str, Any]]):
             image, target[k] = self._sample(i, at)
             images[k] = self.colour.normalise(image)
         labelled = np.array([self.split.labelled[i] for i in index])
-        return {
+        made = {
             "images": torch.from_numpy(images).permute(0, 3, 1, 2),
             "target": torch.from_numpy(target),
             "index": torch.from_numpy(index),
             "labelled": torch.from_numpy(labelled),
-            "core_s": time.process_time() - before,
         }
+        if get_worker_info() is not None:
+            # It has to be done to hand them over. Here a full /dev/shm is an error that reaches the training process; in
+            # the thread that hands them over it would be a line in the log, and a batch that is waited for without end.
+            for tensor in made.values():
+                tensor.share_memory_()
+        return {**made, "core_s": time.process_time() - before}
 
     def _sample(self, i: int, at: int) -> tuple[Pixels, Pixels]:
         random = generator(self.seed, GEOMETRY, at)
@@ -168,6 +179,16 @@ class _Numbers(torch.utils.data.Sampler[int]):
 @lru_cache(maxsize=4)
 def _shuffled(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
     return generator(seed, ORDER, epoch).permutation(count)
+
+
+def _end(loaders: set[BaseProcess]) -> None:
+    """End what is left of a stream's processes when this one ends.
+
+    After an error they are still there, and multiprocessing, which comes next, would ask them by SIGTERM and wait for ever.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's own handler raises when a loader is killed
+    for process in loaders:
+        process.kill()
 
 
 def _start_worker(_worker: int) -> None:

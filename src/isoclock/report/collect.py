@@ -124,7 +124,7 @@ def collect(results: Path, cells: Sequence[dict[str, Any]], audit: Sequence[dict
         rows.append(
             CellRow(
                 dataset, pair, method, budget, int(seed),
-                **_outcome(path, found.get(path), scores),
+                **_outcome(path, found.get(path), scores, spent.get(path)),
                 **_planned(budget, found.get(path), plan),
                 **_spent(found.get(path), spent.get(path)),
                 **_cost(profile),
@@ -138,10 +138,17 @@ def collect(results: Path, cells: Sequence[dict[str, Any]], audit: Sequence[dict
     return Study(results, tuple(rows), profiles, teachers, found, audited)
 
 
-def _outcome(path: str, record: dict[str, Any] | None, scores: dict[str, Any] | None) -> dict[str, Any]:
+def _outcome(
+    path: str, record: dict[str, Any] | None, scores: dict[str, Any] | None, audited: dict[str, Any] | None
+) -> dict[str, Any]:
     """Status and scores. Scores of other weights than the record's are not this run's, so they are a hole as well."""
     if record is None:
         return {"status": MISSING, "message": f"not trained: no student/{path}/record.json; run `isoclock student`"}
+    if audited and "mixed-hardware" in audited.get("marks", ()):
+        return {
+            "status": MISSING,
+            "message": f"trained in parts on unlike hardware; remove runs/student/{path} and train it again",
+        }
     if record["status"] == DIVERGED:
         return {"status": DIVERGED, "message": record.get("message") or "the loss left the finite numbers"}
     if scores is None:

@@ -221,6 +221,7 @@ def _trained(key: str, kind: str, dataset: str, folder: Path, record: dict[str, 
     )
     source.tags |= digest_tags(record)
     if live:
+        source.tags |= texts(message=last.get("message") if last["event"] == "failed" else None)
         return source
     source.tags |= texts(message=record.get("message") or None)
     iterations = record.get("iterations") or {}
@@ -266,6 +267,8 @@ def _published_over_live(sources: Iterable[RunSource]) -> list[RunSource]:
 def _live_status(last: Event) -> tuple[str, str]:
     if last["event"] == "stop":
         return "KILLED", "stopped"
+    if last["event"] == "failed":
+        return "FAILED", str(last.get("reason", "failed"))
     if time.time() - last["unix"] > STALE_S:
         return "KILLED", "silent"
     return "RUNNING", "running"

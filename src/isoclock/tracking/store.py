@@ -166,6 +166,8 @@ def failing_in_one_line(uri: str) -> Iterator[None]:
         reason = redacted_reason(str(error), uri)
         if is_server(uri):
             advice = f"start it, or set {URI_VARIABLE}, then `isoclock sync` again: it goes on where it was"
+        elif "database is locked" in reason:
+            advice = "another program has it open: end that one, then `isoclock sync` again: it goes on where it was"
         else:
             advice = "move the file away and run `isoclock sync`: everything comes back from the run records"
         raise UserError(f"tracking store {redacted(uri)}: {reason}; {advice}") from error

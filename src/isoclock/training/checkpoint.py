@@ -6,18 +6,21 @@ last, so that a checkpoint without it does not count. The two newest are kept: i
 
 from __future__ import annotations
 
-import io
+import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import IO, Any, BinaryIO, cast
 
 import torch
 
-from isoclock.artifacts import read_json, sha256_file, write_bytes, write_json
+from isoclock.artifacts import read_json, sha256_file, write_json, written_atomically
 from isoclock.errors import ArtifactError
+from isoclock.training.mishaps import disk_full
 
 KEPT = 2
+_ANY = re.compile(r"\.?checkpoint-(\d+)\.")
 
 
 @dataclass(frozen=True)
@@ -33,23 +36,36 @@ def save(folder: Path, iteration: int, state: dict[str, Any]) -> int:
     """Write the state at `iteration` atomically and drop all but the newest two. Returns the size in bytes.
 
     What lies beyond `iteration` is dropped too: a run that stands here has passed it over as damaged, and it would
-    crowd out good ones.
+    crowd out good ones. Raises UserError if the disk is full; the checkpoints before are as they were.
     """
     path = _weights(folder, iteration)
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    write_bytes(path, buffer.getvalue())
-    write_json(path.with_suffix(".json"), {"iteration": iteration, "sha256": sha256_file(path)})
-    kept = [old for old in _iterations(folder) if old <= iteration][-KEPT:]
-    for old in set(_iterations(folder)) - set(kept):
+    for leftover in _unfinished(folder):  # before writing: they take space
+        leftover.unlink()
+    try:
+        with written_atomically(path) as temporary, temporary.open("wb") as stream:
+            sink = _Hashing(stream)
+            try:
+                torch.save(state, cast(IO[bytes], sink))
+            except RuntimeError as error:
+                raise sink.error or error from None  # torch's own complaint is of a file that ended too early
+        write_json(path.with_suffix(".json"), {"iteration": iteration, "sha256": sink.digest.hexdigest()})
+    except OSError as error:
+        before = max((old for old in _iterations(folder) if old != iteration), default=None)
+        kept = "no checkpoint is there yet" if before is None else f"the checkpoint of iteration {before} is intact"
+        raise disk_full(error, path, kept) or error from None
+    kept_iterations = [old for old in _iterations(folder) if old <= iteration][-KEPT:]
+    for old in set(_iterations(folder)) - set(kept_iterations):
         _weights(folder, old).with_suffix(".json").unlink(missing_ok=True)
         _weights(folder, old).unlink(missing_ok=True)
     return path.stat().st_size
 
 
 def load_newest(folder: Path, device: torch.device) -> Loaded | None:
-    """The newest good checkpoint, or None if there is none. Damaged ones are passed over, and said so."""
-    complaints: list[str] = []
+    """The newest good checkpoint, or None if there is none. Damaged and unfinished ones are passed over, and said so."""
+    complaints = [
+        f"{path}: not finished when its process ended; an older checkpoint is used, or the run starts again"
+        for path in _unfinished(folder)
+    ]
     for iteration in reversed(_iterations(folder)):
         path = _weights(folder, iteration)
         try:
@@ -67,6 +83,26 @@ def load_newest(folder: Path, device: torch.device) -> Loaded | None:
     return Loaded(0, {}, complaints) if complaints else None
 
 
+class _Hashing:
+    """A file to write to that knows the SHA-256 of what went through it: nothing is held or read twice."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.digest = hashlib.sha256()
+        self.error: OSError | None = None
+
+    def write(self, content: bytes) -> int:
+        self.digest.update(content)
+        try:
+            return self._stream.write(content)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
@@ -77,3 +113,13 @@ def _weights(folder: Path, iteration: int) -> Path:
 
 def _iterations(folder: Path) -> list[int]:
     return sorted(int(path.stem.partition("-")[2]) for path in folder.glob("checkpoint-*.json"))
+
+
+def _unfinished(folder: Path) -> list[Path]:
+    """What a process that died while it saved has left: half a file under a temporary name, or weights without digest.
+
+    Only what is newer than the newest whole checkpoint: an older one was being dropped.
+    """
+    whole = max(_iterations(folder), default=-1)
+    found = [path for pattern in (".checkpoint-*", "checkpoint-*.pt") for path in folder.glob(pattern)]
+    return sorted(path for path in found if (told := _ANY.match(path.name)) and int(told[1]) > whole)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +24,17 @@ from isoclock.schema import Recipe
 from isoclock.scoring.score import score
 from isoclock.stamps import student_stamp, teacher_stamp
 from isoclock.training.anchor import AnchorMeter, StepBench, anchor_steps
-from isoclock.training.assemble import assemble_step, trained_teacher
+from isoclock.training.assemble import assemble_step, needs_a_teacher, trained_teacher
 from isoclock.training.device import choose_device, device_kind, environment, hardware, use_threads
 from isoclock.training.engine import Engine, Hooks, Outcome
 from isoclock.training.lease import Lease
 from isoclock.training.ledger import Ledger, read_ledger
+from isoclock.training.mishaps import peak_memory, told_in_one_line
 from isoclock.training.step import TrainingStep
 
 SCHEMA = 1
 ANCHOR_SEED = 104729  # its batches are nobody's training data order
+PRETRAIN_SEED = 15485863  # added to a run's: pre-training sees the samples in an order of its own
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def train_student(params: Params, cell: Cell, layout: Layout) -> str:
     Raises UserError when this device is of another kind than the plan's.
     """
     recipe = params.recipe(cell.dataset, "student")
-    pair, method = params.pair(cell.pair), params.method(cell.method).on(cell.dataset)
+    pair, method = params.pair(cell.pair), params.method_parts(cell.method, cell.dataset)
     data = PreparedData.open(layout.prepared(cell.dataset))
     plan_path = layout.plan(cell.dataset, cell.pair, cell.method, cell.budget)
     plan = read_json(plan_path, made_by="plan")
@@ -117,7 +121,7 @@ def train_student(params: Params, cell: Cell, layout: Layout) -> str:
     )
 
     def build() -> TrainingStep:
-        needs_teacher = method.method != "none"
+        needs_teacher = needs_a_teacher(method)
         teacher = trained_teacher(params, cell.dataset, pair.teacher, data, layout) if needs_teacher else None
         return assemble_step(
             recipe, params.model(pair.student), data, device, seed=cell.seed, method=method, teacher=teacher
@@ -140,7 +144,19 @@ def _run(
     anchor: AnchorMeter | None,
     publish_extra: Callable[[Spec, PreparedData, TrainingStep], None] | None = None,
 ) -> str:
-    with Lease(spec.run_folder):
+    def describe() -> str:
+        method, (height, width) = spec.cell.get("method", "none"), spec.recipe.crop
+        return f"method {method}, crop {height}x{width}, batch {spec.recipe.batch}, {peak_memory(device)}"
+
+    def tell(reason: str, message: str) -> None:
+        with suppress(OSError):  # the disk may be what is full
+            ledger = Ledger(spec.run_folder / "ledger.jsonl")
+            last = read_ledger(ledger.path)[-1:]
+            ledger.append("failed", last[0]["iteration"] if last else 0, reason=reason, message=message)
+            ledger.close()
+
+    in_one_line = partial(told_in_one_line, spec.title, describe)
+    with in_one_line(), Lease(spec.run_folder) as lease, in_one_line(tell):
         run = _open_run(spec)
         started = time.monotonic()
         use_threads(spec.recipe.threads)
@@ -156,29 +172,60 @@ def _run(
             open_stream=lambda at: data.training_batches(spec.recipe, seed, start=at, iterations=spec.iterations - at),
             evaluate=evaluate,
             measure_anchor=anchor,
+            open_pretraining=lambda at: data.training_batches(spec.recipe, seed + PRETRAIN_SEED, start=at),
+            may_write=lease.check,
+            describe=describe,
         )
         engine = Engine(step, spec.iterations, spec.run_folder, ledger, hooks)
-        complaints = engine.resume()
+        complaints = [*filter(None, [lease.taken_over]), *engine.resume()]
         segment = {
             "started_unix": round(time.time(), 3),
             "device_kind": device_kind(device),
             "threads": torch.get_num_threads(),
+            "torch": str(torch.__version__),
             "startup_s": round(time.monotonic() - started, 3),
         }
         at_s, number = engine.clock.train_s, len(engine.state.segments)
+        ended = engine.state.segments[-1]["ended"] if engine.state.segments else "killed"
+        if ended not in ("finished", "diverged"):
+            _refuse_what_it_did_not_begin_on(spec.run_folder, engine.state.segments, segment)
+            complaints += _of_a_kill(ledger.path, spec.title, engine)
         ledger.append("start", engine.state.iteration, run_id=run["run_id"], segment=number, train_s=at_s)
         for complaint in complaints:
             ledger.append("complaint", engine.state.iteration, message=complaint)
             print(f"isoclock: {complaint}", flush=True)
-        ended = engine.state.segments[-1]["ended"] if engine.state.segments else "killed"
         # A run that has ended is published again, not trained again: its outputs may have been removed.
         outcome = engine.outcome(ended) if ended in ("finished", "diverged") else engine.run(segment, spec.title)
         if outcome.status == "stopped":
             return outcome.status
-        _publish(spec, run, step, outcome, device, ledger)
+        lease.check()
+        _publish(spec, run, step, outcome, device, ledger, engine.checkpoint_every_s)
         if publish_extra is not None:
             publish_extra(spec, data, step)
         return outcome.status
+
+
+def _refuse_what_it_did_not_begin_on(folder: Path, segments: Sequence[dict[str, Any]], segment: dict[str, Any]) -> None:
+    """Raise UserError where a run would go on with what makes other bits or other times than it began with."""
+    names = {"device_kind": "", "threads": " CPU threads", "torch": " as torch"}
+    for before in segments:
+        for key, name in names.items():
+            if key in before and before[key] != segment[key]:
+                raise UserError(
+                    f"{folder}: begun with {before[key]}{name}, and here it is {segment[key]}; what is trained in parts on "
+                    f"both is in no matched table: go on where it began, or remove this folder to begin again here"
+                )
+
+
+def _of_a_kill(ledger: Path, title: str, engine: Engine) -> list[str]:
+    """What to say where the process before this one ended without a word."""
+    events = read_ledger(ledger)
+    if not events or events[-1]["event"] in ("stop", "failed"):
+        return []
+    at, lost_s = engine.state.iteration, engine.state.lost_s
+    return [
+        f"{title}: the process before was killed; going on from iteration {at}, {lost_s:.1f} s of training lost so far"
+    ]
 
 
 def _open_run(spec: Spec) -> dict[str, Any]:
@@ -217,7 +264,13 @@ def _set_aside(folder: Path, run_id: str) -> None:
 
 
 def _publish(
-    spec: Spec, run: dict[str, Any], step: TrainingStep, outcome: Outcome, device: torch.device, ledger: Ledger
+    spec: Spec,
+    run: dict[str, Any],
+    step: TrainingStep,
+    outcome: Outcome,
+    device: torch.device,
+    ledger: Ledger,
+    checkpoint_every_s: float,
 ) -> None:
     """Weights first, the record last: where there is a record, the result is whole."""
     state = outcome.state
@@ -231,6 +284,7 @@ def _publish(
         steps = segment["anchor_steps"] = anchor_steps(segment["train_s"], segment["anchors"])
         segment["anchor_s"] = segment["train_s"] / steps if steps else None
     saves = [event for event in read_ledger(ledger.path) if event["event"] == "checkpoint"]
+    saving_s = sum(save["io_s"] for save in saves)
     write_json(
         spec.result_folder / "record.json",
         {
@@ -247,8 +301,10 @@ def _publish(
             "best": state.best,
             "checkpoints": {
                 "count": len(saves),
-                "seconds_each": sum(save["io_s"] for save in saves) / max(1, len(saves)),
+                "seconds_each": saving_s / max(1, len(saves)),
                 "bytes": saves[-1]["bytes"] if saves else 0,
+                "every_s": checkpoint_every_s,
+                "share_of_train": saving_s / outcome.clock["train"] if outcome.clock["train"] else None,
             },
             "digests": {**spec.digests, "weights": sha256_file(weights)},
             "ended_unix": round(time.time(), 3),

@@ -1,0 +1,62 @@
+"""A run goes on only on what it began on (fault 7)."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from mishap_makers import Elsewhere, KilledInCheckpoint, save_all_the_time
+from trainers import Trainer, stop, until, write_plan
+
+from isoclock.artifacts import read_json, sha256_file
+from isoclock.budget.audit import audit_record
+
+pytestmark = pytest.mark.xdist_group("faults")
+
+
+@pytest.mark.parametrize(
+    ("what", "value", "told"),
+    [
+        ("torch", "9.9.9", f"begun with {torch.__version__} as torch, and here it is 9.9.9"),
+        ("threads", 2, "begun with 1 CPU threads, and here it is 2"),
+    ],
+)
+def test_a_student_is_not_finished_elsewhere(
+    trainer: Callable[..., Trainer], whole: str, what: str, value: Any, told: str
+) -> None:
+    run = trainer()
+    write_plan(run.study)
+    run.study.edit("training.yaml", "checkpoint_every_s: 1000.0", "checkpoint_every_s: 1.0e-9")
+    assert run.run(save_all_the_time, KilledInCheckpoint("fsync", 1, save=3)) == -9, run.said
+    before = {path.name: sha256_file(path) for path in run.folder.glob("checkpoint-*")}
+    assert run.run(Elsewhere(what, value)) == 2
+    assert told in run.said
+    assert "in no matched table: go on where it began, or remove this folder to begin again here" in run.said
+    assert {path.name: sha256_file(path) for path in run.folder.glob("checkpoint-*")} == before
+    assert run.run() == 0, run.said
+    assert run.record["digests"]["weights"] == whole
+
+
+def test_a_teacher_is_not_finished_on_another_device_kind(trainer: Callable[..., Trainer]) -> None:
+    run = trainer("teacher")
+    run.study.edit("training.yaml", "iterations: 6", "iterations: 2000")
+    shutil.rmtree(run.folder)
+    process = run.start()
+    until(lambda: run.told("train"), "it trains")
+    assert stop(process) == 75, run.said
+    assert run.run(Elsewhere("device_kind", "cuda:NVIDIA H100 80GB HBM3")) == 2
+    assert "and here it is cuda:NVIDIA H100 80GB HBM3" in run.said
+
+
+def test_what_was_trained_in_parts_elsewhere_is_marked(trainer: Callable[..., Trainer]) -> None:
+    run = trainer()
+    write_plan(run.study)
+    assert run.run() == 0, run.said
+    record = read_json(run.study.layout.student(run.cell) / "record.json", "student")
+    assert "mixed-hardware" not in audit_record(record)["marks"]
+    for other in ({"torch": "9.9.9"}, {"threads": 2}, {"device_kind": "cpu:another"}):
+        mixed = record | {"segments": [*record["segments"], record["segments"][0] | other]}
+        assert "mixed-hardware" in audit_record(mixed)["marks"]

@@ -1,0 +1,100 @@
+"""kill -9 of a trainer: at random moments (fault 1), and within the writing of a checkpoint (fault 2)."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from mishap_makers import KilledInCheckpoint, save_all_the_time
+from trainers import Trainer, ended, write_plan
+
+from isoclock.artifacts import sha256_file
+from isoclock.training.checkpoint import load_newest
+
+CPU = torch.device("cpu")
+ROUNDS = int(os.environ.get("ISOCLOCK_KILLS", "5"))
+pytestmark = pytest.mark.xdist_group("faults")
+
+
+def checkpoints(folder: Path) -> list[int]:
+    """Iterations of the checkpoints that count. Fails if one of them is not whole."""
+    found = []
+    for digest in sorted(folder.glob("checkpoint-*.json")):
+        assert sha256_file(digest.with_suffix(".pt")) == json.loads(digest.read_text())["sha256"], digest
+        found.append(int(digest.stem.partition("-")[2]))
+    return found
+
+
+@pytest.mark.timeout(60 + 30 * ROUNDS)
+def test_kills_at_random_moments_lose_an_interval_and_no_bit(trainer: Callable[..., Trainer]) -> None:
+    run = trainer()
+    # Saved after every iteration, so that about every second kill meets a checkpoint that is being written.
+    run.study.edit("training.yaml", "checkpoint_every_s: 1000.0", "checkpoint_every_s: 1.0e-9")
+    write_plan(run.study, iterations=12 * (ROUNDS + 1))
+    draw = random.Random(ROUNDS)
+    at = 0
+    for number in range(ROUNDS):
+        process = run.start(save_all_the_time)
+        run.until_told("checkpoint", segment=number, beyond=at)
+        process.join(draw.uniform(0.0, 0.25))
+        process.kill()
+        assert ended(process) == -9, run.said
+        saved = run.told("checkpoint")[-1]["iteration"]
+        whole = checkpoints(run.folder)
+        assert saved in whole, "what was told to be saved is there, and whole"
+        found = load_newest(run.folder, CPU)
+        assert found is not None
+        assert found.iteration >= saved
+        assert all("not finished" in complaint for complaint in found.complaints)
+        at = found.iteration
+    assert run.run(save_all_the_time) == 0, run.said
+    starts = [event["iteration"] for event in run.told("start")]
+    assert len(starts) == ROUNDS + 1
+    assert starts == sorted(starts)
+    assert run.said.count("the process before was killed; going on from iteration") == ROUNDS
+    assert sorted(path.name for path in run.folder.glob("*checkpoint*"))[0].startswith("checkpoint"), (
+        "nothing half-written"
+    )
+
+    whole_run = trainer("kd")
+    cut = run.record
+    for folder in (run.folder, run.study.layout.student(run.cell)):
+        folder.rename(folder.with_name("cut"))
+    assert whole_run.run() == 0
+    assert len(whole_run.record["segments"]) == 1
+    assert cut["digests"]["weights"] == whole_run.record["digests"]["weights"]
+    assert cut["iterations"] == whole_run.record["iterations"]
+
+
+MOMENTS = {
+    "half of it is written": KilledInCheckpoint("write", 3, save=3),
+    "before its fsync": KilledInCheckpoint("fsync", 1, save=3),
+    "before it is renamed": KilledInCheckpoint("replace", 1, save=3),
+    "before its folder's fsync": KilledInCheckpoint("fsync", 2, save=3),
+    "before its digest is renamed": KilledInCheckpoint("replace", 2, save=3),
+    "before an older one is dropped": KilledInCheckpoint("unlink", 3, save=3),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_kill_within_a_save_leaves_the_good_one(trainer: Callable[..., Trainer], moment: str) -> None:
+    run = trainer()
+    run.study.edit("training.yaml", "checkpoint_every_s: 1000.0", "checkpoint_every_s: 1.0e-9")
+    write_plan(run.study)
+    assert run.run(save_all_the_time, MOMENTS[moment]) == -9, run.said
+    told = [event["iteration"] for event in run.told("checkpoint")]
+    assert told == [1, 2], "it died within the third"
+    done = "dropped" in moment  # the third was there then, and only not told of
+    assert checkpoints(run.folder)[-1] == (3 if done else 2)
+    assert run.run(save_all_the_time) == 0, run.said
+    assert run.told("start")[-1]["iteration"] == (3 if done else 2)
+    assert ("not finished when its process ended; an older checkpoint is used" in run.said) == (not done)
+    assert checkpoints(run.folder) == [5, 6]
+    assert sorted(path.name for path in run.folder.iterdir() if path.name.startswith((".", "checkpoint"))) == [
+        f"checkpoint-00000000{at}{suffix}" for at in (5, 6) for suffix in (".json", ".pt")
+    ]

@@ -1,0 +1,92 @@
+"""Divergence and memory (fault 10), loader processes and their shared memory (fault 17)."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mishap_makers import MemoryLimit, tiny_shared_memory
+from trainers import Trainer, ended, until, write_plan
+
+from isoclock.artifacts import read_json
+from isoclock.tracking.records import read_sources
+
+pytestmark = pytest.mark.xdist_group("faults")
+FIGURES = r"method kd, crop {crop}, batch {batch}, peak \d+ MiB of the process"
+
+
+def figures(crop: str = "32x64", batch: int = 2) -> str:
+    return FIGURES.format(crop=crop, batch=batch)
+
+
+def test_an_exploding_term_is_a_result_with_its_figures(trainer: Callable[..., Trainer]) -> None:
+    run = trainer()
+    run.study.edit("methods.yaml", "weights: {kd: 1.0}", "weights: {kd: 1.0e+38}")
+    write_plan(run.study, iterations=40)
+    assert run.run() == 0, run.said
+    record = run.record
+    assert record["status"] == "diverged"
+    assert re.search(r"^loss is (nan|inf) in the 20 iterations up to 20; not finite: .*\bkd\b", record["message"])
+    assert re.search(rf"last terms: .*kd .*\({figures()}\)$", record["message"])
+    assert run.told("diverged")[0]["message"] == record["message"]
+
+
+def test_out_of_memory_says_what_needs_it_and_changes_nothing(trainer: Callable[..., Trainer]) -> None:
+    run = trainer()
+    run.study.edit("training.yaml", "batch: 2", "batch: 256")
+    run.study.edit("training.yaml", "crop: [32, 64]", "crop: [64, 128]")
+    write_plan(run.study)
+    for _ in range(2):  # a second start does not try with less
+        assert run.run(MemoryLimit(more_mib=400)) == 2, run.said
+        (failed, *_) = reversed(run.told("failed"))
+        assert failed["reason"] == "out-of-memory"
+        assert re.search(
+            rf"^out of memory \({figures('64x128', 256)}\); batch and crop stay as they are", failed["message"]
+        )
+        assert "Traceback" not in run.said
+        assert failed["message"] in run.said
+        assert read_json(run.folder / "run.json", "student")["params"]["recipe"]["batch"] == 256
+    assert not run.study.layout.student(run.cell).exists(), "it is a hole, and no result"
+    (source,) = [found for found in read_sources(run.study.layout, [run.cell], []) if found.kind == "student"]
+    assert (source.status, source.tags["status"]) == ("FAILED", "out-of-memory")
+    assert source.tags["message"] == failed["message"]
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_a_killed_loader_process_is_named_and_the_run_goes_on(trainer: Callable[..., Trainer]) -> None:
+    run = trainer()
+    run.study.edit("training.yaml", "workers: 0", "workers: 2")
+    write_plan(run.study, iterations=200)
+    process = run.start()
+    until(lambda: run.told("train"), "it trains, and so its loader processes run")
+    victim = children(int(process.pid or 0))[-1]
+    os.kill(victim, signal.SIGKILL)
+    assert ended(process) == 2, run.said
+    assert f"loader process {victim} " in run.said
+    assert re.search(rf"\({figures()}\); if the machine ran out of memory", run.said)
+    assert "the same command goes on from the last checkpoint" in run.said
+    assert "Traceback" not in run.said
+    assert run.told("failed")[0]["reason"] == "loader-died"
+    assert run.run() == 0, run.said
+    assert run.record["iterations"] == {"planned": 200, "done": 200}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a /dev/shm of one's own needs root")
+def test_exhausted_shared_memory_is_named_and_the_run_goes_on(trainer: Callable[..., Trainer]) -> None:
+    run = trainer()
+    run.study.edit("training.yaml", "workers: 0", "workers: 2")
+    run.study.edit("training.yaml", "batch: 2", "batch: 16")
+    write_plan(run.study)
+    assert run.run(tiny_shared_memory) == 2, run.said
+    assert "shared memory is exhausted: loader processes hand batches over in /dev/shm" in run.said
+    assert "give /dev/shm more room (containers: --shm-size), or take fewer workers" in run.said
+    assert "Traceback" not in run.said
+    assert run.told("failed")[0]["reason"] == "shared-memory"
+    assert run.run() == 0, run.said

@@ -1,0 +1,57 @@
+"""A teacher that is another one than it should be, or hostile (faults 11 and 12), is stopped before training."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+
+import pytest
+import torch
+from mishap_makers import Payload, save_all_the_time
+from trainers import Trainer, stop, until, write_plan
+
+from isoclock.artifacts import read_json, sha256_file, write_json
+
+pytestmark = pytest.mark.xdist_group("faults")
+
+
+def test_a_teacher_of_another_class_list_teaches_nobody(trainer: Callable[..., Trainer]) -> None:
+    run = trainer()
+    write_plan(run.study)
+    path = run.study.layout.teacher("streets", "small") / "record.json"
+    record = read_json(path, "teacher")
+    record["params"]["classes"] = [*record["params"]["classes"][:-1], "unicycle"]
+    write_json(path, record)
+    assert run.run() == 2
+    assert f"{path.parent.relative_to(run.study.folder)}: this teacher was trained on another class list" in run.said
+    assert run.events == [], "nothing was trained"
+
+
+def test_a_teacher_that_was_swapped_under_a_run_does_not_finish_it(trainer: Callable[..., Trainer]) -> None:
+    run, teacher = trainer(), trainer("teacher")
+    write_plan(run.study, iterations=100)
+    process = run.start(save_all_the_time)
+    until(lambda: run.told("train"), "it trains")
+    assert stop(process) == 75, run.said
+    first = run.told("start")[0]["run_id"]
+    run.study.edit("training.yaml", "lr: 0.02\n    iterations: 6", "lr: 0.03\n    iterations: 6")
+    shutil.rmtree(run.study.layout.teacher("streets", "small"))
+    assert teacher.run() == 0, teacher.said
+    assert run.run() == 0, run.said
+    assert run.record["run_id"] != first
+    assert [segment["first_iteration"] for segment in run.record["segments"]] == [0], "from the beginning"
+    assert (run.folder / "superseded" / first / "ledger.jsonl").is_file()
+
+
+def test_code_in_a_teachers_weights_does_not_run(trainer: Callable[..., Trainer]) -> None:
+    run = trainer()
+    write_plan(run.study)
+    folder = run.study.layout.teacher("streets", "small")
+    torch.save({"classifier.1.weight": Payload(run.study.folder / "it ran")}, folder / "weights.safetensors")
+    record = read_json(folder / "record.json", "teacher")
+    record["digests"]["weights"] = sha256_file(folder / "weights.safetensors")  # whoever did it was thorough
+    write_json(folder / "record.json", record)
+    assert run.run() == 2
+    assert "weights.safetensors: cannot be loaded" in run.said
+    assert "Traceback" not in run.said
+    assert not (run.study.folder / "it ran").exists()

@@ -1,0 +1,53 @@
+"""The budget's clock over interruptions (fault 6)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from trainers import Trainer, ended, stop, write_plan
+
+from isoclock.cli import main
+
+pytestmark = pytest.mark.xdist_group("faults")
+
+
+def test_the_clock_over_three_interruptions(
+    trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trainer("none")
+    write_plan(run.study, "none", iterations=240)
+    for number, way in enumerate(["stop", "kill", "stop"]):
+        process = run.start()
+        run.until_told("train", segment=number)
+        if way == "stop":
+            assert stop(process) == 75, run.said
+        else:
+            process.kill()
+            assert ended(process) == -9
+    assert run.run() == 0, run.said
+
+    record, events = run.record, run.events
+    assert [segment["ended"] for segment in record["segments"]] == ["stopped", "stopped", "finished"]
+    spent_s = sum(segment["train_s"] for segment in record["segments"])
+    assert record["clock"]["train_s"] == pytest.approx(spent_s, rel=0.01)
+    assert record["iterations"] == {"planned": 240, "done": 240}
+    # By the wall: what the train clock counts fits into the time between a segment's first and last line.
+    starts = [index for index, event in enumerate(events) if event["event"] == "start"]
+    ends = [*(start - 1 for start in starts[1:]), len(events) - 1]
+    wall_s = sum(events[end]["unix"] - events[start]["unix"] for start, end in zip(starts, ends, strict=True))
+    assert spent_s + record["clock"]["lost_s"] <= wall_s * 1.01 + 0.01
+
+    before, after = events[: starts[2]], events[starts[2]]
+    lost_s = before[-1]["train_s"] - after["train_s"]
+    assert lost_s > 0
+    assert record["clock"]["lost_s"] == pytest.approx(lost_s, rel=0.01)
+    assert f"the process before was killed; going on from iteration {after['iteration']}, {lost_s:.1f} s" in run.said
+
+    monkeypatch.chdir(run.study.folder)
+    monkeypatch.setenv("COLUMNS", "250")
+    assert main(["audit", "--grid", "toy"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "none/iteration-6/0" in line]
+    assert "lost-time" in line
+    assert re.search(rf"\b{lost_s:.1f} s\b", line)

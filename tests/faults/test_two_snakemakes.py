@@ -1,0 +1,116 @@
+"""Two starts of the workflow: at once, and one after the first was killed with its trainer alive (fault 4)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from clone import Clone
+from trainers import until, write_plan
+
+from isoclock.training.ledger import read_ledger
+from tiny_study import TinyStudy
+
+pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(600), pytest.mark.slow]
+
+TARGET = "results/student/streets/tiny/kd/iteration-6/0/record.json"
+# Only the student's rule may run: all before it lies there already.
+COMMAND = (
+    "snakemake",
+    "--profile",
+    "workflow/profiles/local",
+    "--retries",
+    "0",
+    "--allowed-rules",
+    "student",
+    "--",
+    TARGET,
+)
+
+
+@pytest.fixture
+def clone(taught_study: TinyStudy, tmp_path: Path) -> Clone:
+    """The project with a trained teacher and a plan of some seconds."""
+    clone = Clone.make(tmp_path / "clone")
+    grid = clone.folder / "params/grids/demo.yaml"
+    grid.write_text(grid.read_text().replace("[compute-6]", "[iteration-6]"))
+    clone.run("isoclock", "stamp", "--grid", "demo")  # older than what was made from them
+    shutil.copytree(
+        taught_study.folder / "results", clone.folder / "results", dirs_exist_ok=True, copy_function=shutil.copy
+    )
+    write_plan(TinyStudy(clone.folder), iterations=100)
+    return clone
+
+
+@pytest.fixture
+def run(clone: Clone) -> Iterator[Path]:
+    """The run's folder; no trainer outlives the test."""
+    folder = clone.folder / "runs/student/streets/tiny/kd/iteration-6/0"
+    yield folder
+    if pid := holder(folder):
+        os.kill(pid, signal.SIGKILL)
+
+
+def holder(folder: Path) -> int | None:
+    """The trainer's process, while it holds the run."""
+    lease = folder / "lease.json"
+    text = lease.read_text() if lease.is_file() else ""
+    pid = json.loads(text)["pid"] if text else None
+    return pid if pid and Path(f"/proc/{pid}/stat").is_file() else None
+
+
+def state(folder: Path) -> dict[str, tuple[int, int]]:
+    """Times and sizes of what a second start could touch: all but the living run's own files and Snakemake's."""
+    found = [path for name in ("results", "params", "data", "src") for path in (folder / name).rglob("*.*")]
+    return {
+        str(path): (path.stat().st_mtime_ns, path.stat().st_size)
+        for path in [*found, *folder.rglob("run.json")]
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def test_a_second_start_touches_nothing_and_a_killed_one_is_gone_on_from(clone: Clone, run: Path) -> None:
+    ledger = run / "ledger.jsonl"
+    first = subprocess.Popen(
+        COMMAND, cwd=clone.folder, env=clone.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    with first:
+        until(lambda: any(event["event"] == "train" for event in read_ledger(ledger)), "the trainer trains")
+        trainer = holder(run)
+        assert trainer
+        os.kill(trainer, signal.SIGSTOP)  # so that it does not end before this test has looked
+        before = state(clone.folder)
+        told = clone.run(*COMMAND, status=1)
+        assert "cannot be locked" in told
+        assert "Traceback" not in told
+        assert state(clone.folder) == before
+
+        first.kill()  # its trainer lives
+        first.wait()
+    assert Path(f"/proc/{trainer}/stat").is_file()
+    clone.run("snakemake", "--unlock")
+    told = clone.run(*COMMAND, status=1)
+    assert f'another process is writing this run ({{"pid": {trainer}, ' in told
+    assert "wait for it, or stop it first" in told
+    assert state(clone.folder) == before
+    assert holder(run) == trainer
+
+    os.kill(trainer, signal.SIGKILL)
+    until(lambda: holder(run) is None, "the trainer is gone")
+    plan = clone.folder / "results/plan/streets/tiny/kd/iteration-6.json"
+    assert json.loads(plan.read_text())["iterations"] == 100
+    clone.run(*COMMAND)
+    starts = [event for event in read_ledger(ledger) if event["event"] == "start"]
+    complaints = [event["message"] for event in read_ledger(ledger) if event["event"] == "complaint"]
+    assert len({event["run_id"] for event in starts}) == 1
+    assert any(f"process {trainer} on {os.uname().nodename} is dead; taken over" in message for message in complaints)
+    record = json.loads((clone.folder / TARGET).read_text())
+    assert record["iterations"] == {"planned": 100, "done": 100}
+    assert record["clock"]["lost_s"] > 0

@@ -1,0 +1,172 @@
+"""Real trainers: the verb `student` in a process of its own, which a test may kill, stop, starve or freeze."""
+
+from __future__ import annotations
+
+import atexit
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from isoclock.artifacts import read_json, write_json
+from isoclock.grid import Cell
+from isoclock.training.device import device_kind
+from isoclock.training.ledger import Event, read_ledger
+from tiny_study import TinyStudy, cell
+
+WAIT_S = 120.0  # for anything another process does: a bound, not an expectation
+KIND = device_kind(torch.device("cpu"))
+
+# Trainers are forked off a process that has imported everything: a start takes a fraction of a second, not seven.
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(
+    [
+        "isoclock.training.run",
+        "isoclock.checks",
+        "isoclock.models.pspnet",
+        "segmentation_models_pytorch",
+        "mishap_makers",
+        "warm",
+    ]
+)
+
+Arrange = Callable[[], object]
+
+
+def until(happened: Callable[[], Any], what: str, wait_s: float = WAIT_S) -> Any:
+    """Look until `happened()` gives something true, and return that. What another process does can only be looked for."""
+    deadline = time.monotonic() + wait_s
+    while time.monotonic() < deadline:
+        if found := happened():
+            return found
+        time.sleep(0.005)
+    raise AssertionError(f"never happened: {what}")
+
+
+def write_plan(study: TinyStudy, method: str = "kd", iterations: int = 6, **changes: Any) -> Path:
+    """A plan for this machine, as `isoclock plan` makes it."""
+    plan = {
+        "schema": 1, "dataset": "streets", "pair": "tiny", "method": method, "budget": "iteration-6",
+        "protocol": "iteration", "iterations": iterations, "cost": 1.5, "anchor_steps": iterations * 1.5, "anchor_s": 0.1,
+        "planned_s": iterations * 0.15, "device_kind": KIND, "budget_anchor_steps": None, "yardstick": None, "marks": [],
+    }  # fmt: skip
+    path = study.layout.plan("streets", "tiny", method, "iteration-6")
+    write_json(path, plan | changes)
+    return path
+
+
+@dataclass
+class Trainer:
+    """`isoclock student` of one cell of a tiny study, or `isoclock teacher`; `said` is all that its processes printed."""
+
+    study: TinyStudy
+    method: str = "kd"  # or `teacher`
+    processes: list[ForkServerProcess] = field(default_factory=list)
+
+    @property
+    def cell(self) -> Cell:
+        return cell(self.method)
+
+    @property
+    def folder(self) -> Path:
+        layout = self.study.layout
+        return layout.teacher_run("streets", "small") if self.method == "teacher" else layout.student_run(self.cell)
+
+    @property
+    def events(self) -> list[Event]:
+        return read_ledger(self.folder / "ledger.jsonl")
+
+    def told(self, event: str) -> list[Event]:
+        return [told for told in self.events if told["event"] == event]
+
+    @property
+    def said(self) -> str:
+        return self._log.read_text()
+
+    @property
+    def record(self) -> dict[str, Any]:
+        return dict(read_json(self.study.layout.student(self.cell) / "record.json", "student"))
+
+    @property
+    def _log(self) -> Path:
+        return self.study.folder / f"{self.method}.log"
+
+    def start(self, *arrange: Arrange) -> ForkServerProcess:
+        """Start a process, which does `arrange` (importable functions) first."""
+        arguments = ["teacher", "streets", "small"] if self.method == "teacher" else ["student", self.cell.path]
+        process = _CONTEXT.Process(target=_verb, args=(self.study.folder, arguments, self._log, arrange))
+        process.start()
+        self.processes.append(process)
+        return process
+
+    def run(self, *arrange: Arrange) -> int:
+        """Start a process and wait for its end; its exit status, negative for a signal."""
+        return ended(self.start(*arrange))
+
+    def until_told(self, event: str, *, segment: int, beyond: int = -1) -> None:
+        """Wait for an event of a segment (counted from 0), behind an iteration."""
+
+        def happened() -> bool:
+            starts = [place for place, told in enumerate(self.events) if told["event"] == "start"]
+            of_segment = self.events[starts[segment] :] if len(starts) > segment else []
+            return any(told["event"] == event and told["iteration"] > beyond for told in of_segment)
+
+        until(happened, f"segment {segment} tells of {event}")
+
+    def end(self) -> None:
+        """Leave no process behind, whatever happened to the test."""
+        for process in self.processes:
+            if process.is_alive():
+                process.kill()
+            process.join(WAIT_S)
+
+
+def digest_of_a_whole_run(study: TinyStudy) -> str:
+    """Digest of the weights of six iterations of kd that nothing disturbed; the study is used up."""
+    run = Trainer(study)
+    write_plan(study)
+    assert run.run() == 0, run.said
+    return str(run.record["digests"]["weights"])
+
+
+def ended(process: ForkServerProcess) -> int:
+    """Wait for the end of a process; its exit status, negative for a signal."""
+    process.join(WAIT_S)
+    assert process.exitcode is not None, "it does not end"
+    return process.exitcode
+
+
+def stop(process: ForkServerProcess) -> int:
+    """SIGTERM, and the exit status."""
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGTERM)
+    return ended(process)
+
+
+def _verb(folder: Path, arguments: list[str], log: Path, arrange: tuple[Arrange, ...]) -> None:
+    from isoclock.cli import main
+
+    multiprocessing.set_start_method("fork", force=True)  # for loader processes: as in a process of the shell's
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # bit-exactness is promised on the CPU
+    os.chdir(folder)
+    stream = log.open("a", buffering=1)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(stream.fileno(), 1)
+    os.dup2(stream.fileno(), 2)
+    sys.stdout = sys.stderr = stream
+    for step in arrange:
+        step()
+    try:
+        status = main(arguments)
+    finally:
+        atexit._run_exitfuncs()  # a process of multiprocessing's leaves them out, one of the shell's does not
+    sys.exit(status)
