@@ -33,12 +33,12 @@ data/streets/streets.json: | $(READY)
 test-faults: $(READY)
 	@ISOCLOCK_SLOW=1 ISOCLOCK_KILLS=50 OMP_NUM_THREADS=1 python -m pytest -q tests/faults
 
-# A real SLURM on this machine (Debian's packages, root): what `make test` runs of it, alone.
+# A real SLURM on this machine (Debian's packages, root), and what befalls jobs there: about seven minutes.
 test-slurm: $(READY)
 	@OMP_NUM_THREADS=1 python -m pytest tests/slurm -q
 
 test: $(READY)
-	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -q
+	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -q --ignore=tests/slurm
 
 lint: $(READY)
 	@ruff check .
