@@ -90,7 +90,7 @@ class _Verification:
         self._there(layout.report(name) / "report.html", "report")
 
     def dvc_lock(self, path: Path) -> int:
-        """Compare files with what `dvc.lock` tells of them; returns how many. None if there is no such file."""
+        """Compare files with what `dvc.lock` tells of them; returns how many: 0 if there is no such file."""
         if not path.is_file():
             return 0
         count = 0

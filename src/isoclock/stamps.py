@@ -31,7 +31,7 @@ VERB_MODULES = {
     "report": ("report.build", "budget.audit"),
 }
 # What a method's class tells for people: a corrected source or published figure retrains nothing.
-PROSE = ("title", "source", "published", "reads", "equation", "cost", "made_fast_by", "miou")
+PROSE = ("title", "source", "published", "equation", "cost", "made_fast_by", "miou")
 NOT_FOLLOWED = {"teacher": "scoring", "student": "scoring", "profile": "scoring"}  # scores do not change weights
 GROUND = {
     "artifacts",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from method_inputs import CLASSES, STUDENT, TEACHER, as_output, labels, outputs
 
+from isoclock.errors import ParamsError
 from isoclock.methods import Method, build_method
 from isoclock.methods.bundle import Bundle
 
@@ -34,6 +36,11 @@ def test_adapters_are_those_of_the_parts() -> None:
     assert len(bundle.adapters()) == len(list(parts[0].parameters())) + len(list(parts[1].parameters()))
     assert not bundle.has_adversary
     assert not bundle.pretrain_iterations
+
+
+def test_two_pre_trainings_are_refused() -> None:
+    with pytest.raises(ParamsError, match="maskd has a pre-training too"):
+        Bundle([part("maskd", "maskd"), part("maskd", "maskd")])
 
 
 def test_every_part_draws_for_itself() -> None:

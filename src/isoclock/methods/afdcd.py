@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from isoclock.errors import ParamsError
 from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
-from isoclock.methods.mgd.masking import masked_first_convolution
+from isoclock.methods.mgd.masking import masked_first_convolution, pixel_uniforms
 from isoclock.methods.mgd.winograd import convolve
 from isoclock.methods.squared_error import block_elements, half_squared_error
 from isoclock.models.outputs import SegmenterOutput
@@ -89,8 +89,6 @@ class AfDCD(Method):
 
     def build(self) -> None:
         """The alignment and the projector G."""
-        if not self.active_terms:
-            return
         tap, groups = self.settings["tap"], self.settings["groups"]
         ours, theirs = self.student_channels.of(tap), self.teacher_channels.of(tap)
         if theirs % groups and "contrast" in self.active_terms:
@@ -101,17 +99,12 @@ class AfDCD(Method):
         elif self.settings["projector"] == "conv":
             self.projector = nn.Sequential(_conv(theirs), nn.ReLU(inplace=True), _conv(theirs))
 
-    def needs(self) -> frozenset[str]:
-        """The chosen tap of both."""
-        return frozenset({self.settings["tap"]}) if self.active_terms else frozenset()
-
     def draw(self, student: SegmenterOutput, batch: Batch) -> Draw:  # noqa: ARG002
         """{"mask_uniform": (B, 1, h, w) float32 in [0, 1)}: a pixel is masked where it exceeds 1 - mask_ratio."""
-        if not self.active_terms or self.settings["mask"] != "random":
+        if self.settings["mask"] != "random":
             return {}
         feature = student.features[self.settings["tap"]]
-        shape = (feature.shape[0], 1, *feature.shape[-2:])
-        return {"mask_uniform": torch.rand(shape, generator=self.generator(feature.device), device=feature.device)}
+        return {"mask_uniform": pixel_uniforms(feature, self.generator(feature.device))}
 
     def compute(
         self,
@@ -121,8 +114,6 @@ class AfDCD(Method):
         draw: Draw,
     ) -> dict[str, Tensor]:
         """{"feature": scalar, "contrast": scalar}, as far as active."""
-        if not self.active_terms:
-            return {}
         ours, theirs = student.features[self.settings["tap"]], teacher.features[self.settings["tap"]]
         tuned = self.implementation == "tuned"
         rebuilt = (self._rebuilt_tuned if tuned else self._rebuilt)(ours, self._kept(ours, draw))

@@ -36,10 +36,6 @@ class AT(Method):
         " feature is kept"
     )
 
-    def needs(self) -> frozenset[str]:
-        """The chosen tap of both."""
-        return frozenset({self.settings["tap"]}) if self.active_terms else frozenset()
-
     def compute(
         self,
         student: SegmenterOutput,
@@ -48,8 +44,6 @@ class AT(Method):
         draw: Draw,  # noqa: ARG002
     ) -> dict[str, Tensor]:
         """{"at": scalar}."""
-        if not self.active_terms:
-            return {}
         ours, theirs = student.features[self.settings["tap"]], teacher.features[self.settings["tap"]]
         if self.implementation == "tuned":
             attention = F.normalize(_MeanSquare.apply(ours).flatten(1), eps=LEAST_NORM)

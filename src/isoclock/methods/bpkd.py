@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 from isoclock.methods.card import TUNED
 from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
 from isoclock.methods.edges import edge_masks, fast_edge_masks
-from isoclock.models.outputs import LOGITS, SegmenterOutput
+from isoclock.models.outputs import SegmenterOutput
 
 LOG2_E = math.log2(math.e)
 BLOCK_ELEMENTS = 1 << 16  # of the logits, looked at together: the half dozen buffers fit a core's cache
@@ -82,10 +82,6 @@ class BPKD(Method):
         },
     )
 
-    def needs(self) -> frozenset[str]:
-        """Logits of both."""
-        return frozenset({LOGITS}) if self.active_terms else frozenset()
-
     def compute(
         self,
         student: SegmenterOutput,
@@ -94,8 +90,6 @@ class BPKD(Method):
         draw: Draw,  # noqa: ARG002
     ) -> dict[str, Tensor]:
         """{"edge": scalar, "body": scalar}, as far as active."""
-        if not self.active_terms:
-            return {}
         assert student.logits is not None
         assert teacher.logits is not None
         ours, theirs = student.logits, teacher.logits

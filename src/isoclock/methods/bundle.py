@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from isoclock.errors import ParamsError
 from isoclock.methods.contract import Batch, Method
 from isoclock.models.outputs import SegmenterOutput
 
@@ -13,11 +14,16 @@ from isoclock.models.outputs import SegmenterOutput
 class Bundle(nn.Module):
     """A method and its extras, with the surface of one `Method`: terms side by side, needs united.
 
-    Term names must be distinct, and at most one part may have a pre-training (`isoclock.checks` sees to both).
+    Term names must be distinct (`isoclock.checks` sees to it).
     """
 
     def __init__(self, parts: Sequence[Method]) -> None:
+        """Raises ParamsError if more than one part has a pre-training: which comes first, nobody has said."""
         super().__init__()
+        if len(trained := [part.card().name for part in parts if part.pretrain_iterations]) > 1:
+            raise ParamsError(
+                f"{trained[0]}: extras: {', '.join(trained[1:])} has a pre-training too; keep one of them"
+            )
         self.parts = nn.ModuleList(parts)
 
     @property

@@ -30,9 +30,9 @@ _MORE: dict[str, Any] = {"reads": {}, "equation": "", "cost": "", "made_fast_by"
 class Card:
     """The facts of one method. `params` maps a name to what may stand there, see `_value_problem`.
 
-    For `isoclock methods` and docs/methods.md, where a file states them: `reads` maps a term to the outputs that it reads
-    of the two networks, "{tap}" standing for the value of the parameter `tap`; `miou` are published scores, each with
-    student, dataset, miou, from (without the method), teacher, source.
+    `reads` maps a term to the outputs that it reads of the two networks, "{tap}" standing for the value of the parameter
+    `tap`: the networks are asked for these. For `isoclock methods` and docs/methods.md, where a file states them: `miou` are
+    published scores, each with student, dataset, miou, from (without the method), teacher, source.
     """
 
     name: str

@@ -38,14 +38,9 @@ class CC(Method):
 
     def build(self) -> None:
         """The two embeddings; the teacher's is trained as well."""
-        if self.active_terms:
-            tap, width = self.settings["tap"], self.settings["embedding"]
-            self.embed_student = nn.Linear(self.student_channels.of(tap), width)
-            self.embed_teacher = nn.Linear(self.teacher_channels.of(tap), width)
-
-    def needs(self) -> frozenset[str]:
-        """The chosen tap of both."""
-        return frozenset({self.settings["tap"]}) if self.active_terms else frozenset()
+        tap, width = self.settings["tap"], self.settings["embedding"]
+        self.embed_student = nn.Linear(self.student_channels.of(tap), width)
+        self.embed_teacher = nn.Linear(self.teacher_channels.of(tap), width)
 
     def compute(
         self,
@@ -55,8 +50,6 @@ class CC(Method):
         draw: Draw,  # noqa: ARG002
     ) -> dict[str, Tensor]:
         """{"cc": scalar}. The cost is reading the two maps once, in both implementations."""
-        if not self.active_terms:
-            return {}
         tap, tuned = self.settings["tap"], self.implementation == TUNED
         ours = image_vectors(student.features[tap], tuned=tuned)
         theirs = image_vectors(teacher.features[tap], tuned=tuned)

@@ -49,6 +49,7 @@ class Method(nn.Module, ABC):
     published: ClassVar[Mapping[str, str]] = {}
     params: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     implementations: ClassVar[tuple[str, ...]] = (REFERENCE,)
+    reads: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def __init__(
         self,
@@ -79,7 +80,8 @@ class Method(nn.Module, ABC):
         self.optimisers: dict[str, torch.optim.Optimizer] = {}  # of those two; their state travels with the method's
         self._seed = 0
         self._generator: torch.Generator | None = None
-        self.build()
+        if self.active_terms:
+            self.build()
 
     @classmethod
     def card(cls) -> Card:
@@ -87,7 +89,7 @@ class Method(nn.Module, ABC):
         return card(cls.__module__.removeprefix("isoclock.methods.").split(".")[0])
 
     def build(self) -> None:
-        """Make adapters and buffers for the active terms; `settings` and the channel counts are known by now."""
+        """Make adapters and buffers for the active terms, of which there are some; `settings` and channels are known."""
 
     @property
     def student_needs(self) -> frozenset[str]:
@@ -100,8 +102,8 @@ class Method(nn.Module, ABC):
         return self.needs()
 
     def needs(self) -> frozenset[str]:
-        """Outputs that the active terms read of both networks."""
-        return frozenset()
+        """Outputs that the active terms read of both networks: what the class states under `reads`."""
+        return self.card().outputs_read(self.settings, self.active_terms)
 
     def draw(self, student: SegmenterOutput, batch: Batch) -> Draw:  # noqa: ARG002
         """Fresh random tensors for one call, from `self.generator`; both implementations use them in the same way."""
@@ -111,7 +113,7 @@ class Method(nn.Module, ABC):
     def compute(
         self, student: SegmenterOutput, teacher: SegmenterOutput, batch: Batch, draw: Draw
     ) -> dict[str, Tensor]:
-        """The active terms, unweighted, as scalars. Teacher tensors are detached already."""
+        """The active terms, of which there are some, unweighted, as scalars. Teacher tensors are detached already."""
 
     def forward(
         self, student: SegmenterOutput, teacher: SegmenterOutput, batch: Batch, *, draw: Draw | None = None
@@ -121,6 +123,8 @@ class Method(nn.Module, ABC):
         `draw` replaces what would be drawn. Raises ParamsError if an output is missing or the two networks' maps
         differ in size.
         """
+        if not self.active_terms:
+            return {}
         teacher = detached(teacher)
         self._check_outputs(student, teacher)
         return self.compute(student, teacher, batch, self.draw(student, batch) if draw is None else draw)

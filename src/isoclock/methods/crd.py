@@ -64,8 +64,6 @@ class CRD(Method):
 
     def build(self) -> None:
         """Embeddings and banks. Raises ParamsError if the number of training samples is not known."""
-        if not self.active_terms:
-            return
         if self.dataset_size < 1:
             raise ParamsError(f"crd: dataset_size {self.dataset_size}: its banks need the number of training samples")
         tap, width = self.settings["tap"], self.settings["embedding"]
@@ -77,14 +75,8 @@ class CRD(Method):
         for constant in ("z_v1", "z_v2"):
             self.register_buffer(constant, torch.tensor(-1.0))  # not set yet
 
-    def needs(self) -> frozenset[str]:
-        """The chosen tap of both."""
-        return frozenset({self.settings["tap"]}) if self.active_terms else frozenset()
-
     def draw(self, student: SegmenterOutput, batch: Batch) -> Draw:
         """{"contrast_index": (B, negatives + 1) int64}: rows of the banks, the sample's own in column 0."""
-        if not self.active_terms:
-            return {}
         device = student.features[self.settings["tap"]].device
         shape = (len(batch.index), self.settings["negatives"] + 1)
         rows = torch.randint(self.dataset_size, shape, generator=self.generator(device), device=device)
@@ -95,8 +87,6 @@ class CRD(Method):
         self, student: SegmenterOutput, teacher: SegmenterOutput, batch: Batch, draw: Draw
     ) -> dict[str, Tensor]:
         """{"crd": scalar}; moves the banks while training."""
-        if not self.active_terms:
-            return {}
         tap, tuned = self.settings["tap"], self.implementation == TUNED
         ours = image_vectors(student.features[tap], tuned=tuned)
         theirs = image_vectors(teacher.features[tap], tuned=tuned)

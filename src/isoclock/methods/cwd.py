@@ -8,7 +8,7 @@ from torch import Tensor
 from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
 from isoclock.methods.projector import build_projector
 from isoclock.methods.softmax_kl import softmax_kl_sum
-from isoclock.models.outputs import LOGITS, SegmenterOutput
+from isoclock.models.outputs import SegmenterOutput
 
 
 class CWD(Method):
@@ -101,15 +101,10 @@ class CWD(Method):
     def build(self) -> None:
         """The projector of a feature tap, C_S to C_T channels."""
         tap = self.settings["tap"]
-        if self.active_terms and tap != "logit":
+        if tap != "logit":
             self.projector = build_projector(
                 self.settings["projector"], self.student_channels.of(tap), self.teacher_channels.of(tap)
             )
-
-    def needs(self) -> frozenset[str]:
-        """The chosen tap of both."""
-        tap = self.settings["tap"]
-        return frozenset({LOGITS if tap == "logit" else tap}) if self.active_terms else frozenset()
 
     def compute(
         self,
@@ -119,8 +114,6 @@ class CWD(Method):
         draw: Draw,  # noqa: ARG002
     ) -> dict[str, Tensor]:
         """{"cwd": scalar}."""
-        if not self.active_terms:
-            return {}
         tap, temperature = self.settings["tap"], self.settings["temperature"]
         tuned = self.implementation == "tuned"
         if tap == "logit":

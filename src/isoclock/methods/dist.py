@@ -75,10 +75,6 @@ class DIST(Method):
         },
     )
 
-    def needs(self) -> frozenset[str]:
-        """Logits, auxiliary logits, or both, of both networks."""
-        return frozenset(AUX_LOGITS if term.startswith("aux") else LOGITS for term in self.active_terms)
-
     def compute(
         self,
         student: SegmenterOutput,

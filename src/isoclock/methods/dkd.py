@@ -22,7 +22,7 @@ from isoclock.methods.softmax_kl import (
     scaled,
     shares,
 )
-from isoclock.models.outputs import LOGITS, SegmenterOutput
+from isoclock.models.outputs import SegmenterOutput
 
 PUBLISHED_OFFSET = 1000.0
 FAR_BELOW = -1e30
@@ -62,10 +62,6 @@ class DKD(Method):
         " rows and masks"
     )
 
-    def needs(self) -> frozenset[str]:
-        """Logits of both."""
-        return frozenset({LOGITS}) if self.active_terms else frozenset()
-
     def compute(
         self,
         student: SegmenterOutput,
@@ -74,8 +70,6 @@ class DKD(Method):
         draw: Draw,  # noqa: ARG002
     ) -> dict[str, Tensor]:
         """{"tckd": scalar, "nckd": scalar}, as far as active."""
-        if not self.active_terms:
-            return {}
         assert student.logits is not None
         assert teacher.logits is not None
         temperature = self.settings["temperature"]

@@ -64,15 +64,10 @@ class FitNet(Method):
 
     def build(self) -> None:
         """The projector, C_S to C_T channels."""
-        if self.active_terms:
-            tap = self.settings["tap"]
-            self.projector = build_projector(
-                self.settings["projector"], self.student_channels.of(tap), self.teacher_channels.of(tap)
-            )
-
-    def needs(self) -> frozenset[str]:
-        """The chosen tap of both; at `backbone`, no head has to run for it."""
-        return frozenset({self.settings["tap"]}) if self.active_terms else frozenset()
+        tap = self.settings["tap"]
+        self.projector = build_projector(
+            self.settings["projector"], self.student_channels.of(tap), self.teacher_channels.of(tap)
+        )
 
     def compute(
         self,
@@ -82,8 +77,6 @@ class FitNet(Method):
         draw: Draw,  # noqa: ARG002
     ) -> dict[str, Tensor]:
         """{"fitnet": scalar}."""
-        if not self.active_terms:
-            return {}
         ours, theirs = student.features[self.settings["tap"]], teacher.features[self.settings["tap"]]
         normalise = self.settings["normalise"]
         if self.implementation == "tuned":

@@ -87,10 +87,6 @@ class IFVD(Method):
         },
     )
 
-    def needs(self) -> frozenset[str]:
-        """The chosen tap of both."""
-        return frozenset({self.settings["tap"]}) if self.active_terms else frozenset()
-
     def compute(
         self,
         student: SegmenterOutput,
@@ -99,8 +95,6 @@ class IFVD(Method):
         draw: Draw,  # noqa: ARG002
     ) -> dict[str, Tensor]:
         """{"ifvd": scalar}."""
-        if not self.active_terms:
-            return {}
         ours, theirs = student.features[self.settings["tap"]], teacher.features[self.settings["tap"]]
         labels = labels_on_grid(batch.target, (ours.shape[-2], ours.shape[-1]))
         if self.implementation == TUNED:

@@ -8,7 +8,7 @@ from torch import Tensor
 from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
 from isoclock.methods.labels import IGNORE, labels_on_grid
 from isoclock.methods.softmax_kl import softmax_kl_sum
-from isoclock.models.outputs import LOGITS, SegmenterOutput
+from isoclock.models.outputs import SegmenterOutput
 
 
 class KD(Method):
@@ -56,10 +56,6 @@ class KD(Method):
         },
     )
 
-    def needs(self) -> frozenset[str]:
-        """Logits of both."""
-        return frozenset({LOGITS}) if self.active_terms else frozenset()
-
     def compute(
         self,
         student: SegmenterOutput,
@@ -68,8 +64,6 @@ class KD(Method):
         draw: Draw,  # noqa: ARG002
     ) -> dict[str, Tensor]:
         """{"kd": scalar}."""
-        if not self.active_terms:
-            return {}
         assert student.logits is not None
         assert teacher.logits is not None
         divergence = _tuned if self.implementation == "tuned" else _reference

@@ -88,8 +88,6 @@ class MasKD(Method):
 
     def build(self) -> None:
         """Tokens with their optimiser, and the projector of a feature tap."""
-        if not self.active_terms:
-            return
         tap, tokens = self.settings["tap"], self.settings["tokens"]
         self.pretrained = nn.Module()
         if tap == "logit":

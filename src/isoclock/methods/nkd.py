@@ -8,7 +8,7 @@ from torch import Tensor
 
 from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.methods.dkd import Asked, labelled_rows, target_and_rest
-from isoclock.models.outputs import LOGITS, SegmenterOutput
+from isoclock.models.outputs import SegmenterOutput
 
 
 class NKD(Method):
@@ -41,10 +41,6 @@ class NKD(Method):
     )
     made_fast_by = "as dkd: one sweep, one softmax over the other classes for both terms, no picked rows"
 
-    def needs(self) -> frozenset[str]:
-        """Logits of both."""
-        return frozenset({LOGITS}) if self.active_terms else frozenset()
-
     def compute(
         self,
         student: SegmenterOutput,
@@ -53,8 +49,6 @@ class NKD(Method):
         draw: Draw,  # noqa: ARG002
     ) -> dict[str, Tensor]:
         """{"nkd_target": scalar, "nkd_nontarget": scalar}, as far as active."""
-        if not self.active_terms:
-            return {}
         assert student.logits is not None
         assert teacher.logits is not None
         if self.implementation == "tuned":

@@ -43,15 +43,10 @@ class PKD(Method):
 
     def build(self) -> None:
         """The projector, C_S to C_T channels."""
-        if self.active_terms:
-            tap = self.settings["tap"]
-            self.projector = build_projector(
-                self.settings["projector"], self.student_channels.of(tap), self.teacher_channels.of(tap)
-            )
-
-    def needs(self) -> frozenset[str]:
-        """The chosen tap of both."""
-        return frozenset({self.settings["tap"]}) if self.active_terms else frozenset()
+        tap = self.settings["tap"]
+        self.projector = build_projector(
+            self.settings["projector"], self.student_channels.of(tap), self.teacher_channels.of(tap)
+        )
 
     def compute(
         self,
@@ -61,8 +56,6 @@ class PKD(Method):
         draw: Draw,  # noqa: ARG002
     ) -> dict[str, Tensor]:
         """{"pkd": scalar}."""
-        if not self.active_terms:
-            return {}
         ours, theirs = student.features[self.settings["tap"]], teacher.features[self.settings["tap"]]
         if self.implementation == "tuned":
             half = streamed(self.projector, ours, theirs, half_standard_squares, whole_channels=True)

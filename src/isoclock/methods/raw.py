@@ -45,15 +45,10 @@ class Raw(Method):
 
     def build(self) -> None:
         """The projector, C_S to C_T channels."""
-        if self.active_terms:
-            tap = self.settings["tap"]
-            self.projector = build_projector(
-                self.settings["projector"], self.student_channels.of(tap), self.teacher_channels.of(tap)
-            )
-
-    def needs(self) -> frozenset[str]:
-        """The chosen tap of both."""
-        return frozenset({self.settings["tap"]}) if self.active_terms else frozenset()
+        tap = self.settings["tap"]
+        self.projector = build_projector(
+            self.settings["projector"], self.student_channels.of(tap), self.teacher_channels.of(tap)
+        )
 
     def compute(
         self,
@@ -63,8 +58,6 @@ class Raw(Method):
         draw: Draw,  # noqa: ARG002
     ) -> dict[str, Tensor]:
         """{"angular": scalar}."""
-        if not self.active_terms:
-            return {}
         ours, theirs = student.features[self.settings["tap"]], teacher.features[self.settings["tap"]]
         by_pixel, centred = self.settings["axis"] == "pixel", self.settings["axis"] == "centred-channel"
         dim = 1 if by_pixel else 2

@@ -59,10 +59,6 @@ class RKD(Method):
         " differences; the gradient is one B x B matrix times the embeddings; averages without a float32 copy"
     )
 
-    def needs(self) -> frozenset[str]:
-        """The chosen tap of both."""
-        return frozenset({self.settings["tap"]}) if self.active_terms else frozenset()
-
     def compute(
         self,
         student: SegmenterOutput,
@@ -71,8 +67,6 @@ class RKD(Method):
         draw: Draw,  # noqa: ARG002
     ) -> dict[str, Tensor]:
         """{"distance": scalar, "angle": scalar}, as far as active."""
-        if not self.active_terms:
-            return {}
         tuned = self.implementation == TUNED
         ours, theirs = student.features[self.settings["tap"]], teacher.features[self.settings["tap"]]
         if self.settings["pool"] == "gap":

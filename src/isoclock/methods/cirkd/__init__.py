@@ -140,10 +140,6 @@ class CIRKD(Method):
                 nn.Conv2d(theirs, theirs, 1, bias=False),
             )
 
-    def needs(self) -> frozenset[str]:
-        """The chosen tap of both."""
-        return frozenset({self.settings["tap"]}) if self.active_terms else frozenset()
-
     def draw(self, student: SegmenterOutput, batch: Batch) -> Draw:  # noqa: ARG002
         """What the memory terms draw.
 
@@ -164,8 +160,6 @@ class CIRKD(Method):
         self, student: SegmenterOutput, teacher: SegmenterOutput, batch: Batch, draw: Draw
     ) -> dict[str, Tensor]:
         """{"minibatch": scalar, "pixel_memory": scalar, "region_memory": scalar}, as far as active."""
-        if not self.active_terms:
-            return {}
         ours, theirs = (output.features[self.settings["tap"]] for output in (student, teacher))
         terms = {}
         if "minibatch" in self.active_terms:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
 from isoclock.methods.cwd import channel_divergence
-from isoclock.methods.mgd.masking import masked_first_convolution
+from isoclock.methods.mgd.masking import masked_first_convolution, pixel_uniforms
 from isoclock.methods.mgd.winograd import convolve
 from isoclock.methods.squared_error import half_squared_error
-from isoclock.models.outputs import LOGITS, SegmenterOutput
+from isoclock.models.outputs import SegmenterOutput
 
 
 class MGD(Method):
@@ -93,18 +92,12 @@ class MGD(Method):
             nn.Conv2d(theirs, theirs, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(theirs, theirs, 3, padding=1)
         )
 
-    def needs(self) -> frozenset[str]:
-        """The chosen tap for `mgd`, logits for `cwd_logit`."""
-        tap = {self.settings["tap"]} if "mgd" in self.active_terms else set()
-        return frozenset(tap | ({LOGITS} if "cwd_logit" in self.active_terms else set()))
-
     def draw(self, student: SegmenterOutput, batch: Batch) -> Draw:  # noqa: ARG002
         """{"mask_uniform": (B, 1, h, w) float32 in [0, 1)}: a pixel is masked where it exceeds 1 - mask_ratio."""
         if "mgd" not in self.active_terms:
             return {}
         feature = student.features[self.settings["tap"]]
-        shape = (feature.shape[0], 1, *feature.shape[-2:])
-        return {"mask_uniform": torch.rand(shape, generator=self.generator(feature.device), device=feature.device)}
+        return {"mask_uniform": pixel_uniforms(feature, self.generator(feature.device))}
 
     def compute(
         self,

@@ -1,4 +1,4 @@
-"""The first convolution behind a 1x1 alignment and a mask of pixels, as one convolution of the student's channels."""
+"""Masks of pixels, and the first convolution behind one and a 1x1 alignment as a single one of the student's channels."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from isoclock.methods.mgd.winograd import convolution
+
+
+def pixel_uniforms(feature: Tensor, generator: torch.Generator) -> Tensor:
+    """(B, 1, h, w) float32 in [0, 1), for a feature (B, C, h, w): a pixel is masked where its number is large."""
+    return torch.rand((len(feature), 1, *feature.shape[-2:]), generator=generator, device=feature.device)
 
 
 def masked_first_convolution(align: nn.Module, first: nn.Module, feature: Tensor, kept: Tensor) -> Tensor:

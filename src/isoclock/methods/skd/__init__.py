@@ -17,7 +17,7 @@ from isoclock.methods.skd.adversary import (
 from isoclock.methods.skd.discriminator import Discriminator
 from isoclock.methods.skd.pairwise import pair_term, pair_term_tuned
 from isoclock.methods.skd.pixelwise import pixel_term, pixel_term_tuned
-from isoclock.models.outputs import LOGITS, SegmenterOutput
+from isoclock.models.outputs import SegmenterOutput
 
 
 class SKD(Method):
@@ -144,11 +144,6 @@ class SKD(Method):
             self.optimisers["adversary"] = build_optimiser(
                 self.adversary, settings["optimiser"], settings["lr"], settings["weight_decay"]
             )
-
-    def needs(self) -> frozenset[str]:
-        """Logits for `pixel` and `holistic`, the tap for `pair`."""
-        logits = {LOGITS} if self.active_terms & {"pixel", "holistic"} else set()
-        return frozenset(logits | ({self.settings["tap"]} if "pair" in self.active_terms else set()))
 
     def compute(
         self,
