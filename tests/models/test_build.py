@@ -90,6 +90,25 @@ def test_a_local_file_is_loaded_whatever_its_wrapping(tmp_path: Path, kind: str)
     assert all(torch.equal(a, b) for a, b in zip(source.parameters(), loaded.parameters(), strict=True))
 
 
+def test_efficientnet_by_its_older_names_is_the_same_network(tmp_path: Path) -> None:
+    """Layers in the order of the forward pass: the older names are dealt out by position, so that no table is shared."""
+    encoder = build_encoder("tu-tf_efficientnet_lite0").model
+    state = encoder.state_dict()
+    first = ["_depthwise_conv", "_bn1", "_project_conv", "_bn2"]
+    layers = ["_conv_stem", "_bn0"]
+    for block in range(16):
+        names = first if block == 0 else ["_expand_conv", "_bn0", *first]
+        layers += [f"_blocks.{block}.{name}" for name in names]
+    modules = list(dict.fromkeys(key.rpartition(".")[0] for key in state))
+    assert len(modules) == len(layers)
+    renamed = dict(zip(modules, layers, strict=True))
+    older = {f"{renamed[key.rpartition('.')[0]]}.{key.rpartition('.')[2]}": tensor for key, tensor in state.items()}
+    older |= {"_conv_head.weight": torch.zeros(3), "_bn1.weight": torch.zeros(3), "_fc.weight": torch.zeros(3)}
+    torch.save(older, tmp_path / "lite0.pth")
+    loaded = build_encoder("tu-tf_efficientnet_lite0", tmp_path / "lite0.pth").model.state_dict()
+    assert all(torch.equal(loaded[key], tensor) for key, tensor in state.items())
+
+
 def test_a_file_of_another_encoder_is_refused(tmp_path: Path) -> None:
     path, _ = saved(tmp_path, "safetensors")
     with pytest.raises(ArtifactError, match=r"lacks .* tensors"):

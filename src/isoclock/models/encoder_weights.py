@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,30 @@ from isoclock.errors import ArtifactError
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "model_state")
 _PREFIXES = ("module.", "backbone.", "encoder.", "model.")
 _SHOWN = 3
+# efficientnet-pytorch's layers (model.py of lukemelas/EfficientNet-PyTorch) -> timm's (_efficientnet_blocks.py).
+_STEM = {"_conv_stem": "conv_stem", "_bn0": "bn1"}
+_PLAIN = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+_EXPANDED = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
 
 
 def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
     """Load a .safetensors or .pth file (tensors only: nothing in it is executed) into a timm feature extractor.
 
-    Unwraps {"state_dict": ...}, strips prefixes such as "module." and "backbone.", and leaves out what the encoder has
-    not (a classifier). Raises ArtifactError if the file is missing or unreadable, lacks a tensor, or has one of another
-    shape.
+    Unwraps {"state_dict": ...}, strips prefixes such as "module." and "backbone.", leaves out what the encoder has not (a
+    classifier), and knows EfficientNet's layers by the names of the package efficientnet-pytorch too. Raises
+    ArtifactError if the file is missing or unreadable, lacks a tensor, or has one of another shape.
     """
     given = _without_prefixes(_read(path))
     wanted = encoder.state_dict()
+    if "_conv_stem.weight" in given:
+        given = _named_as_in_timm(given, [key for key in wanted if key.startswith("blocks.")])
     missing = [key for key in wanted if key not in given and not key.endswith("num_batches_tracked")]
     if missing:
         raise ArtifactError(
@@ -73,3 +86,23 @@ def _without_prefixes(tensors: Mapping[str, Any]) -> dict[str, Tensor]:
         if isinstance(tensor, Tensor):
             plain[name] = tensor
     return plain
+
+
+def _named_as_in_timm(given: Mapping[str, Tensor], block_keys: Sequence[str]) -> dict[str, Tensor]:
+    """EfficientNet's tensors, from efficientnet-pytorch's names to timm's.
+
+    That package counts the blocks through, timm within each stage; and timm numbers a block's batch norms in the order they
+    are passed, where the other gives number 0 to the one of the expansion, which a first stage has not.
+    """
+    blocks = list(dict.fromkeys(".".join(key.split(".")[:3]) for key in block_keys))
+    expanded = {key.split(".")[1] for key in given if "._expand_conv." in key}
+    named = {}
+    for key, tensor in given.items():
+        parts = key.split(".")
+        if parts[0] == "_blocks" and int(parts[1]) < len(blocks):
+            layers = _EXPANDED if parts[1] in expanded else _PLAIN
+            key = ".".join([blocks[int(parts[1])], layers.get(parts[2], parts[2]), *parts[3:]])
+        elif parts[0] in _STEM:
+            key = ".".join([_STEM[parts[0]], *parts[1:]])
+        named[key] = tensor
+    return named
