@@ -47,7 +47,7 @@ class CWD(Method):
     )
     made_fast_by = (
         "value and gradient in one sweep over cache-sized blocks of whole channels, channels-last maps read as"
-        " they lie, powers of two with the temperature folded in; one student-sized map is kept, the gradient"
+        " they lie, powers of two instead of exponentials; one student-sized map is kept, the gradient"
     )
     miou = (
         {

@@ -10,17 +10,16 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
+from isoclock.methods.divergence_sum import DivergenceSum, shares
 from isoclock.methods.labels import IGNORE, labels_on_grid
-from isoclock.methods.softmax_kl import (
+from isoclock.methods.softmax_blocks import (
     LOG2_E,
-    DivergenceSum,
     Layout,
     Workspace,
     largest,
     loss_dtype,
     powers_to_shares_,
     scaled,
-    shares,
 )
 from isoclock.models.outputs import SegmenterOutput
 

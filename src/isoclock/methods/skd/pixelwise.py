@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from isoclock.methods.contract import in_loss_precision
-from isoclock.methods.softmax_kl import exponential_
+from isoclock.methods.softmax_blocks import exponential_
 
 BLOCK = 1 << 18  # scores of either network that are worked on at one time
 
