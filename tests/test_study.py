@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from isoclock import site as site_module
 from isoclock.artifacts import write_json
-from isoclock.site import OVERHEAD_MIN, RUNTIME_FLOOR_MIN, Site
+from isoclock.cluster import site as site_module
+from isoclock.cluster.site import OVERHEAD_MIN, RUNTIME_FLOOR_MIN, Site
 from isoclock.study import ASSUMED_MIN, Study
 from tiny_study import TinyStudy
 

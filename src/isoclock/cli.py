@@ -264,7 +264,7 @@ def _methods(arguments: argparse.Namespace) -> int:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    from isoclock.doctor import examine, report
+    from isoclock.cluster.doctor import examine, report
 
     return report(examine(try_job=not arguments.no_job))
 

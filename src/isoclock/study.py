@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from isoclock.checks import load_params
+from isoclock.cluster.site import RUNTIME_FLOOR_MIN, Site, check_filled_in, exit_with, in_use
 from isoclock.errors import UserError
 from isoclock.grid import Cell, Layout, cells, profiles_needed
 from isoclock.params import Params
-from isoclock.site import RUNTIME_FLOOR_MIN, Site, check_filled_in, exit_with, in_use
 from isoclock.stamps import refresh
 
 DEFAULT_GRID = "demo"

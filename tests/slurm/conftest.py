@@ -15,8 +15,9 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parents[1] / "workflow"))  # clone.py
 
 from clone import Clone
-from cluster import Cluster, obstacle
 from scenario import LIMIT_S, PATIENCE_S, OnCluster, make_taught
+
+from cluster import Cluster, obstacle
 
 AT_ONCE = 5  # scenarios; more of them only make each other's jobs start later
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from clone import Clone
-from cluster import Cluster
 
+from cluster import Cluster
 from isoclock.artifacts import write_text
 from tiny_study import SIZE, TinyStudy, cell, edit
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cluster import GPUS, Cluster
 
-from isoclock import slurm
-from isoclock.doctor_cluster import examine_cluster
-from isoclock.finding import Finding
-from isoclock.site import SITE_FILE, Site
+from cluster import GPUS, Cluster
+from isoclock.cluster import slurm
+from isoclock.cluster.doctor_slurm import examine_cluster
+from isoclock.cluster.finding import Finding
+from isoclock.cluster.site import SITE_FILE, Site
 
 pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.timeout(300)]
 
