@@ -35,10 +35,10 @@ test-faults: $(READY)
 
 # A real SLURM on this machine (Debian's packages, root), and what befalls jobs there: about seven minutes.
 test-slurm: $(READY)
-	@OMP_NUM_THREADS=1 python -m pytest tests/slurm -q
+	@ISOCLOCK_SLOW=1 OMP_NUM_THREADS=1 python -m pytest -n 0 -q tests/slurm
 
 test: $(READY)
-	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -q --ignore=tests/slurm
+	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -q
 
 lint: $(READY)
 	@ruff check .

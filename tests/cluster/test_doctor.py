@@ -14,7 +14,7 @@ from isoclock.cluster.finding import Finding
 from isoclock.cluster.site import Site
 from isoclock.cluster.slurm import Partition
 
-PROFILE = Path(__file__).resolve().parents[1] / "workflow/profiles/slurm/profile.yaml"
+PROFILE = Path(__file__).resolve().parents[2] / "workflow/profiles/slurm/profile.yaml"
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from isoclock.cluster.site import (
 )
 from isoclock.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PROFILE = ROOT / "workflow/profiles/slurm"
 
 
