@@ -194,7 +194,7 @@ def _refuse_what_it_did_not_begin_on(folder: Path, segments: Sequence[dict[str, 
 
 def _of_a_kill(ledger: Path, title: str, engine: Engine) -> list[str]:
     """What to say where the process before this one ended without a word."""
-    events = read_ledger(ledger)
+    events = [event for event in read_ledger(ledger) if event["event"] != "pulse"]
     if not events or events[-1]["event"] in ("stop", "failed"):
         return []
     at, lost_s = engine.state.iteration, engine.state.lost_s
