@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 from mishap_makers import MemoryLimit, full_gpu, tiny_shared_memory
-from trainers import Trainer, ended, until, write_plan
+from trainers import Trainer, ended, until
 
 from isoclock.artifacts import read_json
 from isoclock.tracking.records import read_sources
+from tiny_study import write_plan
 
 pytestmark = pytest.mark.xdist_group("faults")
 FIGURES = r"method kd, crop {crop}, batch {batch}, peak \d+ MiB of the process"

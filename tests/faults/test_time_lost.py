@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 import pytest
 from mishap_makers import SlowSteps
-from trainers import Trainer, ended, stop, until, write_plan
+from trainers import Trainer, ended, stop, until
 
 from isoclock.cli import main
 from isoclock.training.pulse import Pulse
+from tiny_study import write_plan
 
 pytestmark = pytest.mark.xdist_group("faults")
 

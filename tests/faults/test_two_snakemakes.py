@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from clone import Clone
-from trainers import until, write_plan
+from trainers import until
 
 from isoclock.training.ledger import read_ledger
-from tiny_study import TinyStudy, edit
+from tiny_study import TinyStudy, edit, write_plan
 
 pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(600), pytest.mark.slow]
 

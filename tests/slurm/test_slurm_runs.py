@@ -129,6 +129,52 @@ def test_the_run_goes_on_to_the_weights_of_an_undisturbed_one(
     assert [event["reason"] for event in events if event["event"] == "stop"] == ["SIGTERM"] * (len(segments) - 1)
 
 
+def a_node_is_lost_and_its_job_requeued(study: OnCluster) -> None:
+    node_lost(study, "fragile")
+
+
+def a_node_is_lost_with_its_job(study: OnCluster) -> None:
+    node_lost(study, "brittle", "--slurm-no-requeue")
+
+
+def node_lost(study: OnCluster, node: str, *options: str) -> None:
+    """Kill the node on which a student trains; another one has a GPU of its type too."""
+    study.settle(gpu_model=node)
+    study.slow_down(0.05)
+
+    def meanwhile() -> None:
+        study.cluster.lose(node, study.job_that_trains())
+        ledger = study.ledger()
+        study.until(lambda: ledger.read_text().count('"event": "start"') == 2, "the run goes on elsewhere")
+        study.speed_up()
+
+    study.told = study.run(KD, *options, meanwhile=meanwhile)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("scenario", "resubmitted"),
+    [
+        pytest.param(scenario, resubmitted, marks=pytest.mark.scenario(play=scenario), id=scenario.__name__)
+        for scenario, resubmitted in ((a_node_is_lost_and_its_job_requeued, 0), (a_node_is_lost_with_its_job, 1))
+    ],
+)
+def test_a_run_survives_its_node_and_counts_what_is_lost(
+    scenario: object, resubmitted: int, played: OnCluster, undisturbed: str
+) -> None:
+    record = played.record()
+    assert record["digests"]["weights"] == undisturbed
+    assert record["iterations"] == {"planned": ITERATIONS, "done": ITERATIONS}
+    events = [json.loads(line) for line in played.ledger().read_text().splitlines()]
+    assert [event["iteration"] for event in events if event["event"] == "start"] == [0, 0], "nothing was saved yet"
+    _, second = (place for place, event in enumerate(events) if event["event"] == "start")
+    told_s = max(event["train_s"] for event in events[:second] if "train_s" in event)
+    assert told_s > 0
+    assert record["clock"]["lost_s"] == pytest.approx(told_s, rel=0.01)
+    assert played.told.count("Trying to restart job") == resubmitted
+    assert ("NODE_FAIL" in played.told) == bool(resubmitted)
+
+
 def one_cell_fails(study: OnCluster) -> None:
     study.settle(spare_retries=0)
     study.told = study.run("students", broken="FitNet", status=1)
