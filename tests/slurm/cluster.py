@@ -19,6 +19,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import accounting
+
 PACKAGES = ("slurmctld", "slurmd", "slurm-client", "slurm-wlm-basic-plugins", "munge")
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "munged")
 HOST = socket.gethostname().split(".")[0]  # also the first node's name
@@ -59,8 +61,7 @@ MpiDefault=none
 ProctrackType=proctrack/pgid
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
-# No accounting database: what the profile's squeue is for.
-AccountingStorageType=accounting_storage/none
+{accounting}
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 SchedulerParameters=bf_interval=1,sched_interval=1,batch_sched_delay=0
@@ -80,22 +81,32 @@ NodeName=DEFAULT CPUs={cpus} CoresPerSocket={cpus} RealMemory={memory_mb} State=
 NodeName={host} NodeHostname={host} NodeAddr=127.0.0.1 Port={node_port} Gres={gres} Weight=2
 """
 
+# What the profile's squeue is for.
+NO_ACCOUNTING = "AccountingStorageType=accounting_storage/none"
+ACCOUNTING = """\
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=localhost
+AccountingStoragePort={port}
+# munged's socket, once more: AuthInfo is not for slurmdbd.
+AccountingStoragePass={folder}/munge/socket
+AccountingStoreFlags=job_comment"""
+
 SMALL_NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} Gres=gpu:{name}:1 Weight=1\n"
 
 
-def obstacle() -> str | None:
+def obstacle(packages: Sequence[str] = PACKAGES, programs: Sequence[str] = PROGRAMS) -> str | None:
     """Why no cluster can be brought up here; None if it can. Installs Debian's packages where they are missing."""
     if os.name != "posix" or not Path("/proc/self/status").exists():
         return "needs Linux"
     if os.geteuid() != 0:
         return "needs root, to install SLURM and to start jobs"
-    if all(shutil.which(program) for program in PROGRAMS):
+    if all(shutil.which(program) for program in programs):
         return None
     if shutil.which("apt-get") is None:
-        return f"needs {', '.join(PROGRAMS)}, and there is no apt-get to install them with"
+        return f"needs {', '.join(programs)}, and there is no apt-get to install them with"
     for command in (
         ("apt-get", "update", "-qq"),
-        ("apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES),
+        ("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages),
     ):
         try:
             # In runlevel 1, Debian's packages start no daemons.
@@ -130,15 +141,22 @@ class Cluster:
             name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "SBATCH_", "SRUN_"))
         }
         path = f"{self.folder / 'bin'}{os.pathsep}{outer['PATH']}"
-        return {**outer, "PATH": path, "SLURM_CONF": str(self.folder / "slurm.conf")}
+        # The second is for slurmdbd, where there is one.
+        database = {"MYSQL_UNIX_PORT": str(accounting.socket(self.folder))}
+        return {**outer, **database, "PATH": path, "SLURM_CONF": str(self.folder / "slurm.conf")}
 
     @classmethod
-    def up(cls, folder: Path) -> Cluster:
-        """Start one in `folder`, which is empty. Raises RuntimeError with the logs' ends if it does not come up."""
+    def up(cls, folder: Path, *, accounts: bool = False) -> Cluster:
+        """Start one in `folder`, which is empty, with an accounting database if `accounts`.
+
+        Raises RuntimeError with the logs' ends if it does not come up.
+        """
         self = cls(folder)
-        self._configure()
+        self._configure(accounts)
         try:
             self._start_munge()
+            if accounts:
+                self._start_accounting()
             self._start("slurmctld")
             self._until(lambda: self._answers("scontrol", "ping"), "slurmctld answers")
             for node in NODES:
@@ -196,7 +214,7 @@ class Cluster:
                     check=False,
                 )
             _wait(lambda: not self.jobs(), 30)
-        for daemon in (*(f"slurmd-{node}" for node in NODES), "slurmctld", "munged"):
+        for daemon in (*(f"slurmd-{node}" for node in NODES), "slurmctld", "slurmdbd", "mariadbd", "munged"):
             pid = self._pid(daemon)
             if pid is not None:
                 os.kill(pid, signal.SIGTERM)
@@ -204,7 +222,7 @@ class Cluster:
                     os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _configure(self) -> None:
+    def _configure(self, accounts: bool) -> None:
         for name in ("munge", "controller", "bin", *(f"node-{node}" for node in NODES)):
             (self.folder / name).mkdir()
         # Within a job, Snakemake's executor starts srun without any variable of SLURM's.
@@ -224,7 +242,9 @@ class Cluster:
         lines += [f"NodeName={node} Name=gpu Type={node} File={self.folder}/gpu0" for node in SMALL_NODES]
         (self.folder / "gres.conf").write_text("\n".join(lines) + "\n")
         memory_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
-        controller_port, node_port, *small_ports = _free_ports(2 + len(SMALL_NODES))
+        controller_port, node_port, database_port, *small_ports = _free_ports(3 + len(SMALL_NODES))
+        if accounts:
+            accounting.configure(self.folder, database_port)
         settings = SETTINGS.format(
             host=HOST,
             folder=self.folder,
@@ -233,10 +253,18 @@ class Cluster:
             gres=",".join(devices),
             controller_port=controller_port,
             node_port=node_port,
+            accounting=ACCOUNTING.format(port=database_port, folder=self.folder) if accounts else NO_ACCOUNTING,
         )
         for node, port in zip(SMALL_NODES, small_ports, strict=True):
             settings += SMALL_NODE.format(name=node, host=HOST, port=port)
         (self.folder / "slurm.conf").write_text(settings + PARTITIONS)
+
+    def _start_accounting(self) -> None:
+        accounting.start_database(self.folder)
+        self._until(lambda: accounting.database_answers(self.folder), "MariaDB answers")
+        self._start("slurmdbd")
+        self._until(lambda: self._answers("sacctmgr", "-n", "list", "cluster"), "slurmdbd answers")
+        self.ask("sacctmgr", "-i", "-Q", "add", "cluster", "isoclock-test")
 
     def _start_munge(self) -> None:
         key = self.folder / "munge" / "key"

@@ -17,10 +17,11 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "workflow"))  # clone.py
 
+import accounting
 from clone import Clone
 from scenario import LIMIT_S, PATIENCE_S, OnCluster, make_clone, make_taught, train_undisturbed
 
-from cluster import Cluster, obstacle
+from cluster import PACKAGES, PROGRAMS, Cluster, obstacle
 
 AT_ONCE = 5  # scenarios; more of them only make each other's jobs start later
 
@@ -45,13 +46,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """A real SLURM. Where there can be none the test is skipped, and fails under CI=true."""
-    reason = obstacle()
+    yield from _cluster(obstacle(), accounts=False)
+
+
+@pytest.fixture(scope="session")
+def accounted() -> Iterator[Cluster]:
+    """Another one, with an accounting database."""
+    packages, programs = (*PACKAGES, *accounting.PACKAGES), (*PROGRAMS, *accounting.PROGRAMS)
+    yield from _cluster(obstacle(packages, programs), accounts=True)
+
+
+def _cluster(reason: str | None, *, accounts: bool) -> Iterator[Cluster]:
     if reason is None:
         # Not pytest's own folder: a socket's path may have 107 characters.
         folder = Path(tempfile.mkdtemp(prefix="isoclock-slurm-"))
         try:
-            running = Cluster.up(folder)
-        except (OSError, RuntimeError, subprocess.TimeoutExpired) as error:
+            running = Cluster.up(folder, accounts=accounts)
+        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
             reason = str(error)
         else:
             yield running
@@ -84,10 +95,11 @@ def scenarios(
         for mark in marks:
             play = mark.kwargs["play"]
             if mark.kwargs.get("fresh", False) == fresh and play.__name__ not in running:
-                running[play.__name__] = pool.submit(perform, play, make)
+                where = request.getfixturevalue("accounted") if mark.kwargs.get("accounts", False) else cluster
+                running[play.__name__] = pool.submit(perform, play, make, where)
 
-    def perform(play: Callable[[OnCluster], None], make: Callable[[Path], Clone]) -> OnCluster:
-        study = OnCluster(make(folder / play.__name__), cluster)
+    def perform(play: Callable[[OnCluster], None], make: Callable[[Path], Clone], where: Cluster) -> OnCluster:
+        study = OnCluster(make(folder / play.__name__), where)
         play(study)
         return study
 

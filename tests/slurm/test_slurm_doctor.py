@@ -77,6 +77,16 @@ def test_a_controller_that_is_down_is_told(tmp_path: Path, cluster: Cluster, mon
     assert "DOWN" in found["SLURM"].found
 
 
+@pytest.mark.slow
+def test_an_accounting_database_is_found(tmp_path: Path, accounted: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in accounted.environment.items():
+        monkeypatch.setenv(name, value)
+    found = examined(tmp_path, account="lab")
+    assert found["job states"].state == found["account"].state == "ok"
+    assert "sacct works" in found["job states"].found
+    assert found["account"].found == "lab"
+
+
 def test_the_executors_variable_that_does_not_reach_srun_is_minded(tmp_path: Path) -> None:
     assert examined(tmp_path)["SLURM_CONF"].state == "warn"
 

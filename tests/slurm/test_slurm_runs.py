@@ -46,6 +46,16 @@ def told_to_stop_twice(study: OnCluster) -> None:
     disturbed(study, stop)
 
 
+def told_to_stop_where_sacct_is_asked(study: OnCluster) -> None:
+    """By a profile of one's own, on a cluster that accounts."""
+
+    def stop(job: str) -> None:
+        study.cluster.ask("scancel", "--signal=TERM", job)
+
+    disturbed(study, stop, "--slurm-status-command", "sacct")
+    assert study.cluster.ask("sacct", "-X", "-n", "-o", "State").split() == ["FAILED", "COMPLETED"]
+
+
 def requeued(study: OnCluster) -> None:
     disturbed(study, lambda job: study.cluster.ask("scontrol", "requeue", job))
 
@@ -97,7 +107,11 @@ def disturbed(
         pytest.param(
             scenario,
             marks=[
-                pytest.mark.scenario(play=scenario, long=scenario is longer_than_a_job),
+                pytest.mark.scenario(
+                    play=scenario,
+                    long=scenario is longer_than_a_job,
+                    accounts=scenario is told_to_stop_where_sacct_is_asked,
+                ),
                 *([] if scenario is preempted_where_jobs_are_requeued else [pytest.mark.slow]),
             ],
             id=scenario.__name__,
@@ -105,6 +119,7 @@ def disturbed(
         for scenario in (
             longer_than_a_job,
             told_to_stop_twice,
+            told_to_stop_where_sacct_is_asked,
             requeued,
             cancelled,
             preempted_where_jobs_are_requeued,
