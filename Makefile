@@ -43,12 +43,12 @@ data/streets/streets.json: | $(READY)
 test-faults: $(READY)
 	@ISOCLOCK_SLOW=1 ISOCLOCK_KILLS=50 OMP_NUM_THREADS=1 python -m pytest -q tests/faults
 
-# A real SLURM on this machine (Debian's packages, root), and what befalls jobs there: about seven minutes.
+# A real SLURM on this machine (Debian's packages, root), and all that befalls jobs there: about five minutes.
 test-slurm: $(READY)
-	@OMP_NUM_THREADS=1 python -m pytest tests/slurm -q
+	@ISOCLOCK_SLOW=1 OMP_NUM_THREADS=1 python -m pytest -n 0 -q tests/slurm
 
 test: $(READY)
-	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -q --ignore=tests/slurm
+	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -q
 
 lint: $(READY)
 	@ruff check .

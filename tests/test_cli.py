@@ -133,6 +133,22 @@ def test_the_log_has_what_the_terminal_has(in_study: TinyStudy, capsys: pytest.C
     assert Path("runs/logs/check.log").read_text() == capsys.readouterr().err
 
 
+def test_every_attempt_is_kept_though_snakemake_removes_a_rules_log(
+    in_study: TinyStudy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log, told = Path("runs/logs/check.log"), []
+    for grid in ("toi", "toy"):
+        main(["--log", str(log), "check", "--grid", grid])
+        told.append("".join(capsys.readouterr()))
+        log.unlink()
+    attempts = Path("runs/logs/check.attempts.log").read_text()
+    headers = [line for line in attempts.splitlines() if line.startswith("=== ")]
+    assert [line.rpartition(": ")[2] for line in headers] == [
+        f"isoclock --log {log} check --grid {grid}" for grid in ("toi", "toy")
+    ]
+    assert attempts == "".join(f"{header}\n{text}" for header, text in zip(headers, told, strict=True))
+
+
 def test_a_fault_of_ours_is_in_the_log_with_its_traceback(
     in_study: TinyStudy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

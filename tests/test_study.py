@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from isoclock import site as site_module
 from isoclock.artifacts import write_json
-from isoclock.site import OVERHEAD_MIN, RUNTIME_FLOOR_MIN, Site
+from isoclock.cluster import site as site_module
+from isoclock.cluster.site import OVERHEAD_MIN, RUNTIME_FLOOR_MIN, Site
 from isoclock.study import ASSUMED_MIN, Study
 from tiny_study import TinyStudy
 
@@ -42,6 +42,28 @@ def test_opening_writes_the_stamps(in_the_study: TinyStudy) -> None:
     }
     assert "results/stamps/student/streets/tiny/kd.json" in stamps
     assert len(stamps) == 16
+
+
+def test_stamps_stay_while_a_snakemake_works_here(in_the_study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
+    opened()
+    root = in_the_study.folder / "results/stamps"
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*.json")}
+    lock = in_the_study.folder / ".snakemake/locks/0.output.lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    opened()
+    assert capsys.readouterr().err == "", "as its own jobs do"
+    in_the_study.edit("methods.yaml", "weights: {kd: 1.0}", "weights: {kd: 2.0}")
+    missing = root / "evaluate/streets.json"
+    missing.unlink()
+    opened()
+    assert "isoclock: results/stamps/student/streets/tiny/kd.json: params/ or code changed" in capsys.readouterr().err
+    after = {path: path.stat().st_mtime_ns for path in root.rglob("*.json")}
+    assert after.keys() == before.keys(), "another grid's are written"
+    assert {path for path in after if after[path] != before[path]} == {missing}
+    lock.unlink()
+    opened()
+    assert (root / "student/streets/tiny/kd.json").stat().st_mtime_ns > before[root / "student/streets/tiny/kd.json"]
 
 
 def test_one_method_keeps_the_grids_yardsticks() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from isoclock.artifacts import write_json
 from isoclock.checks import load_params
 from isoclock.grid import Cell, Layout
 from isoclock.params import Params
@@ -180,3 +182,24 @@ class TinyStudy:
 def cell(method: str = "kd", budget: str = "iteration-6", seed: int = 0) -> Cell:
     """A cell of grid `toy`."""
     return Cell("streets", "tiny", method, budget, seed)
+
+
+def write_plan(study: TinyStudy, method: str = "kd", iterations: int = 6, **changes: Any) -> Path:
+    """A plan for this machine's CPU, as `isoclock plan` makes it; `changes` to its values."""
+    plan = {
+        "schema": 1, "dataset": "streets", "pair": "tiny", "method": method, "budget": "iteration-6",
+        "protocol": "iteration", "iterations": iterations, "cost": 1.5, "anchor_steps": iterations * 1.5, "anchor_s": 0.1,
+        "planned_s": iterations * 0.15, "device_kind": cpu_kind(), "budget_anchor_steps": None, "yardstick": None, "marks": [],
+    }  # fmt: skip
+    path = study.layout.plan("streets", "tiny", method, "iteration-6")
+    write_json(path, plan | changes)
+    return path
+
+
+def cpu_kind() -> str:
+    """Device kind of this machine's CPU."""
+    import torch
+
+    from isoclock.training.device import device_kind
+
+    return device_kind(torch.device("cpu"))

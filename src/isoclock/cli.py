@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import socket
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -21,10 +23,11 @@ Verb = Callable[[argparse.Namespace], int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status: 0, 2 for the user's mistakes, 75 for a run that was stopped and can go on."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     parsed = _parser().parse_args(arguments)
     warnings.formatwarning = _one_line
     verb: Verb = parsed.verb
-    with _logged(parsed.log):
+    with _logged(parsed.log, arguments):
         try:
             return verb(parsed)
         except UserError as error:
@@ -41,7 +44,7 @@ def _one_line(message: Warning | str, *_where: object, **_more: object) -> str:
 
 
 class _Both(io.TextIOBase):
-    """Writes to the terminal and to a log. Not a pipe into `tee`: a signal to the whole job would kill that first."""
+    """Writes to the terminal and to logs. Not a pipe into `tee`: a signal to the whole job would kill that first."""
 
     def __init__(self, *streams: TextIO) -> None:
         self._streams = streams
@@ -58,16 +61,23 @@ class _Both(io.TextIOBase):
 
 
 @contextmanager
-def _logged(path: Path | None) -> Iterator[None]:
+def _logged(path: Path | None, command: Sequence[str]) -> Iterator[None]:
+    """Write what is printed to `path` too, and behind what earlier attempts printed to `<path>.attempts.log` beside it.
+
+    Two files, since Snakemake removes a rule's log before each attempt.
+    """
     if path is None:
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
         path.open("w", encoding="utf-8") as log,
-        redirect_stdout(_Both(sys.stdout, log)),
-        redirect_stderr(_Both(sys.stderr, log)),
+        path.with_suffix(".attempts.log").open("a", encoding="utf-8") as attempts,
+        redirect_stdout(_Both(sys.stdout, log, attempts)),
+        redirect_stderr(_Both(sys.stderr, log, attempts)),
     ):
+        began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        attempts.write(f"=== {began}, process {os.getpid()} on {socket.gethostname()}: isoclock {' '.join(command)}\n")
         try:
             yield
         except Exception:
@@ -264,7 +274,7 @@ def _methods(arguments: argparse.Namespace) -> int:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    from isoclock.doctor import examine, report
+    from isoclock.cluster.doctor import examine, report
 
     return report(examine(try_job=not arguments.no_job))
 

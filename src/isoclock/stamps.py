@@ -57,6 +57,17 @@ def refresh(params: Params, grid_name: str, layout: Layout) -> list[Path]:
     ]
 
 
+def add_missing(params: Params, grid_name: str, layout: Layout) -> list[Path]:
+    """Write the stamps of a grid that are not there yet; returns those that are, and would be others by now."""
+    changed = []
+    for path, content in stamps(params, grid_name, layout).items():
+        if not path.is_file():
+            write_if_changed(path, to_json(content))
+        elif path.read_text(encoding="utf-8") != to_json(content):
+            changed.append(path)
+    return changed
+
+
 def stamps(params: Params, grid_name: str, layout: Layout) -> dict[Path, Any]:
     """Every stamp a grid's rules read, with its content."""
     found: dict[Path, Any] = {}

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from isoclock.checks import load_params
+from isoclock.cluster.site import RUNTIME_FLOOR_MIN, Site, check_filled_in, exit_with, in_use
 from isoclock.errors import UserError
 from isoclock.grid import Cell, Layout, cells, profiles_needed
 from isoclock.params import Params
-from isoclock.site import RUNTIME_FLOOR_MIN, Site, check_filled_in, exit_with, in_use
-from isoclock.stamps import refresh
+from isoclock.stamps import add_missing, refresh
 
 DEFAULT_GRID = "demo"
 CONFIG_KEYS = ("grid", "method")
+SNAKEMAKES_LOCKS = Path(".snakemake/locks")  # files are in it while a Snakemake works here, and after one was killed
 RUNTIME_MARGIN = 1.5  # over planned seconds: evaluations, checkpoints and a slower node
 # Minutes of work of a job about which no plan tells. A teacher's steps are not profiled, and a student's plan is not there yet
 # when the workflow is read for the first time: a day, in as many jobs as the cluster's limit makes of it.
@@ -40,6 +42,9 @@ class Study:
     def open(cls, config: Mapping[str, Any]) -> Study:
         """Check params/, write stamps where they changed, and give the grid named by `config`.
 
+        While a Snakemake works in this folder its stamps stay as they are: another start beside it, and its own jobs, change
+        nothing under it.
+
         `method` in `config` keeps the cells of one method only. For the user's mistakes it prints one line each and
         exits with status 2: a workflow engine would wrap them in a traceback.
         """
@@ -48,7 +53,10 @@ class Study:
             if unknown:
                 raise UserError(f"--config {unknown[0]}: unknown key; there are: {', '.join(CONFIG_KEYS)}")
             params, layout, grid = load_params(), Layout(), str(config.get("grid", DEFAULT_GRID))
-            refresh(params, grid, layout)
+            if any(SNAKEMAKES_LOCKS.glob("*.lock")):
+                _leave_stamps(params, grid, layout)
+            else:
+                refresh(params, grid, layout)
             study = cls(params, grid, cells(params, grid), layout, in_use())
             return study if "method" not in config else study._only(str(config["method"]))
         except UserError as error:
@@ -157,6 +165,15 @@ class Study:
     def is_study(self) -> bool:
         """Whether marked profiles are refused."""
         return self.params.grid(self.grid).study
+
+
+def _leave_stamps(params: Params, grid: str, layout: Layout) -> None:
+    if changed := add_missing(params, grid, layout):
+        print(
+            f"isoclock: {changed[0]}{f' and {len(changed) - 1} more' if len(changed) > 1 else ''}: params/ or code changed, and "
+            "a Snakemake works here: that counts once it has ended (or after `snakemake --unlock`, if it was killed)",
+            file=sys.stderr,
+        )
 
 
 def _planned_min(plan: Path) -> int:

@@ -81,6 +81,26 @@ class MemoryLimit:
 
 
 @dataclass(frozen=True)
+class SlowSteps:
+    """Every step takes that many seconds more, and no processor time."""
+
+    step_s: float
+
+    def __call__(self) -> None:
+        import time
+
+        from isoclock.training.step import TrainingStep
+
+        at_full_speed = TrainingStep.__call__
+
+        def slowly(*arguments: Any, **named: Any) -> Any:
+            time.sleep(self.step_s)
+            return at_full_speed(*arguments, **named)
+
+        TrainingStep.__call__ = slowly
+
+
+@dataclass(frozen=True)
 class Elsewhere:
     """As if the process ran on another machine, or in another environment: what it writes down of those."""
 
@@ -98,6 +118,23 @@ class Elsewhere:
             run.device_kind = lambda _device: self.value
         else:
             run.use_threads = lambda _threads: torch.set_num_threads(self.value)
+
+
+def full_gpu() -> None:
+    """The third step finds no memory on a GPU that is not there: with the error that torch raises."""
+    import torch
+
+    from isoclock.training.step import TrainingStep
+
+    at_first, steps = TrainingStep.__call__, [0]
+
+    def third(*arguments: Any, **named: Any) -> Any:
+        steps[0] += 1
+        if steps[0] == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 79.1 GiB in all.")
+        return at_first(*arguments, **named)
+
+    TrainingStep.__call__ = third
 
 
 def tiny_shared_memory() -> None:

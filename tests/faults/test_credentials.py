@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from mishap_makers import Environment
-from trainers import Trainer, write_plan
+from trainers import Trainer
 
 from isoclock.cli import main
 from isoclock.credentials import holds_credential
-from tiny_study import TinyStudy
+from tiny_study import TinyStudy, write_plan
 
 pytestmark = pytest.mark.xdist_group("faults")
 TOKEN = "hf_" + "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7"  # nobody's

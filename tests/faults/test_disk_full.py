@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from mishap_makers import save_all_the_time
 from test_kill import checkpoints
-from trainers import Trainer, write_plan
+from trainers import Trainer
+
+from tiny_study import write_plan
 
 pytestmark = pytest.mark.xdist_group("faults")
 Disk = Callable[[Path, str], None]

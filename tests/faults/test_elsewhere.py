@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 from mishap_makers import Elsewhere, KilledInCheckpoint, save_all_the_time
-from trainers import Trainer, stop, until, write_plan
+from trainers import Trainer, stop, until
 
 from isoclock.artifacts import read_json, sha256_file
 from isoclock.budget.audit import audit_record
+from tiny_study import write_plan
 
 pytestmark = pytest.mark.xdist_group("faults")
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 from mishap_makers import MemoryLimit
-from trainers import Trainer, write_plan
+from trainers import Trainer
 
 from isoclock.checks import load_params
 from isoclock.cli import main
 from isoclock.grid import cells
+from tiny_study import write_plan
 
 pytestmark = pytest.mark.xdist_group("faults")
 GRID = """\

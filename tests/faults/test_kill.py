@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 from mishap_makers import KilledInCheckpoint, save_all_the_time
-from trainers import Trainer, ended, write_plan
+from trainers import Trainer, ended
 
 from isoclock.artifacts import sha256_file
 from isoclock.training.checkpoint import load_newest
+from tiny_study import write_plan
 
 CPU = torch.device("cpu")
 ROUNDS = int(os.environ.get("ISOCLOCK_KILLS", "5"))

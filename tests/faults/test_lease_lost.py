@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 from mishap_makers import KilledInCheckpoint, save_all_the_time
-from trainers import Trainer, ended, stop, until, write_plan
+from trainers import Trainer, ended, stop, until
 
 from isoclock.errors import UserError
 from isoclock.training import lease
 from isoclock.training.lease import Lease
+from tiny_study import write_plan
 
 pytestmark = pytest.mark.xdist_group("faults")
 

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mishap_makers import MemoryLimit, tiny_shared_memory
-from trainers import Trainer, ended, until, write_plan
+from mishap_makers import MemoryLimit, full_gpu, tiny_shared_memory
+from trainers import Trainer, ended, until
 
 from isoclock.artifacts import read_json
 from isoclock.tracking.records import read_sources
+from tiny_study import write_plan
 
 pytestmark = pytest.mark.xdist_group("faults")
 FIGURES = r"method kd, crop {crop}, batch {batch}, peak \d+ MiB of the process"
@@ -54,6 +55,18 @@ def test_out_of_memory_says_what_needs_it_and_changes_nothing(trainer: Callable[
     (source,) = [found for found in read_sources(run.study.layout, [run.cell], []) if found.kind == "student"]
     assert (source.status, source.tags["status"]) == ("FAILED", "out-of-memory")
     assert source.tags["message"] == failed["message"]
+
+
+def test_a_full_gpu_is_told_as_full_memory(trainer: Callable[..., Trainer]) -> None:
+    run = trainer("none")
+    write_plan(run.study, "none")
+    assert run.run(full_gpu) == 2, run.said
+    (failed,) = run.told("failed")
+    assert failed["reason"] == "out-of-memory"
+    assert re.search(r"^out of memory \(method none, crop 32x64, batch 2, peak \d+ MiB", failed["message"])
+    assert "Traceback" not in run.said
+    assert run.run() == 0, run.said
+    assert "the process before was killed" not in run.said, "it ended with its message"
 
 
 def children(pid: int) -> list[int]:

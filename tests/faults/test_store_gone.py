@@ -11,10 +11,11 @@ from collections.abc import Callable
 
 import pytest
 from mishap_makers import Environment
-from trainers import Trainer, write_plan
+from trainers import Trainer
 
 from isoclock.errors import UserError
 from isoclock.tracking import sync, upgrade_store
+from tiny_study import write_plan
 
 pytestmark = pytest.mark.xdist_group("faults")
 

@@ -8,9 +8,10 @@ from collections.abc import Callable
 import pytest
 import torch
 from mishap_makers import Payload, save_all_the_time
-from trainers import Trainer, stop, until, write_plan
+from trainers import Trainer, stop, until
 
 from isoclock.artifacts import read_json, sha256_file, write_json
+from tiny_study import write_plan
 
 pytestmark = pytest.mark.xdist_group("faults")
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 
 import pytest
-from trainers import Trainer, ended, stop, write_plan
+from mishap_makers import SlowSteps
+from trainers import Trainer, ended, stop, until
 
 from isoclock.cli import main
+from isoclock.training.pulse import Pulse
+from tiny_study import write_plan
 
 pytestmark = pytest.mark.xdist_group("faults")
 
@@ -26,6 +30,7 @@ def test_the_clock_over_three_interruptions(
         else:
             process.kill()
             assert ended(process) == -9
+            killed_unix = time.time()
     assert run.run() == 0, run.said
 
     record, events = run.record, run.events
@@ -35,8 +40,9 @@ def test_the_clock_over_three_interruptions(
     assert record["iterations"] == {"planned": 240, "done": 240}
     # By the wall: what the train clock counts fits into the time between a segment's first and last line.
     starts = [index for index, event in enumerate(events) if event["event"] == "start"]
-    ends = [*(start - 1 for start in starts[1:]), len(events) - 1]
-    wall_s = sum(events[end]["unix"] - events[start]["unix"] for start, end in zip(starts, ends, strict=True))
+    ends = [events[start - 1]["unix"] for start in (*starts[1:], len(events))]
+    ends[1] = killed_unix
+    wall_s = sum(end - events[start]["unix"] for start, end in zip(starts, ends, strict=True))
     assert spent_s + record["clock"]["lost_s"] <= wall_s * 1.01 + 0.01
 
     before, after = events[: starts[2]], events[starts[2]]
@@ -51,3 +57,22 @@ def test_the_clock_over_three_interruptions(
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "none/iteration-6/0" in line]
     assert "lost-time" in line
     assert re.search(rf"\b{lost_s:.1f} s\b", line)
+
+
+def test_what_was_trained_since_the_last_line_of_the_ledger_is_counted(trainer: Callable[..., Trainer]) -> None:
+    run, step_s = trainer("none"), 0.05
+    write_plan(run.study, "none", iterations=40)
+    process = run.start(SlowSteps(step_s))
+    note = Pulse(run.folder)
+    until(lambda: (note.read() or (0, 0.0))[0] >= 12, "twelve iterations are done")
+    process.kill()
+    assert ended(process) == -9
+    killed_unix = time.time()
+    assert not run.told("train"), "the ledger has not told of an iteration yet"
+    done, trained_s = note.read() or (0, 0.0)
+    assert run.run() == 0, run.said
+    lost_s = run.record["clock"]["lost_s"]
+    assert lost_s == pytest.approx(trained_s, rel=0.01)
+    assert done * step_s * 0.99 <= lost_s <= killed_unix - run.told("start")[0]["unix"]
+    assert run.told("start")[1]["iteration"] == 0
+    assert f"going on from iteration 0, {lost_s:.1f} s of training lost so far" in run.said

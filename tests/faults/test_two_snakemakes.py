@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from clone import Clone
-from trainers import until, write_plan
+from trainers import until
 
 from isoclock.training.ledger import read_ledger
-from tiny_study import TinyStudy
+from tiny_study import TinyStudy, edit, write_plan
 
 pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(600), pytest.mark.slow]
 
@@ -86,11 +86,16 @@ def test_a_second_start_touches_nothing_and_a_killed_one_is_gone_on_from(clone: 
         trainer = holder(run)
         assert trainer
         os.kill(trainer, signal.SIGSTOP)  # so that it does not end before this test has looked
+        methods = clone.folder / "params/methods.yaml"
+        edit(methods, "weights: {kd: 1.0}", "weights: {kd: 2.0}")
         before = state(clone.folder)
         told = clone.run(*COMMAND, status=1)
         assert "cannot be locked" in told
+        assert "kd.json: params/ or code changed, and a Snakemake works here" in told
         assert "Traceback" not in told
         assert state(clone.folder) == before
+        edit(methods, "weights: {kd: 2.0}", "weights: {kd: 1.0}")
+        before = state(clone.folder)
 
         first.kill()  # its trainer lives
         first.wait()

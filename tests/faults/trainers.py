@@ -14,16 +14,12 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from isoclock.artifacts import read_json, write_json
+from isoclock.artifacts import read_json
 from isoclock.grid import Cell
-from isoclock.training.device import device_kind
 from isoclock.training.ledger import Event, read_ledger
-from tiny_study import TinyStudy, cell
+from tiny_study import TinyStudy, cell, write_plan
 
 WAIT_S = 120.0  # for anything another process does: a bound, not an expectation
-KIND = device_kind(torch.device("cpu"))
 
 # Trainers are forked off a process that has imported everything: a start takes a fraction of a second, not seven.
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -49,18 +45,6 @@ def until(happened: Callable[[], Any], what: str, wait_s: float = WAIT_S) -> Any
             return found
         time.sleep(0.005)
     raise AssertionError(f"never happened: {what}")
-
-
-def write_plan(study: TinyStudy, method: str = "kd", iterations: int = 6, **changes: Any) -> Path:
-    """A plan for this machine, as `isoclock plan` makes it."""
-    plan = {
-        "schema": 1, "dataset": "streets", "pair": "tiny", "method": method, "budget": "iteration-6",
-        "protocol": "iteration", "iterations": iterations, "cost": 1.5, "anchor_steps": iterations * 1.5, "anchor_s": 0.1,
-        "planned_s": iterations * 0.15, "device_kind": KIND, "budget_anchor_steps": None, "yardstick": None, "marks": [],
-    }  # fmt: skip
-    path = study.layout.plan("streets", "tiny", method, "iteration-6")
-    write_json(path, plan | changes)
-    return path
 
 
 @dataclass

@@ -21,9 +21,10 @@ from isoclock.models.build import build_encoder
 from isoclock.models.outputs import AUX_LOGITS, BACKBONE, HEAD, LOGITS
 from isoclock.models.pspnet import PSPNet
 from isoclock.schema import Method as Entry
-from isoclock.schema import Model, Recipe
+from isoclock.schema import Model
 from isoclock.training.assemble import assemble_step
 from isoclock.training.step import TrainingStep
+from tiny_recipe import recipe
 
 CPU = torch.device("cpu")
 BATCH = 3  # relations between images need as many
@@ -35,27 +36,7 @@ PARTS = {
     "classifier": {LOGITS},
     "auxiliary": {AUX_LOGITS},
 }
-RECIPE = {
-    "batch": BATCH,
-    "crop": [128, 256],
-    "scale": [1.0, 1.0],
-    "flip": 0.0,
-    "colour": [],
-    "lr": 1e-6,
-    "momentum": 0.0,
-    "weight_decay": 0.0,
-    "poly_power": 0.9,
-    "min_lr": 0.0,
-    "aux_weight": 0.4,
-    "class_weights": "none",
-    "precision": "fp32",
-    "channels_last": False,
-    "threads": 1,
-    "workers": 0,
-    "evaluations": 0,
-    "checkpoint_every_s": 1e6,
-    "provenance": {"*": "ours"},
-}
+STILL = {"batch": BATCH, "lr": 1e-6, "momentum": 0.0, "weight_decay": 0.0}  # weights stay what they are
 METHODS = [name for name in available() if name != "none"]
 TERMS = [(name, term) for name in METHODS for term in cards()[name].terms]
 
@@ -101,8 +82,9 @@ def assembled(name: str, terms: Set[str], size: tuple[int, int], params: Mapping
     data = cast("PreparedData", SimpleNamespace(classes=["c"] * CLASSES, train_images=10, class_pixels=[1] * CLASSES))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # random weights will do
-        recipe = Recipe.model_validate(RECIPE | {"crop": list(size)})
-        return assemble_step(recipe, student, data, CPU, seed=0, method=(entry,), teacher=teacher())
+        return assemble_step(
+            recipe(crop=list(size), **STILL), student, data, CPU, seed=0, method=(entry,), teacher=teacher()
+        )
 
 
 @cache

@@ -1,4 +1,5 @@
-"""A real SLURM on this machine: munged, slurmctld and slurmd, one node with GPUs that are device files and nothing else.
+"""A real SLURM on this machine: munged, slurmctld and a slurmd for each of three nodes, with GPUs that are device
+files and nothing else. The two small nodes are there to be lost.
 
 Everything but the installed packages lies in one folder, and $SLURM_CONF points there: a SLURM that this machine has anyway is
 neither used nor touched, and nothing of ours is found once the folder is gone.
@@ -14,13 +15,20 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import accounting
+
 PACKAGES = ("slurmctld", "slurmd", "slurm-client", "slurm-wlm-basic-plugins", "munge")
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "munged")
+HOST = socket.gethostname().split(".")[0]  # also the first node's name
 CPUS = 64  # told to SLURM, so that jobs wait for nothing but what a test makes them wait for
-GPUS = {"plain": 6, "hunted": 1, "doomed": 1}  # by type: who asks for a type gets in the way of its holder only
+# By type: who asks for a type gets in the way of its holder only.
+GPUS = {"plain": 6, "hunted": 1, "doomed": 1, "fragile": 1, "brittle": 1}
+SMALL_NODES = ("fragile", "brittle")  # each has one more GPU of the type that is called like it
+NODES = (HOST, *SMALL_NODES)
 NVIDIA = 195  # major device number; no driver is needed
 
 # The partitions `hunted` (requeues) and `doomed` (cancels) are preempted, each by an urgent one of its own. GraceTime is for
@@ -38,24 +46,22 @@ SETTINGS = """\
 ClusterName=isoclock-test
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller_port}
-SlurmdPort={node_port}
 SlurmUser=root
 AuthType=auth/munge
 # A job that is requeued may start again after cred_expire; the default is two minutes.
 AuthInfo=socket={folder}/munge/socket,cred_expire=5
 StateSaveLocation={folder}/controller
-SlurmdSpoolDir={folder}/node
+SlurmdSpoolDir={folder}/node-%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/slurmd-%n.log
 MpiDefault=none
 # pgid kills what a job leaves behind, as far as that stays in its process group.
 ProctrackType=proctrack/pgid
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
-# No accounting database: what the profile's squeue is for.
-AccountingStorageType=accounting_storage/none
+{accounting}
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 SchedulerParameters=bf_interval=1,sched_interval=1,batch_sched_delay=0
@@ -70,23 +76,37 @@ PreemptMode=REQUEUE
 GresTypes=gpu
 # A job that names no memory would get all of it.
 DefMemPerCPU=100
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} CoresPerSocket={cpus} RealMemory={memory_mb} Gres={gres} State=UNKNOWN
+# A small node is taken first where it would do: it weighs less.
+NodeName=DEFAULT CPUs={cpus} CoresPerSocket={cpus} RealMemory={memory_mb} State=UNKNOWN
+NodeName={host} NodeHostname={host} NodeAddr=127.0.0.1 Port={node_port} Gres={gres} Weight=2
 """
 
+# What the profile's squeue is for.
+NO_ACCOUNTING = "AccountingStorageType=accounting_storage/none"
+ACCOUNTING = """\
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=localhost
+AccountingStoragePort={port}
+# munged's socket, once more: AuthInfo is not for slurmdbd.
+AccountingStoragePass={folder}/munge/socket
+AccountingStoreFlags=job_comment"""
 
-def obstacle() -> str | None:
+SMALL_NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} Gres=gpu:{name}:1 Weight=1\n"
+
+
+def obstacle(packages: Sequence[str] = PACKAGES, programs: Sequence[str] = PROGRAMS) -> str | None:
     """Why no cluster can be brought up here; None if it can. Installs Debian's packages where they are missing."""
     if os.name != "posix" or not Path("/proc/self/status").exists():
         return "needs Linux"
     if os.geteuid() != 0:
         return "needs root, to install SLURM and to start jobs"
-    if all(shutil.which(program) for program in PROGRAMS):
+    if all(shutil.which(program) for program in programs):
         return None
     if shutil.which("apt-get") is None:
-        return f"needs {', '.join(PROGRAMS)}, and there is no apt-get to install them with"
+        return f"needs {', '.join(programs)}, and there is no apt-get to install them with"
     for command in (
         ("apt-get", "update", "-qq"),
-        ("apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES),
+        ("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages),
     ):
         try:
             # In runlevel 1, Debian's packages start no daemons.
@@ -121,19 +141,27 @@ class Cluster:
             name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "SBATCH_", "SRUN_"))
         }
         path = f"{self.folder / 'bin'}{os.pathsep}{outer['PATH']}"
-        return {**outer, "PATH": path, "SLURM_CONF": str(self.folder / "slurm.conf")}
+        # The second is for slurmdbd, where there is one.
+        database = {"MYSQL_UNIX_PORT": str(accounting.socket(self.folder))}
+        return {**outer, **database, "PATH": path, "SLURM_CONF": str(self.folder / "slurm.conf")}
 
     @classmethod
-    def up(cls, folder: Path) -> Cluster:
-        """Start one in `folder`, which is empty. Raises RuntimeError with the logs' ends if it does not come up."""
+    def up(cls, folder: Path, *, accounts: bool = False) -> Cluster:
+        """Start one in `folder`, which is empty, with an accounting database if `accounts`.
+
+        Raises RuntimeError with the logs' ends if it does not come up.
+        """
         self = cls(folder)
-        self._configure()
+        self._configure(accounts)
         try:
             self._start_munge()
+            if accounts:
+                self._start_accounting()
             self._start("slurmctld")
             self._until(lambda: self._answers("scontrol", "ping"), "slurmctld answers")
-            self._start("slurmd")
-            self._until(lambda: "idle" in self.ask("sinfo", "-h", "-o", "%T"), "the node is idle")
+            for node in NODES:
+                self._start("slurmd", "-N", node)
+            self._until(lambda: set(self.nodes().values()) == {"idle"}, "the nodes are idle")
         except Exception:
             self.down()
             raise
@@ -159,6 +187,21 @@ class Cluster:
         lines = (line.split() for line in self.ask("squeue", "-h", "-o", "%A %T").splitlines())
         return {int(number): state for number, state in lines}
 
+    def nodes(self) -> dict[str, str]:
+        """State of each node."""
+        return dict(line.split() for line in self.ask("sinfo", "-h", "-N", "-o", "%N %T").splitlines())
+
+    def lose(self, node: str, job: int) -> None:
+        """End a node without a word, as its power supply would: its daemon, the job on it and all of its processes."""
+        victims = [pid for pid in _processes() if _command(pid).startswith(f"slurmstepd: [{job}.")]
+        for pid in victims:  # grows
+            victims += _children(pid)
+        daemon = self._pid(f"slurmd-{node}")
+        for pid in [daemon, *victims]:
+            with suppress(ProcessLookupError):
+                os.kill(int(pid or 0), signal.SIGKILL)
+        self.ask("scontrol", "update", f"nodename={node}", "state=down", "reason=lost")
+
     def down(self) -> None:
         """Cancel what runs, end the daemons (and only these), and remove the folder."""
         if self._pid("slurmctld") is not None and self._answers("scontrol", "ping"):
@@ -171,7 +214,7 @@ class Cluster:
                     check=False,
                 )
             _wait(lambda: not self.jobs(), 30)
-        for daemon in ("slurmd", "slurmctld", "munged"):
+        for daemon in (*(f"slurmd-{node}" for node in NODES), "slurmctld", "slurmdbd", "mariadbd", "munged"):
             pid = self._pid(daemon)
             if pid is not None:
                 os.kill(pid, signal.SIGTERM)
@@ -179,8 +222,8 @@ class Cluster:
                     os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _configure(self) -> None:
-        for name in ("munge", "controller", "node", "bin"):
+    def _configure(self, accounts: bool) -> None:
+        for name in ("munge", "controller", "bin", *(f"node-{node}" for node in NODES)):
             (self.folder / name).mkdir()
         # Within a job, Snakemake's executor starts srun without any variable of SLURM's.
         srun = self.folder / "bin" / "srun"
@@ -193,22 +236,35 @@ class Cluster:
             for number in range(first, first + count):
                 os.mknod(self.folder / f"gpu{number}", 0o666 | stat.S_IFCHR, os.makedev(NVIDIA, number))
             span = f"[{first}-{number}]" if count > 1 else str(first)
-            lines.append(f"Name=gpu Type={kind} File={self.folder}/gpu{span}")
+            lines.append(f"NodeName={HOST} Name=gpu Type={kind} File={self.folder}/gpu{span}")
             devices.append(f"gpu:{kind}:{count}")
             number += 1
+        lines += [f"NodeName={node} Name=gpu Type={node} File={self.folder}/gpu0" for node in SMALL_NODES]
         (self.folder / "gres.conf").write_text("\n".join(lines) + "\n")
         memory_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
-        controller_port, node_port = _free_ports(2)
+        controller_port, node_port, database_port, *small_ports = _free_ports(3 + len(SMALL_NODES))
+        if accounts:
+            accounting.configure(self.folder, database_port)
         settings = SETTINGS.format(
-            host=socket.gethostname().split(".")[0],
+            host=HOST,
             folder=self.folder,
             cpus=CPUS,
             memory_mb=memory_mb,
             gres=",".join(devices),
             controller_port=controller_port,
             node_port=node_port,
+            accounting=ACCOUNTING.format(port=database_port, folder=self.folder) if accounts else NO_ACCOUNTING,
         )
+        for node, port in zip(SMALL_NODES, small_ports, strict=True):
+            settings += SMALL_NODE.format(name=node, host=HOST, port=port)
         (self.folder / "slurm.conf").write_text(settings + PARTITIONS)
+
+    def _start_accounting(self) -> None:
+        accounting.start_database(self.folder)
+        self._until(lambda: accounting.database_answers(self.folder), "MariaDB answers")
+        self._start("slurmdbd")
+        self._until(lambda: self._answers("sacctmgr", "-n", "list", "cluster"), "slurmdbd answers")
+        self.ask("sacctmgr", "-i", "-Q", "add", "cluster", "isoclock-test")
 
     def _start_munge(self) -> None:
         key = self.folder / "munge" / "key"
@@ -272,6 +328,25 @@ def _runs(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return "\nState:\tZ" not in status
+
+
+def _processes() -> list[int]:
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def _free_ports(count: int) -> Sequence[int]:

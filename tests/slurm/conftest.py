@@ -1,4 +1,7 @@
-"""One cluster a session, and the scenarios of the tests that were asked for, all at once on it."""
+"""One cluster a session, and the scenarios of the tests that were asked for, all at once on it.
+
+Those marked `slow` are left out (and not skipped) without ISOCLOCK_SLOW=1, which `make test-slurm` sets.
+"""
 
 from __future__ import annotations
 
@@ -14,27 +17,52 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "workflow"))  # clone.py
 
+import accounting
 from clone import Clone
-from cluster import Cluster, obstacle
-from scenario import LIMIT_S, PATIENCE_S, OnCluster, make_taught
+from scenario import LIMIT_S, PATIENCE_S, OnCluster, make_clone, make_taught, train_undisturbed
+
+from cluster import PACKAGES, PROGRAMS, Cluster, obstacle
 
 AT_ONCE = 5  # scenarios; more of them only make each other's jobs start later
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "scenario(play, long): what happens on the cluster, before the test looks at it")
+    told = (
+        "what happens on the cluster, before the test looks at it; to a study of which nothing is made yet if `fresh`"
+    )
+    config.addinivalue_line("markers", f"scenario(play, fresh, long): {told}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if os.environ.get("ISOCLOCK_SLOW") == "1":
+        return
+    here = Path(__file__).parent
+    slow = [item for item in items if here in item.path.parents and item.get_closest_marker("slow")]
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """A real SLURM. Where there can be none the test is skipped, and fails under CI=true."""
-    reason = obstacle()
+    yield from _cluster(obstacle(), accounts=False)
+
+
+@pytest.fixture(scope="session")
+def accounted() -> Iterator[Cluster]:
+    """Another one, with an accounting database."""
+    packages, programs = (*PACKAGES, *accounting.PACKAGES), (*PROGRAMS, *accounting.PROGRAMS)
+    yield from _cluster(obstacle(packages, programs), accounts=True)
+
+
+def _cluster(reason: str | None, *, accounts: bool) -> Iterator[Cluster]:
     if reason is None:
         # Not pytest's own folder: a socket's path may have 107 characters.
         folder = Path(tempfile.mkdtemp(prefix="isoclock-slurm-"))
         try:
-            running = Cluster.up(folder)
-        except (OSError, RuntimeError, subprocess.TimeoutExpired) as error:
+            running = Cluster.up(folder, accounts=accounts)
+        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
             reason = str(error)
         else:
             yield running
@@ -47,32 +75,38 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, str]:
-    """A study in which students are what is left to train, and the digest of undisturbed weights of `kd`."""
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A study in which students are what is left to train."""
     return make_taught(tmp_path_factory.mktemp("slurm") / "taught")
 
 
 @pytest.fixture(scope="session")
 def scenarios(
-    request: pytest.FixtureRequest,
-    cluster: Cluster,
-    taught: tuple[Clone, str],
-    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Future[OnCluster]]]:
     """The scenarios of all tests of this session, running."""
     marks = [mark for item in request.session.items for mark in item.iter_markers("scenario")]
     marks.sort(key=lambda mark: not mark.kwargs.get("long", False))  # these first: all others fit beside them
-    plays: list[Callable[[OnCluster], None]] = list(dict.fromkeys(mark.kwargs["play"] for mark in marks))
     folder = tmp_path_factory.mktemp("scenarios")
-    original, _ = taught
+    pool = ThreadPoolExecutor(AT_ONCE)
+    running: dict[str, Future[OnCluster]] = {}
 
-    def perform(play: Callable[[OnCluster], None]) -> OnCluster:
-        study = OnCluster(original.copy(folder / play.__name__), cluster)
+    def begin(make: Callable[[Path], Clone], *, fresh: bool) -> None:
+        for mark in marks:
+            play = mark.kwargs["play"]
+            if mark.kwargs.get("fresh", False) == fresh and play.__name__ not in running:
+                where = request.getfixturevalue("accounted") if mark.kwargs.get("accounts", False) else cluster
+                running[play.__name__] = pool.submit(perform, play, make, where)
+
+    def perform(play: Callable[[OnCluster], None], make: Callable[[Path], Clone], where: Cluster) -> OnCluster:
+        study = OnCluster(make(folder / play.__name__), where)
         play(study)
         return study
 
-    pool = ThreadPoolExecutor(AT_ONCE)
-    yield {play.__name__: pool.submit(perform, play) for play in plays}
+    begin(make_clone, fresh=True)
+    if any(not mark.kwargs.get("fresh", False) for mark in marks):
+        begin(request.getfixturevalue("taught").copy, fresh=False)
+    yield running
     pool.shutdown(cancel_futures=True)
 
 
@@ -85,6 +119,8 @@ def played(request: pytest.FixtureRequest, scenarios: dict[str, Future[OnCluster
 
 
 @pytest.fixture(scope="session")
-def undisturbed(taught: tuple[Clone, str]) -> str:
-    """Digest of the weights of `kd`, trained in one go."""
-    return taught[1]
+def undisturbed(
+    taught: Clone, scenarios: dict[str, Future[OnCluster]], tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """Digest of the weights of `kd`, trained in one go, while the scenarios run."""
+    return train_undisturbed(taught, tmp_path_factory.mktemp("undisturbed"))

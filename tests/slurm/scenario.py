@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from clone import Clone
-from cluster import Cluster
 
+from cluster import Cluster
 from isoclock.artifacts import write_text
 from tiny_study import SIZE, TinyStudy, cell, edit
 
@@ -47,6 +47,14 @@ def _slowly(self, *arguments, **named):
 TrainingStep.__call__ = _slowly
 """
 
+# The executor looks at its jobs after a while, and then ever more rarely. What it sees is the same if it looks all the time.
+IMPATIENT = """
+
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor as _RemoteExecutor
+
+_RemoteExecutor.next_seconds_between_status_checks = property(lambda self: 2, lambda self, seconds: None)
+"""
+
 SITE = """\
 partition: {partition}
 account: null
@@ -68,17 +76,18 @@ def make_clone(folder: Path, methods: str = "kd") -> Clone:
     edit(params / "grids/demo.yaml", "[none, kd, fitnet]", f"[{methods}]")
     edit(profile, "mem_mb: 16000", "mem_mb: 700")
     edit(profile, "profile: 12", "profile: 2")
+    with (folder / "Snakefile").open("a") as snakefile:
+        snakefile.write(IMPATIENT)
     return clone
 
 
-def make_taught(folder: Path) -> tuple[Clone, str]:
-    """A clone in which students are what is left to train, and the digest of the weights of an undisturbed run of `kd`."""
+def make_taught(folder: Path) -> Clone:
+    """A clone in which students are what is left to train."""
     from isoclock.budget.plan import accept_budget, make_plan
     from isoclock.budget.profile import profile_method
     from isoclock.data.cityscapes import READER
     from isoclock.data.prepare import prepare
-    from isoclock.grid import Layout
-    from isoclock.training.run import train_student, train_teacher
+    from isoclock.training.run import train_teacher
 
     clone = make_clone(folder, "kd, fitnet")
     edit(folder / "params/grids/demo.yaml", "[compute-6]", "[iteration-6]")
@@ -99,13 +108,20 @@ def make_taught(folder: Path) -> tuple[Clone, str]:
     for method in ("kd", "fitnet"):
         profile_method(params, "streets", "tiny", method, layout)
         make_plan(params, "streets", "tiny", method, "iteration-6", layout, study=False)
-    aside = folder.with_name("undisturbed")
-    shutil.copytree(layout.results, aside / "results")
-    undisturbed = Layout(aside / "results", aside / "runs")
-    train_student(params, cell("kd"), undisturbed)
-    record = json.loads((undisturbed.student(cell("kd")) / "record.json").read_text())
+    return clone
+
+
+def train_undisturbed(taught: Clone, folder: Path) -> str:
+    """Digest of the weights of `kd`, trained in one go, in a folder beside."""
+    from isoclock.grid import Layout
+    from isoclock.training.run import train_student
+
+    study, layout = TinyStudy(taught.folder), Layout(folder / "results", folder / "runs")
+    shutil.copytree(study.layout.results, layout.results)
+    train_student(study.params, cell("kd"), layout)
+    record = json.loads((layout.student(cell("kd")) / "record.json").read_text())
     assert record["iterations"] == {"planned": ITERATIONS, "done": ITERATIONS}
-    return clone, record["digests"]["weights"]
+    return str(record["digests"]["weights"])
 
 
 @dataclass

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cluster import GPUS, Cluster
 
-from isoclock import slurm
-from isoclock.doctor_cluster import examine_cluster
-from isoclock.finding import Finding
-from isoclock.site import SITE_FILE, Site
+from cluster import GPUS, Cluster
+from isoclock.cluster import slurm
+from isoclock.cluster.doctor_slurm import examine_cluster
+from isoclock.cluster.finding import Finding
+from isoclock.cluster.site import SITE_FILE, Site
 
 pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.timeout(300)]
 
@@ -75,6 +75,16 @@ def test_a_controller_that_is_down_is_told(tmp_path: Path, cluster: Cluster, mon
     assert found.keys() == {"SLURM"}
     assert found["SLURM"].state == "wrong"
     assert "DOWN" in found["SLURM"].found
+
+
+@pytest.mark.slow
+def test_an_accounting_database_is_found(tmp_path: Path, accounted: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in accounted.environment.items():
+        monkeypatch.setenv(name, value)
+    found = examined(tmp_path, account="lab")
+    assert found["job states"].state == found["account"].state == "ok"
+    assert "sacct works" in found["job states"].found
+    assert found["account"].found == "lab"
 
 
 def test_the_executors_variable_that_does_not_reach_srun_is_minded(tmp_path: Path) -> None:

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Callable
 
 import pytest
-from scenario import ITERATIONS, OnCluster, make_clone
+from scenario import ITERATIONS, OnCluster
 
-pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.timeout(1500), pytest.mark.slow]
+pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.timeout(1500)]
 
 KD = "results/student/streets/tiny/kd/iteration-6/0/record.json"
 
 
 def the_demo_grid(study: OnCluster) -> None:
-    folder = study.clone.folder
-    shutil.rmtree(folder)
-    make_clone(folder, "none, kd")
     study.settle(gpu_as="gres", gpu_model="null")
     study.told = study.run("all")
 
 
-@pytest.mark.scenario(play=the_demo_grid, long=True)
+@pytest.mark.scenario(play=the_demo_grid, fresh=True)
 def test_the_demo_grid_ends_with_its_report(played: OnCluster) -> None:
     folder = played.clone.folder
     page = (folder / "results/report/demo/report.html").read_text()
-    assert all(method in page for method in ("none", "kd"))
+    assert "kd" in page
     assert (folder / "mlflow.db").is_file()
     submitted = set(re.findall(r"slurm_logs/rule_(\w+)/", played.told))
     assert submitted == {"prepare", "teacher", "profile", "student", "evaluate"}
@@ -48,6 +44,16 @@ def told_to_stop_twice(study: OnCluster) -> None:
             study.cluster.ask("scancel", "--signal=TERM", job)
 
     disturbed(study, stop)
+
+
+def told_to_stop_where_sacct_is_asked(study: OnCluster) -> None:
+    """By a profile of one's own, on a cluster that accounts."""
+
+    def stop(job: str) -> None:
+        study.cluster.ask("scancel", "--signal=TERM", job)
+
+    disturbed(study, stop, "--slurm-status-command", "sacct")
+    assert study.cluster.ask("sacct", "-X", "-n", "-o", "State").split() == ["FAILED", "COMPLETED"]
 
 
 def requeued(study: OnCluster) -> None:
@@ -100,12 +106,20 @@ def disturbed(
     [
         pytest.param(
             scenario,
-            marks=pytest.mark.scenario(play=scenario, long=scenario is longer_than_a_job),
+            marks=[
+                pytest.mark.scenario(
+                    play=scenario,
+                    long=scenario is longer_than_a_job,
+                    accounts=scenario is told_to_stop_where_sacct_is_asked,
+                ),
+                *([] if scenario is preempted_where_jobs_are_requeued else [pytest.mark.slow]),
+            ],
             id=scenario.__name__,
         )
         for scenario in (
             longer_than_a_job,
             told_to_stop_twice,
+            told_to_stop_where_sacct_is_asked,
             requeued,
             cancelled,
             preempted_where_jobs_are_requeued,
@@ -128,6 +142,52 @@ def test_the_run_goes_on_to_the_weights_of_an_undisturbed_one(
     assert record["clock"]["lost_s"] == 0
     events = [json.loads(line) for line in played.ledger().read_text().splitlines()]
     assert [event["reason"] for event in events if event["event"] == "stop"] == ["SIGTERM"] * (len(segments) - 1)
+
+
+def a_node_is_lost_and_its_job_requeued(study: OnCluster) -> None:
+    node_lost(study, "fragile")
+
+
+def a_node_is_lost_with_its_job(study: OnCluster) -> None:
+    node_lost(study, "brittle", "--slurm-no-requeue")
+
+
+def node_lost(study: OnCluster, node: str, *options: str) -> None:
+    """Kill the node on which a student trains; another one has a GPU of its type too."""
+    study.settle(gpu_model=node)
+    study.slow_down(0.05)
+
+    def meanwhile() -> None:
+        study.cluster.lose(node, study.job_that_trains())
+        ledger = study.ledger()
+        study.until(lambda: ledger.read_text().count('"event": "start"') == 2, "the run goes on elsewhere")
+        study.speed_up()
+
+    study.told = study.run(KD, *options, meanwhile=meanwhile)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("scenario", "resubmitted"),
+    [
+        pytest.param(scenario, resubmitted, marks=pytest.mark.scenario(play=scenario), id=scenario.__name__)
+        for scenario, resubmitted in ((a_node_is_lost_and_its_job_requeued, 0), (a_node_is_lost_with_its_job, 1))
+    ],
+)
+def test_a_run_survives_its_node_and_counts_what_is_lost(
+    scenario: object, resubmitted: int, played: OnCluster, undisturbed: str
+) -> None:
+    record = played.record()
+    assert record["digests"]["weights"] == undisturbed
+    assert record["iterations"] == {"planned": ITERATIONS, "done": ITERATIONS}
+    events = [json.loads(line) for line in played.ledger().read_text().splitlines()]
+    assert [event["iteration"] for event in events if event["event"] == "start"] == [0, 0], "nothing was saved yet"
+    _, second = (place for place, event in enumerate(events) if event["event"] == "start")
+    told_s = max(event["train_s"] for event in events[:second] if "train_s" in event)
+    assert told_s > 0
+    assert record["clock"]["lost_s"] == pytest.approx(told_s, rel=0.01)
+    assert played.told.count("Trying to restart job") == resubmitted
+    assert ("NODE_FAIL" in played.told) == bool(resubmitted)
 
 
 def one_cell_fails(study: OnCluster) -> None:

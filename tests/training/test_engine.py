@@ -19,6 +19,7 @@ from torch import Tensor
 from isoclock.training import checkpoint
 from isoclock.training.engine import Engine, Hooks, Outcome
 from isoclock.training.ledger import Event, Ledger, read_ledger
+from isoclock.training.pulse import Pulse
 from isoclock.training.schedule import poly_lr
 from isoclock.training.step import TrainingStep
 
@@ -122,6 +123,12 @@ class Run:
 
     def told(self, event: str) -> list[Event]:
         return [told for told in self.events if told["event"] == event]
+
+
+def pulse(run: Run) -> tuple[int, float]:
+    found = Pulse(run.folder).read()
+    assert found is not None
+    return found
 
 
 class Ticks:
@@ -373,28 +380,46 @@ def test_a_stop_loses_no_time(tmp_path: Path) -> None:
 def test_time_of_a_killed_segment_is_counted_as_lost(tmp_path: Path) -> None:
     run = Run(tmp_path, iterations=100, now=Ticks())
     stopped = run.stopped(9)
-    run.killed(75)  # the ledger told of 20, 40 and 60
-    told_s = run.told("train")[-1]["train_s"]
+    run.killed(75)  # the ledger told of 20, 40 and 60, and the pulse of 75
+    told_s, last = run.told("train")[-1]["train_s"], pulse(run)
+    assert last[0] == 75
+    assert last[1] >= told_s + 15, "an iteration takes at least a second of this clock"
     outcome, _ = run.segment()
-    assert outcome.state.lost_s == pytest.approx(told_s - stopped.clock["train"])
+    assert outcome.state.lost_s == pytest.approx(last[1] - stopped.clock["train"])
     assert outcome.state.iteration == 100
+    (told,) = run.told("pulse")
+    assert (told["iteration"], told["train_s"]) == last
+
+
+def test_a_ledger_without_a_pulse_counts_what_it_tells(tmp_path: Path) -> None:
+    run = Run(tmp_path, iterations=100, now=Ticks())
+    run.killed(75)
+    told_s = run.told("train")[-1]["train_s"]
+    Pulse(tmp_path).path.write_text("")  # a power cut may leave it so
+    assert run.segment()[0].state.lost_s == pytest.approx(told_s)
 
 
 def test_time_lost_twice_is_counted_twice(tmp_path: Path) -> None:
     run = Run(tmp_path, iterations=100, now=Ticks())
-    run.killed(50)
-    first_s = run.told("train")[-1]["train_s"]
-    run.killed(30)
-    second_s = run.told("train")[-1]["train_s"]
-    run.killed(5)  # nothing told of this one: nothing known, and what is known is not counted again
+    lost_s = []
+    for at in (
+        50,
+        30,
+        5,
+        0,
+    ):  # before iteration 20 the ledger tells of none, and of a start that trains nothing there is nothing
+        run.killed(at)
+        lost_s.append(pulse(run)[1])
+    assert lost_s[2] > 0 == lost_s[3]
     outcome, _ = run.segment()
-    assert outcome.state.lost_s == pytest.approx(first_s + second_s)
+    assert outcome.state.lost_s == pytest.approx(sum(lost_s))
+    assert len(run.told("pulse")) == 3
 
 
 def test_lost_time_survives_later_segments(tmp_path: Path) -> None:
     run = Run(tmp_path, iterations=100, now=Ticks())
     run.killed(50)
-    lost_s = run.told("train")[-1]["train_s"]
+    lost_s = pulse(run)[1]
     run.stopped(30)
     assert run.segment()[0].state.lost_s == pytest.approx(lost_s)
 

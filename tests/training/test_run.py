@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,13 +19,12 @@ from isoclock.artifacts import read_json, sha256_file, write_json
 from isoclock.budget.audit import audit
 from isoclock.data.loading import TrainingStream
 from isoclock.errors import ArtifactError, UserError
-from isoclock.training.device import device_kind
 from isoclock.training.ledger import read_ledger
 from isoclock.training.run import train_student, train_teacher
-from tiny_study import TinyStudy, cell
+from tiny_study import TinyStudy, cell, cpu_kind, write_plan
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
-KIND = device_kind(torch.device("cpu"))
+KIND = cpu_kind()
 RECORD = {
     "schema", "run_id", "kind", "cell", "status", "message", "iterations", "clock", "segments", "plan", "params", "best",
     "checkpoints", "digests", "started_unix", "ended_unix", "environment", "hardware",
@@ -39,17 +37,6 @@ CELL = cell("kd")
 def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bit-exactness is promised there."""
     monkeypatch.setattr("isoclock.training.run.choose_device", lambda: torch.device("cpu"))
-
-
-def write_plan(study: TinyStudy, method: str = "kd", iterations: int = 6, **changes: Any) -> Path:
-    plan = {
-        "schema": 1, "dataset": "streets", "pair": "tiny", "method": method, "budget": "iteration-6",
-        "protocol": "iteration", "iterations": iterations, "cost": 1.5, "anchor_steps": iterations * 1.5, "anchor_s": 0.1,
-        "planned_s": iterations * 0.15, "device_kind": KIND, "budget_anchor_steps": None, "yardstick": None, "marks": [],
-    }  # fmt: skip
-    path = study.layout.plan("streets", "tiny", method, "iteration-6")
-    write_json(path, plan | changes)
-    return path
 
 
 def record(study: TinyStudy, method: str = "kd") -> dict[str, Any]:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from isoclock.methods import build_method
 from isoclock.models.outputs import AUX_LOGITS, BACKBONE, HEAD, LOGITS, ChannelSpec, SegmenterOutput
 from isoclock.models.segmenter import Segmenter
-from isoclock.schema import Recipe
 from isoclock.training.step import TrainingStep
+from tiny_recipe import recipe
 
 CLASSES = 4
 CPU = torch.device("cpu")
@@ -42,32 +42,6 @@ class TinySegmenter(Segmenter):
             self.auxiliary(backbone) if AUX_LOGITS in want else None,
             {name: tap for name, tap in ((BACKBONE, backbone), (HEAD, head)) if name in want},
         )
-
-
-def recipe(**changes: Any) -> Recipe:
-    """A recipe for 16 x 32 crops; `changes` as in params/training.yaml."""
-    values: dict[str, Any] = {
-        "batch": 2,
-        "crop": [16, 32],
-        "scale": [1.0, 1.0],
-        "flip": 0.0,
-        "colour": [],
-        "lr": 0.05,
-        "momentum": 0.9,
-        "weight_decay": 1e-4,
-        "poly_power": 0.9,
-        "min_lr": 0.0,
-        "aux_weight": 0.4,
-        "class_weights": "none",
-        "precision": "fp32",
-        "channels_last": False,
-        "threads": 1,
-        "workers": 0,
-        "evaluations": 0,
-        "checkpoint_every_s": 1e6,
-        "provenance": {"*": "ours"},
-    }
-    return Recipe.model_validate(values | changes)
 
 
 def batch_at(number: int) -> Mapping[str, Tensor]:

@@ -15,7 +15,8 @@ from isoclock.progress import ProgressLine
 from isoclock.training import checkpoint
 from isoclock.training.clock import Clock, Name
 from isoclock.training.device import synchroniser
-from isoclock.training.ledger import Event, Ledger, read_ledger
+from isoclock.training.ledger import Ledger, read_ledger
+from isoclock.training.pulse import Pulse, floored, last_sign, lost_s
 from isoclock.training.schedule import poly_lr
 from isoclock.training.step import TrainingStep
 from isoclock.training.stop import StopSignal
@@ -70,6 +71,7 @@ class Engine:
         self.recipe = step.recipe
         self.clock = Clock(synchroniser(step.device))
         self.state = State()
+        self._pulse = Pulse(folder)
         self._logged_terms: dict[str, Tensor] = {}
         self._save_s = 0.0  # what the last checkpoint took
         count = self.recipe.evaluations
@@ -89,7 +91,11 @@ class Engine:
             self.clock.restore({**found.state["clock"], "io": sum(saves_s)})
             self.state = State(**found.state["run"])
             _restore_random_state(found.state["random"], self.step.device)
-        self.state.lost_s = _lost_s(events, self.clock.train_s)
+        if (sign := last_sign(self._pulse, events)) is not None and sign[1] > self.clock.train_s:
+            self.ledger.append("pulse", sign[0], train_s=sign[1])
+            events = read_ledger(self.ledger.path)
+        self._pulse.beat(self.state.iteration, self.clock.train_s)  # told, and not to be told again
+        self.state.lost_s = lost_s(events, self.clock.train_s)
         return found.complaints if found is not None else []
 
     def outcome(self, status: str) -> Outcome:
@@ -116,6 +122,7 @@ class Engine:
                     losses.append(result.total)
                     self._logged_terms = result.terms
                     self.state.iteration = at = at + 1
+                    self._pulse.beat(at, self.clock.train_s)
                     at_end = at == self.iterations
                     if at % LOG_EVERY == 0 or at_end or stop.reason:
                         loss = float(torch.stack(losses).mean())
@@ -136,6 +143,7 @@ class Engine:
             if status != "stopped":
                 self._measure_anchor(segment, train_s_before)
             self._save(segment, train_s_before, ended=status)
+        self._pulse.close()
         if status == "stopped":
             self.ledger.append("stop", self.state.iteration, reason=stop.reason)
         elif status == "diverged":
@@ -154,6 +162,7 @@ class Engine:
         for batch in self.hooks.open_pretraining(self.state.pretrained):
             result = self.step.pretrain(batch, 1 - self.state.pretrained / total)
             self.state.pretrained = at = self.state.pretrained + 1
+            self._pulse.beat(0, self.clock.train_s)
             if at % LOG_EVERY == 0 or at == total or stop.reason:
                 loss = float(result.total)
                 terms = {name: float(value) for name, value in result.terms.items()}
@@ -181,7 +190,7 @@ class Engine:
             self._save(segment, train_s_before)
 
     def _train_s(self) -> float:
-        return math.floor(self.clock.read()["train"] * 1e4) / 1e4  # never more than a checkpoint may tell
+        return floored(self.clock.read()["train"])
 
     def _batches(self) -> Iterable[Mapping[str, Tensor]]:
         return self.hooks.open_stream(self.state.iteration) if self.state.iteration < self.iterations else ()
@@ -251,18 +260,6 @@ class Engine:
             spent = self._save_s = self.clock.read()["io"] - clock["io"]
         self.ledger.append("checkpoint", self.state.iteration, io_s=round(spent, 4), bytes=size)
         self.ledger.sync()
-
-
-def _lost_s(events: list[Event], resumed_at_s: float) -> float:
-    """Train time that a ledger told of and no later segment went on from, the one that resumes at `resumed_at_s` included."""
-    lost_s = told_s = 0.0
-    for event in events:
-        if event["event"] == "start":
-            lost_s += max(0.0, told_s - event["train_s"])
-            told_s = event["train_s"]
-        elif event["event"] in ("train", "pretrain"):
-            told_s = event["train_s"]
-    return lost_s + max(0.0, told_s - resumed_at_s)
 
 
 def _random_state(device: torch.device) -> dict[str, Tensor]:

@@ -2,60 +2,35 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
-from isoclock.artifacts import read_json, sha256_file, sha256_json, write_json, written_atomically
+from isoclock.artifacts import read_json, sha256_file
 from isoclock.data.prepared import PreparedData
 from isoclock.errors import UserError
 from isoclock.grid import Cell, Layout
 from isoclock.params import Params
-from isoclock.schema import Recipe
 from isoclock.scoring.score import score
 from isoclock.stamps import student_stamp, teacher_stamp
-from isoclock.training.anchor import AnchorMeter, StepBench, anchor_steps
+from isoclock.training.anchor import AnchorMeter, StepBench
 from isoclock.training.assemble import assemble_step, needs_a_teacher, trained_teacher
-from isoclock.training.device import choose_device, device_kind, environment, hardware, use_threads
-from isoclock.training.engine import Engine, Hooks, Outcome
+from isoclock.training.device import choose_device, device_kind, use_threads
+from isoclock.training.engine import Engine, Hooks
 from isoclock.training.lease import Lease
 from isoclock.training.ledger import Ledger, read_ledger
 from isoclock.training.mishaps import peak_memory, told_in_one_line
+from isoclock.training.publish import publish, publish_scores
+from isoclock.training.spec import Spec, open_run
 from isoclock.training.step import TrainingStep
 
-SCHEMA = 1
 ANCHOR_SEED = 104729  # its batches are nobody's training data order
 PRETRAIN_SEED = 15485863  # added to a run's: pre-training sees the samples in an order of its own
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What a run is, before anything heavy is done."""
-
-    kind: str  # teacher | student
-    cell: dict[str, Any]
-    title: str
-    run_folder: Path
-    result_folder: Path
-    recipe: Recipe
-    iterations: int
-    plan: dict[str, Any] | None
-    params: dict[str, Any]  # resolved, as recorded
-    digests: dict[str, Any]
-
-    @property
-    def inputs(self) -> str:
-        """Digest of everything the run depends on: an unfinished run goes on only where this is the same."""
-        return sha256_json([self.cell, self.iterations, self.params, self.digests])
 
 
 def train_teacher(params: Params, dataset: str, model: str, layout: Layout, *, seed: int = 0) -> str:
@@ -81,7 +56,7 @@ def train_teacher(params: Params, dataset: str, model: str, layout: Layout, *, s
     def build() -> TrainingStep:
         return assemble_step(recipe, params.model(model), data, device, seed=seed)
 
-    return _run(spec, data, device, build, seed, anchor=None, publish_extra=_publish_scores)
+    return _run(spec, data, device, build, seed, anchor=None, publish_extra=publish_scores)
 
 
 def train_student(params: Params, cell: Cell, layout: Layout) -> str:
@@ -157,7 +132,7 @@ def _run(
 
     in_one_line = partial(told_in_one_line, spec.title, describe)
     with in_one_line(), Lease(spec.run_folder) as lease, in_one_line(tell):
-        run = _open_run(spec)
+        run = open_run(spec)
         started = time.monotonic()
         use_threads(spec.recipe.threads)
         step = build()
@@ -199,7 +174,7 @@ def _run(
         if outcome.status == "stopped":
             return outcome.status
         lease.check()
-        _publish(spec, run, step, outcome, device, ledger, engine.checkpoint_every_s)
+        publish(spec, run, step, outcome, device, ledger, engine.checkpoint_every_s)
         if publish_extra is not None:
             publish_extra(spec, data, step)
         return outcome.status
@@ -219,113 +194,10 @@ def _refuse_what_it_did_not_begin_on(folder: Path, segments: Sequence[dict[str, 
 
 def _of_a_kill(ledger: Path, title: str, engine: Engine) -> list[str]:
     """What to say where the process before this one ended without a word."""
-    events = read_ledger(ledger)
+    events = [event for event in read_ledger(ledger) if event["event"] != "pulse"]
     if not events or events[-1]["event"] in ("stop", "failed"):
         return []
     at, lost_s = engine.state.iteration, engine.state.lost_s
     return [
         f"{title}: the process before was killed; going on from iteration {at}, {lost_s:.1f} s of training lost so far"
     ]
-
-
-def _open_run(spec: Spec) -> dict[str, Any]:
-    """The run's identity: that of a run with the same inputs, or a new one; what is in the way is set aside."""
-    path = spec.run_folder / "run.json"
-    if path.is_file():
-        run: dict[str, Any] = read_json(path, made_by=spec.kind)
-        if run["inputs"] == spec.inputs:
-            return run
-        _set_aside(spec.run_folder, run["run_id"])
-    run = {
-        "schema": SCHEMA,
-        "run_id": uuid.uuid4().hex,
-        "kind": spec.kind,
-        "cell": spec.cell,
-        "inputs": spec.inputs,
-        "iterations": {"planned": spec.iterations},
-        "plan": spec.plan,
-        "params": spec.params,
-        "digests": spec.digests,
-        "started_unix": round(time.time(), 3),
-    }
-    write_json(path, run)
-    return run
-
-
-def _set_aside(folder: Path, run_id: str) -> None:
-    """Keep the trace of a run whose inputs changed (it may have cost hours), and drop its checkpoints."""
-    aside = folder / "superseded" / run_id
-    aside.mkdir(parents=True, exist_ok=True)
-    for name in ("run.json", "ledger.jsonl"):
-        if (folder / name).is_file():
-            shutil.move(folder / name, aside / name)
-    for path in folder.glob("checkpoint-*"):
-        path.unlink()
-
-
-def _publish(
-    spec: Spec,
-    run: dict[str, Any],
-    step: TrainingStep,
-    outcome: Outcome,
-    device: torch.device,
-    ledger: Ledger,
-    checkpoint_every_s: float,
-) -> None:
-    """Weights first, the record last: where there is a record, the result is whole."""
-    state = outcome.state
-    weights = spec.result_folder / "weights.safetensors"
-    with written_atomically(weights) as temporary:
-        save_file({name: value.contiguous().cpu() for name, value in step.student.state_dict().items()}, temporary)
-    with written_atomically(spec.result_folder / "ledger.jsonl") as temporary:
-        shutil.copyfile(ledger.path, temporary)
-    segments = [dict(segment) for segment in state.segments]
-    for segment in segments:
-        steps = segment["anchor_steps"] = anchor_steps(segment["train_s"], segment["anchors"])
-        segment["anchor_s"] = segment["train_s"] / steps if steps else None
-    saves = [event for event in read_ledger(ledger.path) if event["event"] == "checkpoint"]
-    saving_s = sum(save["io_s"] for save in saves)
-    write_json(
-        spec.result_folder / "record.json",
-        {
-            **{key: run[key] for key in ("schema", "run_id", "kind", "cell", "plan", "params", "started_unix")},
-            "status": outcome.status,
-            "message": state.message,
-            "iterations": {"planned": spec.iterations, "done": state.iteration},
-            "clock": {
-                **{f"{name}_s": seconds for name, seconds in outcome.clock.items()},
-                "startup_s": sum(segment["startup_s"] for segment in segments),
-                "lost_s": state.lost_s,
-            },
-            "segments": segments,
-            "best": state.best,
-            "checkpoints": {
-                "count": len(saves),
-                "seconds_each": saving_s / max(1, len(saves)),
-                "bytes": saves[-1]["bytes"] if saves else 0,
-                "every_s": checkpoint_every_s,
-                "share_of_train": saving_s / outcome.clock["train"] if outcome.clock["train"] else None,
-            },
-            "digests": {**spec.digests, "weights": sha256_file(weights)},
-            "ended_unix": round(time.time(), 3),
-            "environment": environment(),
-            "hardware": hardware(device),
-        },
-    )
-
-
-def _publish_scores(spec: Spec, data: PreparedData, step: TrainingStep) -> None:
-    """A teacher's scores lie beside its weights."""
-    scores = score(step.student, data, spec.recipe, step.device)
-    record = read_json(spec.result_folder / "record.json", made_by="teacher")
-    scores.write_confusion(spec.result_folder / "confusion.npz")
-    write_json(
-        spec.result_folder / "scores.json",
-        scores.as_json(
-            classes=data.classes,
-            dataset=spec.cell["dataset"],
-            weights=record["digests"]["weights"],
-            iterations=record["iterations"]["done"],
-            status=record["status"],
-        ),
-    )

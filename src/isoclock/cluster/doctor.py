@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from isoclock import slurm
-from isoclock.doctor_cluster import examine_cluster
+from isoclock.cluster import slurm
+from isoclock.cluster.doctor_slurm import examine_cluster
+from isoclock.cluster.finding import Finding
 from isoclock.errors import EXIT_USER_ERROR, UserError
-from isoclock.finding import Finding
 from isoclock.grid import RESULTS, RUNS
 
 LOCK = Path("requirements.lock")

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from isoclock import slurm
+from isoclock.cluster import slurm
 from isoclock.errors import EXIT_USER_ERROR, UserError
 
 SITE_FILE = Path("workflow/profiles/slurm/site.yaml")

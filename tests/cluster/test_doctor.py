@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from isoclock import doctor
-from isoclock.doctor import examine, file_system, mlflow_store, packages, report, writable
-from isoclock.doctor_cluster import account, init_seconds, preemption
-from isoclock.finding import Finding
-from isoclock.site import Site
-from isoclock.slurm import Partition
+from isoclock.cluster import doctor
+from isoclock.cluster.doctor import examine, file_system, mlflow_store, packages, report, writable
+from isoclock.cluster.doctor_slurm import account, init_seconds, preemption
+from isoclock.cluster.finding import Finding
+from isoclock.cluster.site import Site
+from isoclock.cluster.slurm import Partition
 
-PROFILE = Path(__file__).resolve().parents[1] / "workflow/profiles/slurm/profile.yaml"
+PROFILE = Path(__file__).resolve().parents[2] / "workflow/profiles/slurm/profile.yaml"
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from isoclock import slurm
-from isoclock.slurm import Answer, ask, minutes
+from isoclock.cluster import slurm
+from isoclock.cluster.slurm import Answer, ask, minutes
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,19 @@ import pytest
 import yaml
 import yte
 
-from isoclock import site as site_module
+from isoclock.cluster import site as site_module
+from isoclock.cluster.site import (
+    OVERHEAD_MIN,
+    PLACEHOLDER,
+    RUNTIME_FLOOR_MIN,
+    SIGNAL_S,
+    Site,
+    check_filled_in,
+    read_site,
+)
 from isoclock.errors import UserError
-from isoclock.site import OVERHEAD_MIN, PLACEHOLDER, RUNTIME_FLOOR_MIN, SIGNAL_S, Site, check_filled_in, read_site
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PROFILE = ROOT / "workflow/profiles/slurm"
 
 
@@ -136,5 +144,5 @@ def test_without_a_limit_a_run_is_one_job() -> None:
 
 
 def test_nobody_is_asked_about_a_placeholder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("isoclock.slurm.partition", lambda name: pytest.fail("asked"))
+    monkeypatch.setattr("isoclock.cluster.slurm.partition", lambda name: pytest.fail("asked"))
     assert a_site(partition=PLACEHOLDER, job_limit_min=60).limit_min == 60
