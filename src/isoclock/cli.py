@@ -110,19 +110,20 @@ def _stamp(arguments: argparse.Namespace) -> int:
 def _prepare(arguments: argparse.Namespace) -> int:
     from isoclock.checks import load_params
     from isoclock.data.prepare import prepare
-    from isoclock.data.reader import find_reader
+    from isoclock.data.unlabelled import splits_of
     from isoclock.grid import Layout
     from isoclock.progress import ProgressLine
 
     name = arguments.dataset
     dataset = load_params().dataset(name)
+    reader, splits = splits_of(dataset)
     root = Path(os.environ.get(root_variable(name)) or dataset.root)
     with ProgressLine(f"prepare {name}") as progress:
         prepare(
-            find_reader(dataset.reader),
+            reader,
             root,
             Layout().prepared(name),
-            splits={"train": dataset.train, "val": dataset.val},
+            splits=splits,
             size=dataset.size,
             dataset=name,
             workers=arguments.workers,

@@ -23,7 +23,7 @@ PACKAGE = Path(__file__).parent
 # Modules in which a verb's work is done; what they import is followed. Reading params and writing files is no part of a
 # result's meaning (the values that were read are in the stamp), so that these grounds do not retrain the world.
 VERB_MODULES = {
-    "prepare": ("data.prepare",),
+    "prepare": ("data.prepare", "data.unlabelled"),
     "teacher": ("training.run",),
     "profile": ("budget.profile",),
     "student": ("training.run",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -199,7 +199,7 @@ def _run(
         if outcome.status == "stopped":
             return outcome.status
         lease.check()
-        _publish(spec, run, step, outcome, device, ledger, engine.checkpoint_every_s)
+        _publish(spec, run, step, outcome, device, ledger, engine.checkpoint_every_s, data.images)
         if publish_extra is not None:
             publish_extra(spec, data, step)
         return outcome.status
@@ -271,6 +271,7 @@ def _publish(
     device: torch.device,
     ledger: Ledger,
     checkpoint_every_s: float,
+    images: Mapping[str, int],
 ) -> None:
     """Weights first, the record last: where there is a record, the result is whole."""
     state = outcome.state
@@ -292,6 +293,7 @@ def _publish(
             "status": outcome.status,
             "message": state.message,
             "iterations": {"planned": spec.iterations, "done": state.iteration},
+            "epochs": spec.recipe.epochs(state.iteration, images),
             "clock": {
                 **{f"{name}_s": seconds for name, seconds in outcome.clock.items()},
                 "startup_s": sum(segment["startup_s"] for segment in segments),
