@@ -156,6 +156,10 @@ def _profile(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
+    if arguments.dry:
+        return _plan_dry(arguments)
+    if arguments.budget is None or arguments.grid or arguments.json or arguments.tflops is not None:
+        raise UserError("plan: give DATASET PAIR BUDGET [METHOD], or --dry --grid NAME [--tflops T] [--json]")
     from isoclock.budget.plan import accept_budget, make_plan
     from isoclock.checks import load_params
     from isoclock.grid import Layout
@@ -168,6 +172,23 @@ def _plan(arguments: argparse.Namespace) -> int:
         accept_budget(params, *where, arguments.budget, layout, refresh=arguments.refresh_budget)
     else:
         make_plan(params, *where, arguments.method, arguments.budget, layout, study=arguments.study)
+    return 0
+
+
+def _plan_dry(arguments: argparse.Namespace) -> int:
+    from isoclock.artifacts import to_json
+    from isoclock.budget.forecast import forecast
+    from isoclock.checks import load_params
+    from isoclock.grid import Layout
+    from isoclock.report.forecast import print_forecast
+
+    if arguments.dataset is not None:
+        raise UserError("plan: --dry is about a whole grid; name it with --grid, and nothing else")
+    found = forecast(load_params(), arguments.grid or "demo", Layout(), tflops=arguments.tflops)
+    if arguments.json:
+        print(to_json(found.as_json()), end="")
+    else:
+        print_forecast(found)
     return 0
 
 
@@ -294,6 +315,13 @@ def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
     return number
 
 
+def _rate(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{value}: must be above 0")
+    return value
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="isoclock",
@@ -321,8 +349,14 @@ def _parser() -> argparse.ArgumentParser:
     add("teacher", _teacher, "train a teacher", "dataset", "model")
     about = "measure what an iteration of a method costs; a ratio within 2 per cent of the accepted one keeps the accepted profile"
     add("profile", _profile, about, "dataset", "pair", "method")
-    plan = add("plan", _plan, "turn a budget into iterations", "dataset", "pair", "budget")
+    plan = add("plan", _plan, "turn a budget into iterations, or tell what a grid will take (--dry)")
+    for positional in ("dataset", "pair", "budget"):
+        plan.add_argument(positional, nargs="?")
     plan.add_argument("method", nargs="?", help="without it, the budget itself is resolved and accepted")
+    plan.add_argument("--dry", action="store_true", help="jobs and device hours of a grid by stage; nothing is written")
+    plan.add_argument("--grid", help="with --dry: a file of params/grids, without .yaml (default: demo)")
+    plan.add_argument("--tflops", type=_rate, help="with --dry: 1e12 operations a second, where no profile tells")
+    plan.add_argument("--json", action="store_true", help="with --dry: for programs")
     plan.add_argument(
         "--refresh-budget", action="store_true", help="resolve an accepted budget anew from its yardstick's profile"
     )
