@@ -217,7 +217,8 @@ def _report(arguments: argparse.Namespace) -> int:
     from isoclock.grid import Layout, cells
     from isoclock.report import build_report, print_table
 
-    layout, grid_cells = Layout(), cells(load_params(), arguments.grid)
+    params, layout = load_params(), Layout()
+    grid_cells = cells(params, arguments.grid)
     if arguments.table_only:
         print_table(layout.results, [cell.as_dict() for cell in grid_cells], audit(grid_cells, layout))
         return 0
@@ -227,6 +228,7 @@ def _report(arguments: argparse.Namespace) -> int:
         arguments.grid,
         layout.report(arguments.grid),
         audit=audit(grid_cells, layout),
+        published=list(params.published.values()),
     )
     print(page)
     return 0

@@ -213,6 +213,32 @@ class ProfileSettings(Entry):
     reaccept_within: Share  # a new ratio this close to the accepted one re-emits it
 
 
+class Published(Entry):
+    """A published result that a report sets beside its own (params/published.yaml); its source is its provenance."""
+
+    dataset: Name
+    method: str  # as the source calls it
+    student: str
+    undistilled: Positive | None = None  # mIoU in per cent of the same student without a teacher, in the same source
+    miou: Positive | None = None  # per cent
+    teacher: str
+    teacher_miou: Positive | None = None  # per cent
+    teacher_share: Share | None = None  # where the source gives no more
+    recipe: str
+    caveat: str
+
+    @property
+    def share(self) -> float | None:
+        """mIoU over the teacher's, where it is known."""
+        known = self.miou is not None and self.teacher_miou is not None
+        return (self.miou or 0.0) / (self.teacher_miou or 1.0) if known else self.teacher_share
+
+    @property
+    def source(self) -> str:
+        """Where the row is from."""
+        return "; ".join(dict.fromkeys(text.removeprefix("published: ") for text in self.provenance.values()))
+
+
 class GridBlock(BaseModel):
     """A full factorial block of cells."""
 

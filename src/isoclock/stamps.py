@@ -74,6 +74,7 @@ def stamps(params: Params, grid_name: str, layout: Layout) -> dict[Path, Any]:
         found[layout.stamp("profile", dataset, pair_name, method)] = profile_stamp(params, dataset, pair_name, method)
     found[layout.stamp("grid", grid_name)] = {
         "cells": [cell.path for cell in grid_cells],
+        "published": {name: row.model_dump(mode="json") for name, row in params.published.items()},
         "code": code_digest("report"),
         "templates": {path.name: sha256_file(path) for path in sorted((PACKAGE / "report/templates").iterdir())},
     }
