@@ -95,6 +95,12 @@ MISTAKES = {
         "[none.tuned, kd,",
         ["blocks[0].methods", "'none.tuned'", "is no method"],
     ),
+    "images without labels that are not there": (
+        "training.yaml",
+        "  student:\n",
+        "  student:\n    unlabelled_per_batch: 1\n",
+        ["streets.student.unlabelled_per_batch", "datasets.yaml", "`labelled_images`"],
+    ),
     "a name that is taken": ("methods.yaml", "\nkd:\n", "\naccepted:\n", ["accepted", "taken"]),
 }
 
@@ -130,6 +136,20 @@ def test_a_crop_that_does_not_fit_into_the_images(empty_study: TinyStudy) -> Non
 def test_a_crop_as_large_as_the_images_fits(empty_study: TinyStudy) -> None:
     empty_study.edit("datasets.yaml", "  train: train\n", "  size: [32, 64]\n  train: train\n")
     assert empty_study.params.dataset("streets").size == (32, 64)
+
+
+def test_a_teacher_learns_from_labels(empty_study: TinyStudy) -> None:
+    empty_study.edit("datasets.yaml", "  val: val\n", "  val: val\n  labelled_images: 2\n")
+    empty_study.edit("training.yaml", "  teacher:\n", "  teacher:\n    unlabelled_per_batch: 1\n")
+    (found,) = problems(empty_study)
+    assert "training.yaml: streets.teacher.unlabelled_per_batch: a teacher learns from labels" in found
+
+
+def test_a_batch_without_a_label_teaches_nothing(empty_study: TinyStudy) -> None:
+    empty_study.edit("datasets.yaml", "  val: val\n", "  val: val\n  labelled_images: 2\n")
+    empty_study.edit("training.yaml", "  student:\n", "  student:\n    unlabelled_per_batch: 2\n")
+    (found,) = problems(empty_study)
+    assert "unlabelled_per_batch is 2 of a batch of 2; leave one labelled image" in found
 
 
 def test_a_grid_of_a_data_set_that_nobody_can_train_on(empty_study: TinyStudy) -> None:

@@ -206,6 +206,7 @@ def test_help_waits_for_nothing(tmp_path: Path, arguments: list[str]) -> None:
 def test_arithmetic_waits_for_no_torch(empty_study: TinyStudy, arguments: list[str]) -> None:
     if arguments[0] == "plan":
         profile = {"cost": {"ratio": 2.0}, "anchor_s": {"median": 0.1}, "device_kind": "cpu:test", "marks": []}
+        profile["images"] = {"labelled": 3, "unlabelled": 0}
         write_json(empty_study.layout.profile("streets", "tiny", "kd"), profile)
     if arguments[-1] == "kd":
         accepted = {"protocol": "compute", "iterations": 6, "anchor_steps": 12.0, "yardstick": "kd"}

@@ -81,6 +81,17 @@ def test_the_stamps_of_a_grid(empty_study: TinyStudy) -> None:
     assert to_json(list(found.values())) == to_json(list(again.values()))
 
 
+def test_images_without_labels_are_in_no_stamp_of_a_data_set_that_has_none(
+    refresh: Callable[[], Refreshed], empty_study: TinyStudy
+) -> None:
+    everything = to_json(list(stamps.stamps(empty_study.params, "toy", empty_study.layout).values()))
+    assert "label" not in everything
+    empty_study.edit("datasets.yaml", "  val: val\n", "  val: val\n  labelled_images: 2\n")
+    assert refresh() == {"prepare/streets"}
+    empty_study.edit("training.yaml", "  student:\n", "  student:\n    unlabelled_per_batch: 1\n")
+    assert refresh() == STUDENTS_AND_PROFILES | {"budget/streets/tiny/compute-6"}
+
+
 def test_nothing_changed_writes_nothing(refresh: Callable[[], Refreshed]) -> None:
     assert refresh() == set()
 

@@ -179,6 +179,16 @@ class TinyStudy:
         edit(self.folder / "params" / file, old, new)
 
 
+def prepare_as_told(study: TinyStudy) -> None:
+    """Pack the raw files that lie in the study, as its params/datasets.yaml tells."""
+    from isoclock.data.prepare import prepare  # here: not every test needs OpenCV
+    from isoclock.data.unlabelled import splits_of
+
+    entry = study.params.dataset("streets")
+    reader, splits = splits_of(entry)
+    prepare(reader, study.folder / entry.root, study.layout.prepared("streets"), splits=splits, dataset="streets")
+
+
 def cell(method: str = "kd", budget: str = "iteration-6", seed: int = 0) -> Cell:
     """A cell of grid `toy`."""
     return Cell("streets", "tiny", method, budget, seed)

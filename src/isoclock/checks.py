@@ -48,6 +48,7 @@ def problems_of(params: Params) -> list[str]:
                     f"{params.folder / 'training.yaml'}: {name}: crop: {list(recipe.crop)} is larger than the images of "
                     f"{name}, {list(dataset.size)} (datasets.yaml); choose a crop that fits into them"
                 )
+        problems += _unlabelled_problems(params, name)
     for name, model in params.models.items():
         known(
             "models.yaml", f"models.{name}.architecture", model.architecture, catalogue.architectures(), "architecture"
@@ -122,6 +123,23 @@ def _extras_problems(params: Params, name: str) -> list[str]:
         for term in sorted(set(entry.active_terms()) & set(terms)):
             problems.append(f"{where}: {extra!r} has the term {term}, and so has {terms[term]}; keep one of them")
         terms |= dict.fromkeys(entry.active_terms(), extra)
+    return problems
+
+
+def _unlabelled_problems(params: Params, name: str) -> list[str]:
+    """Images without labels that are asked for where there are none, or by a teacher, who learns from labels alone."""
+    told = params.folder / "training.yaml"
+    asked = {role for role in ROLES if (r := params.recipes.get((name, role))) and r.unlabelled_per_batch}
+    problems = []
+    if "teacher" in asked:
+        problems.append(
+            f"{told}: {name}.teacher.unlabelled_per_batch: a teacher learns from labels; put it under student"
+        )
+    if asked and not params.datasets[name].has_unlabelled:
+        problems.append(
+            f"{told}: {name}.student.unlabelled_per_batch: {name} has no images without labels; give it `unlabelled` or "
+            "`labelled_images` in datasets.yaml"
+        )
     return problems
 
 

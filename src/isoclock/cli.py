@@ -120,19 +120,20 @@ def _stamp(arguments: argparse.Namespace) -> int:
 def _prepare(arguments: argparse.Namespace) -> int:
     from isoclock.checks import load_params
     from isoclock.data.prepare import prepare
-    from isoclock.data.reader import find_reader
+    from isoclock.data.unlabelled import splits_of
     from isoclock.grid import Layout
     from isoclock.progress import ProgressLine
 
     name = arguments.dataset
     dataset = load_params().dataset(name)
+    reader, splits = splits_of(dataset)
     root = Path(os.environ.get(root_variable(name)) or dataset.root)
     with ProgressLine(f"prepare {name}") as progress:
         prepare(
-            find_reader(dataset.reader),
+            reader,
             root,
             Layout().prepared(name),
-            splits={"train": dataset.train, "val": dataset.val},
+            splits=splits,
             size=dataset.size,
             dataset=name,
             workers=arguments.workers,
@@ -165,6 +166,10 @@ def _profile(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
+    if arguments.dry:
+        return _plan_dry(arguments)
+    if arguments.budget is None or arguments.grid or arguments.json or arguments.tflops is not None:
+        raise UserError("plan: give DATASET PAIR BUDGET [METHOD], or --dry --grid NAME [--tflops T] [--json]")
     from isoclock.budget.plan import accept_budget, make_plan
     from isoclock.checks import load_params
     from isoclock.grid import Layout
@@ -177,6 +182,23 @@ def _plan(arguments: argparse.Namespace) -> int:
         accept_budget(params, *where, arguments.budget, layout, refresh=arguments.refresh_budget)
     else:
         make_plan(params, *where, arguments.method, arguments.budget, layout, study=arguments.study)
+    return 0
+
+
+def _plan_dry(arguments: argparse.Namespace) -> int:
+    from isoclock.artifacts import to_json
+    from isoclock.budget.forecast import forecast
+    from isoclock.checks import load_params
+    from isoclock.grid import Layout
+    from isoclock.report.forecast import print_forecast
+
+    if arguments.dataset is not None:
+        raise UserError("plan: --dry is about a whole grid; name it with --grid, and nothing else")
+    found = forecast(load_params(), arguments.grid or "demo", Layout(), tflops=arguments.tflops)
+    if arguments.json:
+        print(to_json(found.as_json()), end="")
+    else:
+        print_forecast(found)
     return 0
 
 
@@ -205,7 +227,8 @@ def _report(arguments: argparse.Namespace) -> int:
     from isoclock.grid import Layout, cells
     from isoclock.report import build_report, print_table
 
-    layout, grid_cells = Layout(), cells(load_params(), arguments.grid)
+    params, layout = load_params(), Layout()
+    grid_cells = cells(params, arguments.grid)
     if arguments.table_only:
         print_table(layout.results, [cell.as_dict() for cell in grid_cells], audit(grid_cells, layout))
         return 0
@@ -215,6 +238,7 @@ def _report(arguments: argparse.Namespace) -> int:
         arguments.grid,
         layout.report(arguments.grid),
         audit=audit(grid_cells, layout),
+        published=list(params.published.values()),
     )
     print(page)
     return 0
@@ -303,6 +327,13 @@ def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
     return number
 
 
+def _rate(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{value}: must be above 0")
+    return value
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="isoclock",
@@ -330,8 +361,14 @@ def _parser() -> argparse.ArgumentParser:
     add("teacher", _teacher, "train a teacher", "dataset", "model")
     about = "measure what an iteration of a method costs; a ratio within 2 per cent of the accepted one keeps the accepted profile"
     add("profile", _profile, about, "dataset", "pair", "method")
-    plan = add("plan", _plan, "turn a budget into iterations", "dataset", "pair", "budget")
+    plan = add("plan", _plan, "turn a budget into iterations, or tell what a grid will take (--dry)")
+    for positional in ("dataset", "pair", "budget"):
+        plan.add_argument(positional, nargs="?")
     plan.add_argument("method", nargs="?", help="without it, the budget itself is resolved and accepted")
+    plan.add_argument("--dry", action="store_true", help="jobs and device hours of a grid by stage; nothing is written")
+    plan.add_argument("--grid", help="with --dry: a file of params/grids, without .yaml (default: demo)")
+    plan.add_argument("--tflops", type=_rate, help="with --dry: 1e12 operations a second, where no profile tells")
+    plan.add_argument("--json", action="store_true", help="with --dry: for programs")
     plan.add_argument(
         "--refresh-budget", action="store_true", help="resolve an accepted budget anew from its yardstick's profile"
     )

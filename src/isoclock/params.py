@@ -6,7 +6,7 @@ Whether the entries go together (names that point somewhere, crops that fit) is 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +14,18 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from isoclock.errors import ParamsError
-from isoclock.schema import IMPLEMENTATIONS, Budget, Dataset, Grid, Method, Model, Pair, ProfileSettings, Recipe
+from isoclock.schema import (
+    IMPLEMENTATIONS,
+    Budget,
+    Dataset,
+    Grid,
+    Method,
+    Model,
+    Pair,
+    ProfileSettings,
+    Published,
+    Recipe,
+)
 
 ROLES = ("teacher", "student")
 
@@ -34,6 +45,7 @@ class Params:
     budgets: Mapping[str, Budget]
     profile: ProfileSettings
     grids: Mapping[str, Grid]
+    published: Mapping[str, Published] = field(default_factory=dict)
 
     def grid(self, name: str) -> Grid:
         """The grid called `name`. Raises ParamsError if there is none."""
@@ -101,9 +113,11 @@ def read_params(folder: Path) -> Params:
         for path in sorted((folder / "grids").glob("*.yaml"))
         if (grid := _typed(path, "", _yaml(path, problems), Grid, problems)) is not None
     }
+    rows = folder / "published.yaml"  # a study without published rows needs no such file
+    published = _entries(rows, Published, problems) if rows.is_file() else {}
     if problems or profile is None:
         raise ParamsError(list(dict.fromkeys(problems)))
-    return Params(folder, datasets, models, pairs, recipes, methods, budgets, profile, grids)
+    return Params(folder, datasets, models, pairs, recipes, methods, budgets, profile, grids, published)
 
 
 def _recipes(path: Path, problems: list[str]) -> dict[tuple[str, str], Recipe]:

@@ -7,7 +7,7 @@ rest); its values start with `published:` (and name the source), `assumed` or `o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -49,6 +49,14 @@ class Entry(BaseModel):
         return self
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+def _is_zero(value: object) -> bool:
+    return value == 0
+
+
 class Dataset(Entry):
     """A data set on disk (params/datasets.yaml)."""
 
@@ -57,6 +65,25 @@ class Dataset(Entry):
     size: tuple[Count, Count] | None = None  # pixels (height, width): resized to when packed; none: as it is
     train: str  # name of the training split
     val: str  # name of the split that is scored
+    # Two ways to images that are trained on without labels, apart or together; left out of stamps where they are not given.
+    unlabelled: str | None = Field(None, exclude_if=_is_none)  # raw split of further images; labels it has are not read
+    labelled_images: Count | None = Field(None, exclude_if=_is_none)  # of `train`; the labels of all others are hidden
+    labelled_seed: Annotated[int, Field(ge=0, strict=True)] | None = Field(None, exclude_if=_is_none)  # which; none: 0
+
+    @model_validator(mode="after")
+    def _further_images(self) -> Dataset:
+        if self.labelled_seed is not None and self.labelled_images is None:
+            raise ValueError("labelled_seed chooses the labelled_images, and there are none; remove it")
+        if self.unlabelled in (self.train, self.val):
+            raise ValueError(
+                f"unlabelled is {self.unlabelled!r}, which is trained on with labels or scored; name another"
+            )
+        return self
+
+    @property
+    def has_unlabelled(self) -> bool:
+        """Whether there are images to train on without labels."""
+        return self.unlabelled is not None or self.labelled_images is not None
 
 
 class Model(Entry):
@@ -98,6 +125,8 @@ class Recipe(Entry):
     evaluations: Annotated[int, Field(ge=0, strict=True)]  # on the way, evenly spaced, off the clock
     checkpoint_every_s: Positive  # of train time; anchor-steps are measured then too
     iterations: Count | None = None  # teachers only: a student's number is planned
+    # Students only, and left out of stamps where there are none: how many of `batch` are images without labels.
+    unlabelled_per_batch: Annotated[int, Field(ge=0, strict=True)] = Field(0, exclude_if=_is_zero)
 
     @model_validator(mode="after")
     def _ranges(self) -> Recipe:
@@ -105,7 +134,16 @@ class Recipe(Entry):
             raise ValueError(f"scale is {list(self.scale)}; the first is the smaller one")
         if self.min_lr > self.lr:
             raise ValueError(f"min_lr is {self.min_lr}, above lr {self.lr}")
+        if self.unlabelled_per_batch >= self.batch:
+            raise ValueError(
+                f"unlabelled_per_batch is {self.unlabelled_per_batch} of a batch of {self.batch}; leave one labelled image"
+            )
         return self
+
+    def epochs(self, iterations: int, images: Mapping[str, int]) -> dict[str, float]:
+        """How often each of the `labelled` and of the `unlabelled` images is seen in that many iterations, on average."""
+        each = {"labelled": self.batch - self.unlabelled_per_batch, "unlabelled": self.unlabelled_per_batch}
+        return {kind: iterations * count / images[kind] if count else 0.0 for kind, count in each.items()}
 
 
 class Method(Entry):
@@ -173,6 +211,32 @@ class ProfileSettings(Entry):
     max_data_share: Share  # of the step, waiting for data
     attempts: Count
     reaccept_within: Share  # a new ratio this close to the accepted one re-emits it
+
+
+class Published(Entry):
+    """A published result that a report sets beside its own (params/published.yaml); its source is its provenance."""
+
+    dataset: Name
+    method: str  # as the source calls it
+    student: str
+    undistilled: Positive | None = None  # mIoU in per cent of the same student without a teacher, in the same source
+    miou: Positive | None = None  # per cent
+    teacher: str
+    teacher_miou: Positive | None = None  # per cent
+    teacher_share: Share | None = None  # where the source gives no more
+    recipe: str
+    caveat: str
+
+    @property
+    def share(self) -> float | None:
+        """mIoU over the teacher's, where it is known."""
+        known = self.miou is not None and self.teacher_miou is not None
+        return (self.miou or 0.0) / (self.teacher_miou or 1.0) if known else self.teacher_share
+
+    @property
+    def source(self) -> str:
+        """Where the row is from."""
+        return "; ".join(dict.fromkeys(text.removeprefix("published: ") for text in self.provenance.values()))
 
 
 class GridBlock(BaseModel):

@@ -23,7 +23,7 @@ PACKAGE = Path(__file__).parent
 # Modules in which a verb's work is done; what they import is followed. Reading params and writing files is no part of a
 # result's meaning (the values that were read are in the stamp), so that these grounds do not retrain the world.
 VERB_MODULES = {
-    "prepare": ("data.prepare",),
+    "prepare": ("data.prepare", "data.unlabelled"),
     "teacher": ("training.run",),
     "profile": ("budget.profile",),
     "student": ("training.run",),
@@ -85,6 +85,7 @@ def stamps(params: Params, grid_name: str, layout: Layout) -> dict[Path, Any]:
         found[layout.stamp("profile", dataset, pair_name, method)] = profile_stamp(params, dataset, pair_name, method)
     found[layout.stamp("grid", grid_name)] = {
         "cells": [cell.path for cell in grid_cells],
+        "published": {name: row.model_dump(mode="json") for name, row in params.published.items()},
         "code": code_digest("report"),
         "templates": {path.name: sha256_file(path) for path in sorted((PACKAGE / "report/templates").iterdir())},
     }

@@ -21,6 +21,7 @@ def profile(ratio: float, **changes: Any) -> dict[str, Any]:
         "anchor_s": {"q25": 0.1, "median": 0.1, "q75": 0.1},
         "device_kind": "cpu:test",
         "threads": 1,
+        "images": {"labelled": 3, "unlabelled": 0},
         "marks": [],
         "spread": 0.25,
         "shares": {"data": 0.125},

@@ -19,7 +19,8 @@ from tiny_study import TinyStudy
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
 FIELDS = {
-    "schema", "dataset", "pair", "method", "implementation", "device_kind", "threads", "precision", "batch", "crop", "cost",
+    "schema", "dataset", "pair", "method", "implementation", "device_kind", "threads", "precision", "batch",
+    "unlabelled_per_batch", "images", "crop", "cost",
     "step_s", "anchor_s", "windows", "sustained_ratio", "peak_mib", "shares", "gflops", "loader_core_s", "energy_j", "marks",
     "attempts", "digests", "pretrain",
 }  # fmt: skip

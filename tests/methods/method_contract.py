@@ -10,7 +10,7 @@ import pytest
 import torch
 from equivalence import EquivalenceContract
 from method_inputs import CLASSES, HEIGHT, STRIDE, STUDENT, TEACHER, WIDTH, as_output, labels, outputs
-from torch import Tensor
+from torch import Tensor, nn
 
 from isoclock.errors import ParamsError
 from isoclock.methods import Batch, Method, build_method, card, signature_problems
@@ -213,6 +213,33 @@ class MethodContract(EquivalenceContract):
             assert value.isfinite()
             value.backward(retain_graph=True)
         assert all(leaf.grad is None or leaf.grad.isfinite().all() for leaf in student.values())
+
+    def test_a_term_that_reads_labels_is_nothing_where_there_are_none(self) -> None:
+        """Whatever moves with the labels of the labelled images asks nothing of the student on the unlabelled one."""
+        batch = self.labels()
+        other = batch.target.clone()
+        other[batch.labelled] = other[batch.labelled].roll((5, 7), (1, 2))
+        moved = self._terms_and_gradients(Batch(other, batch.index, batch.labelled))
+        for term, (value, gradients) in self._terms_and_gradients(batch).items():
+            reads_labels = value != moved[term][0]
+            assert not (reads_labels and gradients[~batch.labelled].any()), term
+
+    def _terms_and_gradients(self, batch: Batch) -> dict[str, tuple[float, Tensor]]:
+        """Each term and the size of its gradient by image (B,), from a fresh method that saw one batch before."""
+        student, method = self.student_outputs(), self.make()
+        for module in method.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()  # an adapter's batch statistics are of all images, as the student's own are
+        method(as_output(student), as_output(self.teacher_outputs()), batch)  # which fills banks
+        found = {}
+        for term, value in method(as_output(student), as_output(self.teacher_outputs()), batch).items():
+            leaves = list(student.values())
+            gradients = torch.autograd.grad(value, leaves, allow_unused=True, retain_graph=True)
+            found[term] = (
+                value.item(),
+                sum((g.abs().flatten(1).sum(1) for g in gradients if g is not None), torch.zeros(len(batch.index))),
+            )
+        return found
 
     def test_a_term_of_no_weight_is_not_built(self) -> None:
         whole = self.make()

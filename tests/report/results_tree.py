@@ -21,7 +21,16 @@ PALETTE = [
     (0, 0, 142),
     (0, 80, 100),
 ]
-COSTS = {"none": 1.0, "kd": 1.62, "fitnet": 1.71, "cwd": 1.88, "mgd": 2.94}
+COSTS = {
+    "kd.tuned": 1.55,
+    "cwd.tuned": 1.57,
+    "mgd.tuned": 1.9,
+    "none": 1.0,
+    "kd": 1.62,
+    "fitnet": 1.71,
+    "cwd": 1.88,
+    "mgd": 2.94,
+}
 SKILL = {"none": 0.395, "kd": 0.438, "fitnet": 0.431, "cwd": 0.442, "mgd": 0.449}
 SHARES = {
     "none": (0.03, 0.38, 0.0, 0.01, 0.52, 0.06), "kd": (0.02, 0.23, 0.35, 0.03, 0.33, 0.04),
@@ -89,7 +98,7 @@ class ResultsTree:
                 "dataset": dataset,
                 "pair": pair,
                 "method": method,
-                "implementation": "reference",
+                "implementation": "tuned" if method.endswith(".tuned") else "reference",
                 "device_kind": "cpu",
                 "threads": 1,
                 "precision": "bfloat16",
@@ -103,7 +112,11 @@ class ResultsTree:
                 "peak_mib": 310 + 90 * ratio,
                 "gflops": {"student": 11.2, "teacher": 21.0, "loss": 0.4, "total": 32.6},
                 "shares": dict(
-                    zip(("data", "student", "teacher", "loss", "backward", "optimiser"), SHARES[method], strict=True)
+                    zip(
+                        ("data", "student", "teacher", "loss", "backward", "optimiser"),
+                        SHARES[method.removesuffix(".tuned")],
+                        strict=True,
+                    )
                 ),
                 "loader_core_s": 0.002,
                 "energy_j": None,
@@ -140,7 +153,9 @@ class ResultsTree:
         self.cells.append(of)
         return self.plan(of)
 
-    def student(self, of: dict, status="finished", overspent=0.004, message="", teacher="pspnet-r18") -> None:
+    def student(
+        self, of: dict, status="finished", overspent=0.004, message="", teacher="pspnet-r18", unlabelled=0
+    ) -> None:
         """A cell that ran and was published, not scored."""
         plan = self.expect(of)
         done = plan["iterations"] if status == "finished" else plan["iterations"] // 3
@@ -169,7 +184,8 @@ class ResultsTree:
                 "clock": {"train_s": spent_s, "evaluate_s": 4.2, "io_s": 0.3, "startup_s": 3.1, "lost_s": 0.0},
                 "segments": [segment],
                 "plan": plan,
-                "params": {},
+                "params": {"recipe": {"batch": 8, "unlabelled_per_batch": unlabelled}},
+                "epochs": {"labelled": done * (8 - unlabelled) / 240, "unlabelled": done * unlabelled / 180},
                 "best": None,
                 "checkpoints": {"count": 2, "seconds_each": 0.1, "bytes": 22_000_000},
                 "digests": {
@@ -200,14 +216,16 @@ class ResultsTree:
             }
         )
 
-    def scored(self, of: dict, overspent=0.004, miou=None, overlays=2) -> None:
+    def scored(self, of: dict, overspent=0.004, miou=None, overlays=2, unlabelled=0) -> None:
         """A cell that ran and was evaluated."""
-        self.student(of, overspent=overspent)
+        self.student(of, overspent=overspent, unlabelled=unlabelled)
         draws = np.random.default_rng(int(digest(path_of(of))[:8], 16))
         if miou is None:
             protocol, size = of["budget"].split("-")
             updates = int(size) * (COSTS["kd"] / COSTS[of["method"]] if protocol == "compute" else 1)
-            miou = SKILL[of["method"]] + 0.045 * math.log2(updates / 400) + draws.normal(0, 0.006)
+            miou = (
+                SKILL[of["method"].removesuffix(".tuned")] + 0.045 * math.log2(updates / 400) + draws.normal(0, 0.006)
+            )
         per_image = self._confusions(draws, miou)
         total = per_image.sum(0, dtype=np.int64)
         hits, union = np.diag(total), total.sum(0) + total.sum(1) - np.diag(total)

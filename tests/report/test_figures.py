@@ -42,3 +42,33 @@ def test_single_seed_with_a_near_and_a_far_teacher(tree, tmp_path, teacher):
     for budget in ("iteration-400", "compute-400", "compute-800"):
         tree.scored(cell("kd", budget))
     assert [drawing.stem.name.split("-")[0] for drawing in draw(tree, tmp_path)] == ["matched", "miou"]
+
+
+def test_both_implementations_stand_against_each_other(tree, tmp_path):
+    for method in ("none", "kd", "kd.tuned", "mgd", "mgd.tuned"):
+        tree.profile(method)
+        for seed in range(3):
+            tree.scored(cell(method, seed=seed))
+    assert "implementations-streets-demo" in [drawing.stem.name for drawing in draw(tree, tmp_path)]
+
+
+def further(tree, methods=("none", "kd", "mgd"), datasets=(("few", 0), ("semi", 4))):
+    for dataset, unlabelled in datasets:
+        for method in methods:
+            tree.profile(method, dataset=dataset)
+            for budget in ("compute-400", "compute-800"):
+                for seed in range(3):
+                    tree.scored(cell(method, budget, seed, dataset=dataset), unlabelled=unlabelled)
+
+
+def test_further_images_stand_against_the_same_labels_alone(tree, tmp_path):
+    further(tree)
+    names = [drawing.stem.name for drawing in draw(tree, tmp_path)]
+    assert "further-images-semi-demo" in names
+    assert "further-images-few-demo" not in names
+
+
+@pytest.mark.parametrize("others", [(), (("few", 0), ("other", 0)), (("more", 2),)])
+def test_without_one_data_set_to_compare_with_there_is_no_such_figure(tree, tmp_path, others):
+    further(tree, ("kd",), (*others, ("semi", 4)))
+    assert not [drawing for drawing in draw(tree, tmp_path) if drawing.stem.name.startswith("further")]

@@ -9,7 +9,7 @@ from results_tree import cell
 from isoclock.report import build_report
 from isoclock.report.html import inline_svg
 
-SECTIONS = ["summary", "protocol", "comparison", "figures", "cost", "overlays", "classes", "audit", "holes"]
+SECTIONS = ["summary", "protocol", "comparison", "beside", "figures", "cost", "overlays", "classes", "audit", "holes"]
 
 
 class Tags(HTMLParser):
@@ -31,7 +31,10 @@ def built(study_tree, tmp_path_factory):
 
 def test_all_files_are_made(built):
     names = sorted(path.name for path in built[0].iterdir())
-    assert names == ["cells.csv", "comparison.csv", "comparison.md", "comparison.tex", "figures", "report.html"]
+    assert names == [
+        "beside-published.csv", "beside-published.md", "cells.csv", "comparison.csv", "comparison.md", "comparison.tex",
+        "figures", "report.html",
+    ]  # fmt: skip
 
 
 def test_all_sections_and_holes_are_on_the_page(built):

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
 KIND = cpu_kind()
 RECORD = {
     "schema", "run_id", "kind", "cell", "status", "message", "iterations", "clock", "segments", "plan", "params", "best",
-    "checkpoints", "digests", "started_unix", "ended_unix", "environment", "hardware",
+    "checkpoints", "digests", "epochs", "started_unix", "ended_unix", "environment", "hardware",
 }  # fmt: skip
 SEGMENT = {"started_unix", "train_s", "iterations", "anchor_s", "anchor_steps", "device_kind", "threads", "ended"}
 CELL = cell("kd")

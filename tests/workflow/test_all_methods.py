@@ -1,4 +1,7 @@
-"""Every entry of params/methods.yaml, in both implementations, goes all the way: profile, plan, student, scores, report."""
+"""Every entry of params/methods.yaml, in both implementations, goes all the way: profile, plan, student, scores, report.
+
+Half of each batch has no labels: what a method makes of that is tried on all of them.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from isoclock.grid import cells
 from isoclock.report.collect import FINISHED, collect
 from isoclock.scoring.score import evaluate_cell
 from isoclock.training.run import train_student
-from tiny_study import TinyStudy, edit
+from tiny_study import TinyStudy, edit, prepare_as_told
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
 ENTRIES = sorted(yaml.safe_load((ROOT / "params" / "methods.yaml").read_text()))
@@ -34,8 +37,14 @@ def test_the_grid_lists_every_entry_twice() -> None:
 
 @pytest.fixture
 def study(taught_study: TinyStudy) -> TinyStudy:
-    """The tiny study with the project's own methods; weights for its own data sets are left out, it has one."""
+    """The tiny study with the project's own methods; weights for its own data sets are left out, it has one.
+
+    Two of its five images have labels, and each batch has one of those and one without.
+    """
     params = taught_study.folder / "params"
+    edit(params / "datasets.yaml", "  val: val\n", "  val: val\n  labelled_images: 2\n")
+    edit(params / "training.yaml", "  student:\n", "  student:\n    unlabelled_per_batch: 1\n")
+    prepare_as_told(taught_study)
     shutil.copyfile(ROOT / "params" / "methods.yaml", params / "methods.yaml")
     entries = yaml.safe_load((params / "methods.yaml").read_text())
     for entry in entries.values():
@@ -70,6 +79,7 @@ def test_an_entry_goes_all_the_way(study: TinyStudy, name: str) -> None:
         assert train_student(params, cell, study.layout) == "finished"
         assert evaluate_cell(params, cell, study.layout, torch.device("cpu")).miou is not None
         record = read_json(study.layout.student(cell) / "record.json", "student")
+        assert record["epochs"] == {"labelled": 2 / 2, "unlabelled": 2 / 3}
         assert record["params"]["method"]["implementation"] == ("tuned" if ".tuned" in cell.method else "reference")
     found = collect(study.layout.results, [cell.as_dict() for cell in cells(params, "toy")])
     assert {row.method: (row.status, row.cost_ratio) for row in found.rows} == {

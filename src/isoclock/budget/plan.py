@@ -97,6 +97,7 @@ def make_plan(
             f"iteration of {method}, which costs {cost:.3g} each{before}; give a larger budget"
         )
     anchor_steps = iterations * cost + pretraining
+    recipe = params.recipe(dataset, "student")
     plan = {
         "schema": SCHEMA,
         "dataset": dataset,
@@ -105,6 +106,7 @@ def make_plan(
         "budget": budget_name,
         "protocol": accepted["protocol"],
         "iterations": iterations,
+        "epochs": recipe.epochs(iterations, profile["images"]),
         "cost": cost,
         "pretrain_anchor_steps": pretraining,
         "anchor_steps": anchor_steps,
@@ -115,7 +117,7 @@ def make_plan(
         "yardstick": accepted["yardstick"],
         "marks": profile["marks"],
     }
-    every_s = params.recipe(dataset, "student").checkpoint_every_s
+    every_s = recipe.checkpoint_every_s
     # A demo may be over before its first checkpoint, on a fast machine; of a study that says that a budget is a slip.
     if study and plan["planned_s"] < every_s:
         raise ParamsError(

@@ -71,6 +71,8 @@ def profile_method(params: Params, dataset: str, pair_name: str, method_name: st
         "threads": recipe.threads,
         "precision": recipe.precision,
         "batch": recipe.batch,
+        "unlabelled_per_batch": recipe.unlabelled_per_batch,
+        "images": data.images,
         "crop": list(recipe.crop),
         **measured,
         **memory,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from isoclock.data.packed import PackedSplit, Pixels
 from isoclock.data.reader import IGNORE
 
-GEOMETRY, COLOUR, ORDER = range(3)
+GEOMETRY, COLOUR, ORDER, UNLABELLED_ORDER = range(4)
 """Streams of randomness: one seed, yet nothing drawn for one purpose repeats in another."""
 
 Size = tuple[int, int]

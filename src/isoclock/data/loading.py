@@ -22,27 +22,31 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from isoclock.data.augment import GEOMETRY, ORDER, crop_sample, draw_geometry, generator
+from isoclock.data.augment import GEOMETRY, ORDER, UNLABELLED_ORDER, crop_sample, draw_geometry, generator
 from isoclock.data.colour import Colour, build_colour
 from isoclock.data.packed import PackedSplit, Pixels
+from isoclock.data.reader import IGNORE
 
 _ENDLESS = 1 << 40
 _AHEAD = 2
 
 
-def sample_at(seed: int, number: int, count: int) -> int:
+def sample_at(seed: int, number: int, count: int, order: int = ORDER) -> int:
     """The sample that comes as `number` of an endless sequence of shuffles of `count` samples."""
-    return int(_shuffled(seed, number // count, count)[number % count])
+    return int(_shuffled(seed, number // count, count, order)[number % count])
 
 
 class TrainingStream:
     """An iterable of batches, to be iterated once.
 
     A batch holds images (B, 3, h, w) float32 in channels-last memory, target (B, h, w) int64 with 255 where void, index
-    (B,) int64 of the samples in the split, and labelled (B,) bool. `iterations` None never ends. `workers` 0 loads in
-    this process; more are processes that ignore SIGINT and SIGTERM, because the training process decides when a run
-    stops; `close` ends them early. `wait_s` is the time spent waiting for batches so far, `loader_core_s` the processor
-    time that went into those received. Raises ParamsError for a colour list that cannot be built.
+    (B,) int64 of the samples in the split, and labelled (B,) bool. The last `unlabelled_per_batch` of a batch are of the
+    split `unlabelled`, in shuffles of their own: their index goes on behind the split's, their target is 255.
+
+    `iterations` None never ends. `workers` 0 loads in this process; more are processes that ignore SIGINT and SIGTERM,
+    because the training process decides when a run stops; `close` ends them early. `wait_s` is the time spent waiting for
+    batches so far, `loader_core_s` the processor time that went into those received. Raises ParamsError for a colour list
+    that cannot be built.
     """
 
     def __init__(
@@ -55,6 +59,8 @@ class TrainingStream:
         scale: tuple[float, float],
         flip: float,
         colour: Sequence[Mapping[str, Any]],
+        unlabelled: PackedSplit | None = None,
+        unlabelled_per_batch: int = 0,
         start_iteration: int = 0,
         iterations: int | None = None,
         workers: int = 0,
@@ -62,7 +68,10 @@ class TrainingStream:
     ) -> None:
         self.wait_s = 0.0
         self.loader_core_s = 0.0
-        self._batches = _Batches(split, seed, batch, crop, scale, flip, build_colour(colour))
+        parts = [(split, batch - unlabelled_per_batch, ORDER)]
+        if unlabelled is not None:
+            parts.append((unlabelled, unlabelled_per_batch, UNLABELLED_ORDER))
+        self._batches = _Batches(parts, seed, crop, scale, flip, build_colour(colour))
         end = _ENDLESS if iterations is None else start_iteration + iterations
         self._numbers = range(start_iteration, end)
         self._workers, self._pin_memory = workers, pin_memory
@@ -124,15 +133,15 @@ class _Batches(Dataset[dict[str, Any]]):
 
     def __init__(
         self,
-        split: PackedSplit,
+        parts: Sequence[tuple[PackedSplit, int, int]],  # split, images a batch, order
         seed: int,
-        batch: int,
         crop: tuple[int, int],
         scale: tuple[float, float],
         flip: float,
         colour: Colour,
     ) -> None:
-        self.split, self.seed, self.batch, self.crop = split, seed, batch, crop
+        self.parts, self.seed, self.crop = parts, seed, crop
+        self.batch = sum(images for _, images, _ in parts)
         self.scale, self.flip, self.colour = scale, flip, colour
 
     def __getitem__(self, number: int) -> dict[str, Any]:
@@ -140,12 +149,12 @@ class _Batches(Dataset[dict[str, Any]]):
         images = np.empty((self.batch, *self.crop, 3), np.float32)
         target = np.empty((self.batch, *self.crop), np.int64)
         index = np.empty(self.batch, np.int64)
-        for k in range(self.batch):
-            at = number * self.batch + k
-            index[k] = i = sample_at(self.seed, at, len(self.split))
-            image, target[k] = self._sample(i, at)
+        labelled = np.empty(self.batch, np.bool_)
+        for k, (split, i, before_it) in enumerate(self._drawn(number)):
+            image, target[k] = self._sample(split, i, number * self.batch + k)
             images[k] = self.colour.normalise(image)
-        labelled = np.array([self.split.labelled[i] for i in index])
+            index[k], labelled[k] = before_it + i, split.labelled[i]
+        target[~labelled] = IGNORE
         made = {
             "images": torch.from_numpy(images).permute(0, 3, 1, 2),
             "target": torch.from_numpy(target),
@@ -159,10 +168,18 @@ class _Batches(Dataset[dict[str, Any]]):
                 tensor.share_memory_()
         return {**made, "core_s": time.process_time() - before}
 
-    def _sample(self, i: int, at: int) -> tuple[Pixels, Pixels]:
+    def _drawn(self, number: int) -> Iterator[tuple[PackedSplit, int, int]]:
+        """The samples of a batch: split, position in it, and how many samples the splits before it have."""
+        before_it = 0
+        for split, images, order in self.parts:
+            for k in range(images):
+                yield split, sample_at(self.seed, number * images + k, len(split), order), before_it
+            before_it += len(split)
+
+    def _sample(self, split: PackedSplit, i: int, at: int) -> tuple[Pixels, Pixels]:
         random = generator(self.seed, GEOMETRY, at)
-        geometry = draw_geometry(random, self.split.sizes[i], self.crop, self.scale, self.flip)
-        image, label = crop_sample(self.split, i, geometry, self.crop, self.colour.fill)
+        geometry = draw_geometry(random, split.sizes[i], self.crop, self.scale, self.flip)
+        image, label = crop_sample(split, i, geometry, self.crop, self.colour.fill)
         return self.colour.augment(image, self.seed, at), label
 
 
@@ -177,8 +194,8 @@ class _Numbers(torch.utils.data.Sampler[int]):
 
 
 @lru_cache(maxsize=4)
-def _shuffled(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
-    return generator(seed, ORDER, epoch).permutation(count)
+def _shuffled(seed: int, epoch: int, count: int, order: int) -> NDArray[np.int64]:
+    return generator(seed, order, epoch).permutation(count)
 
 
 def _end(loaders: set[BaseProcess]) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from isoclock.artifacts import read_json, sha256_file
 from isoclock.data.loading import TrainingStream, whole_images
 from isoclock.data.packed import PackedSplit
+from isoclock.data.reader import UNLABELLED
 from isoclock.schema import Recipe
 
 
@@ -41,12 +42,26 @@ class PreparedData:
 
     @property
     def train_images(self) -> int:
-        """Number of images to train on."""
+        """Number of images to train on with labels."""
         return int(self.index["splits"]["train"]["images"])
 
     @property
+    def unlabelled_images(self) -> int:
+        """Number of images to train on without labels."""
+        return int(self.index["splits"].get(UNLABELLED, {}).get("images", 0))
+
+    @property
+    def images(self) -> dict[str, int]:
+        """Number of `labelled` and of `unlabelled` images to train on."""
+        return {"labelled": self.train_images, "unlabelled": self.unlabelled_images}
+
+    def samples(self, recipe: Recipe) -> int:
+        """Number of samples that a run by `recipe` draws from: what indices in its batches stay below."""
+        return self.train_images + (self.unlabelled_images if recipe.unlabelled_per_batch else 0)
+
+    @property
     def class_pixels(self) -> list[int]:
-        """Pixels of each class in the training split."""
+        """Pixels of each class in the training split, which has labels."""
         return list(self.index["splits"]["train"]["class_pixels"])
 
     def training_batches(
@@ -61,6 +76,8 @@ class PreparedData:
             scale=recipe.scale,
             flip=recipe.flip,
             colour=recipe.colour,
+            unlabelled=PackedSplit(self.folder, UNLABELLED) if recipe.unlabelled_per_batch else None,
+            unlabelled_per_batch=recipe.unlabelled_per_batch,
             start_iteration=start,
             iterations=iterations,
             workers=recipe.workers,

@@ -8,8 +8,10 @@ from typing import Any
 
 from isoclock.artifacts import write_text
 from isoclock.report import tables
+from isoclock.report.beside import beside_csv, beside_markdown, besides
 from isoclock.report.collect import collect
 from isoclock.report.summary import differences, summarise
+from isoclock.schema import Published
 
 
 def build_report(
@@ -18,11 +20,13 @@ def build_report(
     grid_name: str,
     out: Path,
     audit: Sequence[dict[str, Any]] = (),
+    published: Sequence[Published] = (),
 ) -> Path:
     """Write the report of `cells` into `out` and return the page's path.
 
-    Makes cells.csv (tidy, one line a cell), comparison.md/.csv/.tex, figures/*.svg/.pdf/.png and report.html, which
-    needs no other file. Cells that are missing or diverged are shown as such. The same results give the same bytes.
+    Makes cells.csv (tidy, one line a cell), comparison.md/.csv/.tex, beside-published.md/.csv (the students' share of the
+    teacher and their size, with `published` rows of the same data sets below), figures/*.svg/.pdf/.png and report.html,
+    which needs no other file. Cells that are missing or diverged are shown as such. The same results give the same bytes.
 
     Raises ArtifactError for broken files under `results` (all at once), ValueError for an empty grid.
     """
@@ -41,9 +45,12 @@ def build_report(
         out / "comparison.md", f"# Comparison: grid {grid_name}\n\n" + tables.to_markdown(study, summaries, found)
     )
     write_text(out / "comparison.tex", tables.to_latex(study, summaries))
+    beside = {of: besides(study, summaries, published, *of) for of in study.pairs}
+    write_text(out / "beside-published.md", f"# Beside published rows: grid {grid_name}\n\n" + beside_markdown(beside))
+    write_text(out / "beside-published.csv", beside_csv(beside))
     figures = draw_figures(study, summaries, out / "figures")
     page = out / "report.html"
-    write_text(page, render_page(study, summaries, found, figures, grid_name))
+    write_text(page, render_page(study, summaries, found, figures, grid_name, beside))
     return page
 
 

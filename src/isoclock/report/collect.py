@@ -32,6 +32,9 @@ class CellRow:
     device_kind: str | None = None
     iterations_planned: int | None = None
     iterations_done: int | None = None
+    unlabelled_per_batch: int | None = None
+    epochs_labelled: float | None = None
+    epochs_unlabelled: float | None = None
     planned_s: float | None = None
     spent_s: float | None = None
     planned_anchor_steps: float | None = None
@@ -126,6 +129,7 @@ def collect(results: Path, cells: Sequence[dict[str, Any]], audit: Sequence[dict
                 dataset, pair, method, budget, int(seed),
                 **_outcome(path, found.get(path), scores, spent.get(path)),
                 **_planned(budget, found.get(path), plan),
+                **_images(found.get(path)),
                 **_spent(found.get(path), spent.get(path)),
                 **_cost(profile),
                 teacher_miou=teacher["miou"] if teacher else None,
@@ -178,6 +182,18 @@ def _planned(budget: str, record: dict[str, Any] | None, plan: dict[str, Any] | 
         "iterations_done": iterations.get("done"),
         "planned_s": plan.get("planned_s"),
         "planned_anchor_steps": plan.get("anchor_steps"),
+    }
+
+
+def _images(record: dict[str, Any] | None) -> dict[str, Any]:
+    """How often a run saw its images, with labels and without."""
+    if record is None:
+        return {}
+    epochs = record.get("epochs", {})
+    return {
+        "unlabelled_per_batch": record["params"].get("recipe", {}).get("unlabelled_per_batch", 0),
+        "epochs_labelled": epochs.get("labelled"),
+        "epochs_unlabelled": epochs.get("unlabelled"),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from markupsafe import Markup
 from isoclock import __version__
 from isoclock.budget.audit import TOLERANCE
 from isoclock.report import wording
+from isoclock.report.beside import BESIDE_NOTE, BESIDE_TITLES, Beside
 from isoclock.report.collect import DIVERGED, FINISHED, MISSING, CellRow, Study
 from isoclock.report.figures import Drawing
 from isoclock.report.style import FAINT, HOLE, INK, PAPER, RULE
@@ -36,6 +37,7 @@ def render_page(
     found: Sequence[Difference],
     figures: Sequence[Drawing],
     grid_name: str,
+    beside: Mapping[tuple[str, str], Sequence[Beside]],
 ) -> str:
     """The whole report as one HTML text. Everything from results is escaped; figures come from our own SVG files."""
     environment = Environment(
@@ -54,9 +56,14 @@ def render_page(
         counts={status: sum(row.status == status for row in study.rows) for status in (FINISHED, DIVERGED, MISSING)},
         cells=len(study.rows),
         provenance=_provenance(study),
-        pairs=[_pair(study, summaries, found, figures, *pair) for pair in study.pairs],
+        pairs=[
+            _pair(study, summaries, found, figures, *pair) | {"beside": [row.cells() for row in beside[pair]]}
+            for pair in study.pairs
+        ],
         footnote=FOOTNOTE,
         difference_titles=DIFFERENCE_TITLES,
+        beside_titles=BESIDE_TITLES,
+        beside_note=BESIDE_NOTE,
         overlays=overlays,
         overlays_left_out=overlays_left_out,
         audit=[_audited(row) for row in study.audit],

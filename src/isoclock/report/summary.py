@@ -44,6 +44,15 @@ class Summary:
         return sum(known) / len(known) if known else None
 
     @property
+    def hole(self) -> str:
+        """What is missing of the seeds, as figures write it."""
+        missing = len(self.rows) - self.count(FINISHED) - self.count(DIVERGED)
+        parts = [
+            f"{number} {word}" for number, word in ((self.count(DIVERGED), "diverged"), (missing, "missing")) if number
+        ]
+        return "× " + ", ".join(parts)
+
+    @property
     def scores(self) -> dict[Any, float]:
         """mIoU by seed, finished cells only."""
         return {row.seed: row.miou for row in self.rows if row.status == FINISHED and row.miou is not None}
@@ -155,4 +164,5 @@ def _places(rows: list[CellRow], key: Callable[[CellRow], Any]) -> dict[Any, int
 def _size(budget: str) -> tuple[int, float, str]:
     """Budgets in order of size where the name tells it, else by name."""
     size = budget_size(budget)
-    return (0, float(size), "") if size.replace(".", "", 1).isdigit() else (1, 0.0, size)
+    number, thousands = size.removesuffix("k"), 1000 if size.endswith("k") else 1
+    return (0, float(number) * thousands, "") if number.replace(".", "", 1).isdigit() else (1, 0.0, size)

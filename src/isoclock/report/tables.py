@@ -105,11 +105,11 @@ def to_markdown(study: Study, summaries: Sequence[Summary], found: Sequence[Diff
             if (s.first.dataset, s.first.pair) == (dataset, pair)
         ]
         parts.append(f"## {dataset} / {pair}\n\n{_teacher_line(study, dataset, pair)}\n")
-        parts.append(_markdown_table([column.title for column in COLUMNS], rows, [column.words for column in COLUMNS]))
+        parts.append(markdown_table([column.title for column in COLUMNS], rows, [column.words for column in COLUMNS]))
         of_pair = [difference_cells(d) for d in found if (d.dataset, d.pair) == (dataset, pair)]
         if of_pair:
             parts.append("### Differences in mIoU, percentage points\n")
-            parts.append(_markdown_table(DIFFERENCE_TITLES, of_pair, [True, True, True] + [False] * 6))
+            parts.append(markdown_table(DIFFERENCE_TITLES, of_pair, [True, True, True] + [False] * 6))
     return "\n".join([*parts, FOOTNOTE, ""])
 
 
@@ -155,12 +155,12 @@ def to_csv(summaries: Sequence[Summary]) -> str:
         rows.append(
             row | {"teacher_miou": first.teacher_miou, "teacher_share": s.teacher_share, "marks": "; ".join(s.marks)}
         )
-    return _csv(rows, list(rows[0]) if rows else [])
+    return csv_text(rows, list(rows[0]) if rows else [])
 
 
 def cells_csv(rows: Sequence[CellRow]) -> str:
     """The tidy table: one line a cell, holes included."""
-    return _csv(
+    return csv_text(
         [row.tidy() for row in rows], [field.name for field in fields(CellRow) if field.name != "per_class_iou"]
     )
 
@@ -201,7 +201,9 @@ def _teacher_line(study: Study, dataset: str, pair: str) -> str:
     return f"Teacher {teacher['model']}: {wording.percent(teacher['miou'])} mIoU on {teacher['split']}."
 
 
-def _markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]], words: Sequence[bool]) -> str:
+def markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]], words: Sequence[bool]) -> str:
+    """A table as markdown; columns of `words` are set flush left."""
+
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
@@ -213,7 +215,8 @@ def _latex_row(cells: Sequence[str]) -> str:
     return " & ".join("".join(_LATEX.get(letter, letter) for letter in cell) for cell in cells) + r" \\"
 
 
-def _csv(rows: Sequence[dict[str, Any]], names: list[str]) -> str:
+def csv_text(rows: Sequence[dict[str, Any]], names: list[str]) -> str:
+    """Rows as CSV with a head."""
     out = io.StringIO()
     writer = csv.DictWriter(out, names, lineterminator="\n")
     writer.writeheader()

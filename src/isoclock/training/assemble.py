@@ -68,7 +68,7 @@ def assemble_step(
             student=student.channels,
             teacher=teacher.channels if teacher is not None else student.channels,
             num_classes=num_classes,
-            dataset_size=data.train_images,
+            dataset_size=data.samples(recipe),
             implementation=part.implementation,
             active_terms=set(part.active_terms()),
             **part.params,

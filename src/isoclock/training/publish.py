@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ def publish(
     device: torch.device,
     ledger: Ledger,
     checkpoint_every_s: float,
+    images: Mapping[str, int],
 ) -> None:
     """Weights first, the record last: where there is a record, the result is whole."""
     state = outcome.state
@@ -49,6 +51,7 @@ def publish(
             "status": outcome.status,
             "message": state.message,
             "iterations": {"planned": spec.iterations, "done": state.iteration},
+            "epochs": spec.recipe.epochs(state.iteration, images),
             "clock": {
                 **{f"{name}_s": seconds for name, seconds in outcome.clock.items()},
                 "startup_s": sum(segment["startup_s"] for segment in segments),

@@ -174,7 +174,7 @@ def _run(
         if outcome.status == "stopped":
             return outcome.status
         lease.check()
-        publish(spec, run, step, outcome, device, ledger, engine.checkpoint_every_s)
+        publish(spec, run, step, outcome, device, ledger, engine.checkpoint_every_s, data.images)
         if publish_extra is not None:
             publish_extra(spec, data, step)
         return outcome.status

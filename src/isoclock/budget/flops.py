@@ -1,0 +1,147 @@
+"""Floating-point operations of a training step from shapes alone: nothing is computed, and neither data nor device are needed.
+
+Networks and losses are run on torch's meta device, where a tensor has a shape and no values. As in a profile, products and
+convolutions are counted and nothing else; a loss that looks at values cannot be counted, and is told of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from isoclock.methods import REFERENCE, build_method
+from isoclock.methods.contract import Batch, Method
+from isoclock.models.build import build_segmenter
+from isoclock.models.outputs import AUX_LOGITS, LOGITS, OUTPUTS, TAPS, ChannelSpec, SegmenterOutput
+from isoclock.models.segmenter import Segmenter
+from isoclock.schema import Method as Entry
+from isoclock.schema import Model, Recipe
+
+META = torch.device("meta")
+STRIDE = Segmenter.output_stride
+SAMPLES = 1000  # of a bank that has a row for each; no product grows with it where the loss is counted
+
+
+@dataclass(frozen=True)
+class StepFlops:
+    """GFLOPs of one training iteration, and of all that a method does before the first. `whole`: its losses are in it."""
+
+    step: float
+    pretraining: float
+    whole: bool
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """One network's forward pass (and backward, where it learns): GFLOPs, and what it gave."""
+
+    gflops: float
+    output: SegmenterOutput
+    channels: ChannelSpec
+
+
+def forward_gflops(model: Model, num_classes: int, size: tuple[int, int]) -> float:
+    """GFLOPs of the scores of one image of `size` (height, width), as in evaluation."""
+    padded = (-(-size[0] // STRIDE) * STRIDE, -(-size[1] // STRIDE) * STRIDE)
+    return _pass(model, num_classes, 1, padded, {LOGITS}, False).gflops
+
+
+def training_gflops(recipe: Recipe, model: Model, num_classes: int) -> float:
+    """GFLOPs of one iteration without a method: of a teacher, or an anchor-step."""
+    return _learning(recipe, model, num_classes).gflops
+
+
+def method_gflops(
+    recipe: Recipe, student: Model, teacher: Model, method: Sequence[Entry], num_classes: int
+) -> StepFlops:
+    """GFLOPs of one iteration of a variant and its extras, and of its pre-training."""
+    anchor = _learning(recipe, student, num_classes)
+    step, pretraining, whole = anchor.gflops, 0.0, True
+    needs: set[str] = set()
+    for part in method:
+        if not part.active_terms():
+            continue
+        taught = _pass(teacher, num_classes, recipe.batch, recipe.crop, OUTPUTS, False)
+        with META:
+            built = build_method(
+                part.method,
+                student=anchor.channels,
+                teacher=taught.channels,
+                num_classes=num_classes,
+                dataset_size=SAMPLES,
+                implementation=REFERENCE,  # `tuned` works in blocks of values, and needs no more products
+                active_terms=set(part.active_terms()),
+                **part.params,
+            )
+        needs |= built.teacher_needs
+        loss = _loss_gflops(built, recipe, anchor.output, taught.output)
+        step, whole = step + (loss or 0.0), whole and loss is not None
+        if built.pretrain_iterations:
+            before = _pass(teacher, num_classes, recipe.batch, recipe.crop, built.pretrain_needs, False).gflops
+            pretraining += built.pretrain_iterations * before
+    if needs:
+        step += _pass(teacher, num_classes, recipe.batch, recipe.crop, frozenset(needs), False).gflops
+    return StepFlops(step, pretraining, whole)
+
+
+def _learning(recipe: Recipe, model: Model, num_classes: int) -> _Pass:
+    wanted = {LOGITS, *TAPS} | ({AUX_LOGITS} if recipe.aux_weight > 0 else set())
+    return _pass(model, num_classes, recipe.batch, recipe.crop, wanted, True)
+
+
+def _loss_gflops(method: Method, recipe: Recipe, student: SegmenterOutput, teacher: SegmenterOutput) -> float | None:
+    """GFLOPs of a method's terms, forward and backward; None where they look at values."""
+    with META:
+        images = recipe.batch
+        batch = Batch(
+            torch.empty(images, *recipe.crop, dtype=torch.int64),
+            torch.empty(images, dtype=torch.int64),
+            torch.empty(images, dtype=torch.bool),
+        )
+    features = {name: _leaf(feature) for name, feature in student.features.items()}
+    asked = SegmenterOutput(_leaf(student.logits), _leaf(student.aux_logits), features)
+    vars(method)["generator"] = lambda _device: None  # there is nothing to draw where there are no values
+    try:
+        with FlopCounterMode(display=False) as counter:
+            terms = method(asked, teacher, batch)
+            torch.stack(list(terms.values())).sum().backward()
+    except (RuntimeError, NotImplementedError):
+        return None
+    return float(counter.get_total_flops() / 1e9)
+
+
+def _leaf(output: Tensor | None) -> Any:
+    return None if output is None else output.detach().requires_grad_()
+
+
+def _pass(model: Model, num_classes: int, batch: int, size: tuple[int, int], wanted: Set[str], learns: bool) -> _Pass:
+    network = (model.architecture, model.encoder, model.head_channels, model.aux_channels)
+    return _counted(network, num_classes, batch, size, frozenset(wanted), learns)
+
+
+@cache
+def _counted(
+    model: tuple[str, str, int, int],
+    num_classes: int,
+    batch: int,
+    size: tuple[int, int],
+    wanted: frozenset[str],
+    learns: bool,
+) -> _Pass:
+    architecture, encoder, head, aux = model
+    with META:
+        network = build_segmenter(architecture, encoder, num_classes, head_channels=head, aux_channels=aux)
+        images = torch.empty(batch, 3, *size)
+    network.train(learns)
+    with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(learns):
+        output: SegmenterOutput = network(images, wanted)
+        if learns:
+            scores = [logits for logits in (output.logits, output.aux_logits) if logits is not None]
+            torch.stack([logits.sum() for logits in scores]).sum().backward()
+    return _Pass(counter.get_total_flops() / 1e9, output, network.channels)

@@ -1,0 +1,287 @@
+"""What a grid will take, told before anything is spent: jobs and device hours by stage. Works with nothing prepared and no GPU.
+
+Times are measured where a profile is there, and estimated from FLOPs and a rate elsewhere; each row says which.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from isoclock.artifacts import read_json
+from isoclock.data.reader import find_reader
+from isoclock.grid import Cell, Layout, cells, profiles_needed
+from isoclock.params import Params
+
+if TYPE_CHECKING:
+    from isoclock.budget.flops import StepFlops
+
+ASSUMED_TFLOPS = 20.0
+"""What a data-centre GPU makes of a dilated ResNet in bf16, in 1e12 operations a second: an order of magnitude, no more."""
+
+STAGES = ("prepare", "teacher", "profile", "plan", "student", "evaluate")
+MEASURED, ESTIMATED, ARITHMETIC, UNKNOWN = "measured", "from FLOPs", "no device", "not known"
+_HOUR_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """Jobs of a stage on one data set and pair. `hours` are of a device, of all jobs together, `made` ones included."""
+
+    stage: str
+    where: str
+    jobs: int
+    made: int  # whose output is there, whether up to date or not
+    hours: float | None  # None: not known
+    hours_left: float | None  # of those that are not made
+    basis: str
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Rows by stage; `tflops` is the rate that estimates were made with, `tflops_from` where it comes from."""
+
+    grid: str
+    rows: tuple[Row, ...]
+    tflops: float
+    tflops_from: str
+    notes: tuple[str, ...] = field(default=())
+
+    def of(self, stage: str) -> list[Row]:
+        """The rows of a stage."""
+        return [row for row in self.rows if row.stage == stage]
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, with sums by stage and over all; what is not known is left out of sums, and `complete` says so."""
+        stages = {stage: _sums(self.of(stage)) for stage in STAGES}
+        return {**asdict(self), "stages": stages, "total": _sums(self.rows)}
+
+
+def forecast(params: Params, grid: str, layout: Layout, *, tflops: float | None = None) -> Forecast:
+    """Jobs and hours of every stage of a grid. `tflops` stands above every measured rate where times are estimated.
+
+    Raises ParamsError for an unknown grid, ArtifactError for a profile or index that cannot be read.
+    """
+    return _Forecaster(params, grid, layout, tflops).all()
+
+
+def _sums(rows: Iterable[Row]) -> dict[str, Any]:
+    rows = list(rows)
+    return {
+        "jobs": sum(row.jobs for row in rows),
+        "made": sum(row.made for row in rows),
+        "hours": sum(row.hours or 0.0 for row in rows),
+        "hours_left": sum(row.hours_left or 0.0 for row in rows),
+        "complete": all(row.hours is not None for row in rows),
+    }
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """Seconds of an iteration, of the anchor's, and of all that comes before the first."""
+
+    step_s: float
+    anchor_s: float
+    pretraining_s: float
+    basis: str
+
+
+class _Forecaster:
+    """One grid's arithmetic; what several rows need is worked out once."""
+
+    def __init__(self, params: Params, grid: str, layout: Layout, tflops: float | None) -> None:
+        self.params, self.grid, self.layout, self.given = params, grid, layout, tflops
+        self.cells = cells(params, grid)
+        self.needed = profiles_needed(params, grid)
+        self.pairs = list(dict.fromkeys((cell.dataset, cell.pair) for cell in self.cells))
+        self.datasets = list(dict.fromkeys(cell.dataset for cell in self.cells))
+        self._costs: dict[tuple[str, str, str], _Cost] = {}
+        self.uncounted: dict[str, None] = {}
+
+    def all(self) -> Forecast:
+        rows = [
+            *self.prepare(),
+            *self.teachers(),
+            *self.profiles(),
+            *self.plans(),
+            *self.students(),
+            *self.evaluations(),
+        ]
+        rate, source = self.rate
+        notes = []
+        if self.uncounted:
+            notes.append(
+                f"losses of {', '.join(self.uncounted)} are not in the estimate (they look at values): these cost more"
+            )
+        if any(row.made for row in rows):
+            notes.append("made: there is an output; whether it is up to date is told by snakemake -n")
+        if any(row.hours is None for row in rows):
+            notes.append("not known: nobody knows how many images there are before the raw data lie there")
+        return Forecast(self.grid, tuple(rows), rate / 1e12, source, tuple(notes))
+
+    def prepare(self) -> list[Row]:
+        return [
+            self._row("prepare", dataset, [self.layout.prepared(dataset) / "index.json"], 0.0, ARITHMETIC)
+            for dataset in self.datasets
+        ]
+
+    def teachers(self) -> list[Row]:
+        from isoclock.budget import flops  # torch: not for those who only plan
+
+        rows = []
+        for dataset, model in dict.fromkeys((d, self.params.pair(pair).teacher) for d, pair in self.pairs):
+            recipe = self.params.recipe(dataset, "teacher")
+            gflops = flops.training_gflops(recipe, self.params.model(model), self._classes(dataset))
+            seconds = (recipe.iterations or 0) * self._estimated_s(gflops)
+            record = self.layout.teacher(dataset, model) / "record.json"
+            basis = ESTIMATED
+            if record.is_file():
+                clock, done = read_json(record, "teacher")["clock"], read_json(record, "teacher")["iterations"]["done"]
+                if done:
+                    seconds, basis = clock["train_s"] / done * (recipe.iterations or 0), MEASURED
+            rows.append(self._row("teacher", f"{dataset}/{model}", [record], seconds, basis))
+        return rows
+
+    def profiles(self) -> list[Row]:
+        settings, rows = self.params.profile, []
+        for dataset, pair in self.pairs:
+            methods = [method for d, p, method in self.needed if (d, p) == (dataset, pair)]
+            outputs = [self.layout.profile(dataset, pair, method) for method in methods]
+            windows = settings.warmup_steps + settings.windows * settings.steps_per_window
+            alone = 2 * settings.steps_per_window + settings.sustained_steps + 3  # shares, the sustained window, memory
+            each = []
+            for method in methods:
+                cost = self._cost(dataset, pair, method)
+                each.append(windows * (cost.step_s + cost.anchor_s) + alone * cost.step_s)
+            rows.append(self._row("profile", f"{dataset}/{pair}", outputs, each, self._basis(dataset, pair, methods)))
+        return rows
+
+    def plans(self) -> list[Row]:
+        rows = []
+        for dataset, pair in self.pairs:
+            mine = self._of(dataset, pair)
+            outputs = [self.layout.accepted_budget(dataset, pair, cell.budget) for cell in mine]
+            outputs += [self.layout.plan(dataset, pair, cell.method, cell.budget) for cell in mine]
+            rows.append(self._row("plan", f"{dataset}/{pair}", list(dict.fromkeys(outputs)), 0.0, ARITHMETIC))
+        return rows
+
+    def students(self) -> list[Row]:
+        rows = []
+        for dataset, pair in self.pairs:
+            mine = self._of(dataset, pair)
+            outputs = [self.layout.student(cell) / "record.json" for cell in mine]
+            basis = self._basis(dataset, pair, [cell.method for cell in mine])
+            rows.append(self._row("student", f"{dataset}/{pair}", outputs, [self._training_s(c) for c in mine], basis))
+        return rows
+
+    def evaluations(self) -> list[Row]:
+        """The scores of each cell, and those on the way, of teachers too, which are off the train clock."""
+        from isoclock.budget import flops
+
+        rows = []
+        for dataset, pair in self.pairs:
+            mine, entry = self._of(dataset, pair), self.params.pair(pair)
+            outputs = [self.layout.evaluation(cell) / "scores.json" for cell in mine]
+            images = self._scored(dataset)
+            if images is None:
+                rows.append(self._row("evaluate", f"{dataset}/{pair}", outputs, None, UNKNOWN))
+                continue
+            count, size = images
+            classes, model = self._classes(dataset), self.params.model(entry.student)
+            once = count * self._estimated_s(flops.forward_gflops(model, classes, size))
+            times = 1 + self.params.recipe(dataset, "student").evaluations
+            rows.append(self._row("evaluate", f"{dataset}/{pair}", outputs, [times * once] * len(mine), ESTIMATED))
+        return rows
+
+    def _row(
+        self, stage: str, where: str, outputs: Sequence[Path], seconds: float | Sequence[float] | None, basis: str
+    ) -> Row:
+        made = [path.is_file() for path in outputs]
+        hours = left = None
+        if seconds is not None:
+            each = [seconds] * len(outputs) if isinstance(seconds, float | int) else list(seconds)
+            hours = sum(each) / _HOUR_S
+            left = sum(s for s, done in zip(each, made, strict=True) if not done) / _HOUR_S
+        return Row(stage, where, len(outputs), sum(made), hours, left, basis)
+
+    def _of(self, dataset: str, pair: str) -> list[Cell]:
+        return [cell for cell in self.cells if (cell.dataset, cell.pair) == (dataset, pair)]
+
+    def _training_s(self, cell: Cell) -> float:
+        """Seconds on the train clock of one student."""
+        budget, cost = self.params.budget(cell.budget), self._cost(cell.dataset, cell.pair, cell.method)
+        if budget.protocol == "iteration":
+            return (budget.iterations or 0) * cost.step_s + cost.pretraining_s
+        accepted = self.layout.accepted_budget(cell.dataset, cell.pair, cell.budget)
+        if accepted.is_file():
+            return float(read_json(accepted, "plan")["anchor_steps"]) * cost.anchor_s
+        if budget.anchor_steps is not None:
+            return budget.anchor_steps * cost.anchor_s
+        assert budget.yardstick is not None
+        yardstick = self._cost(cell.dataset, cell.pair, budget.yardstick)
+        return (budget.iterations or 0) * yardstick.step_s + yardstick.pretraining_s
+
+    def _cost(self, dataset: str, pair: str, method: str) -> _Cost:
+        key = (dataset, pair, method)
+        if key not in self._costs:
+            self._costs[key] = self._measured(key) or self._estimated(key)
+        return self._costs[key]
+
+    def _measured(self, key: tuple[str, str, str]) -> _Cost | None:
+        if (profile := self._profiles.get(key)) is None:
+            return None
+        anchor_s, pretrain = profile["anchor_s"]["median"], profile.get("pretrain") or {"iterations": 0, "ratio": 0.0}
+        pretraining_s = pretrain["iterations"] * pretrain["ratio"] * anchor_s
+        return _Cost(profile["cost"]["ratio"] * anchor_s, anchor_s, pretraining_s, MEASURED)
+
+    def _estimated(self, key: tuple[str, str, str]) -> _Cost:
+        from isoclock.budget import flops
+
+        dataset, pair, method = key
+        recipe, entry, classes = self.params.recipe(dataset, "student"), self.params.pair(pair), self._classes(dataset)
+        student, teacher = self.params.model(entry.student), self.params.model(entry.teacher)
+        parts = self.params.method_parts(method, dataset)
+        found: StepFlops = flops.method_gflops(recipe, student, teacher, parts, classes)
+        if not found.whole:
+            self.uncounted[method] = None
+        anchor_s = self._estimated_s(flops.training_gflops(recipe, student, classes))
+        return _Cost(self._estimated_s(found.step), anchor_s, self._estimated_s(found.pretraining), ESTIMATED)
+
+    def _estimated_s(self, gflops: float) -> float:
+        return gflops * 1e9 / self.rate[0]
+
+    @cached_property
+    def _profiles(self) -> dict[tuple[str, str, str], dict[str, Any]]:
+        paths = {key: self.layout.profile(*key) for key in self.needed}
+        return {key: read_json(path, "profile") for key, path in paths.items() if path.is_file()}
+
+    @cached_property
+    def rate(self) -> tuple[float, str]:
+        """FLOPs a second for what was not measured: given, or that of the profiles there are, or assumed; and which."""
+        if self.given is not None:
+            return self.given * 1e12, "given"
+        rates = [p["gflops"]["total"] * 1e9 / p["step_s"]["median"] for p in self._profiles.values()]
+        if rates:
+            kinds = ", ".join(sorted({profile["device_kind"] for profile in self._profiles.values()}))
+            return statistics.median(rates), f"median of {len(rates)} profiles on {kinds}"
+        return ASSUMED_TFLOPS * 1e12, "assumed: give yours with --tflops"
+
+    def _basis(self, dataset: str, pair: str, methods: Iterable[str]) -> str:
+        found = {self._cost(dataset, pair, method).basis for method in methods}
+        return found.pop() if len(found) == 1 else f"{MEASURED}, rest {ESTIMATED}"
+
+    def _classes(self, dataset: str) -> int:
+        return find_reader(self.params.dataset(dataset).reader).num_classes
+
+    def _scored(self, dataset: str) -> tuple[int, tuple[int, int]] | None:
+        """How many images are scored, and the size of the middle one; None where they are not prepared."""
+        index = self.layout.prepared(dataset) / "index.json"
+        if not index.is_file():
+            return None
+        sizes = read_json(index, "prepare")["splits"]["val"]["sizes"]
+        height, width = sorted(sizes, key=lambda size: size[0] * size[1])[len(sizes) // 2]
+        return len(sizes), (height, width)

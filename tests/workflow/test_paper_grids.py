@@ -1,0 +1,87 @@
+"""The paper's experiments as grids: each is there at full size and tiny, and the tiny ones go all the way."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from clone import ROOT, Clone
+
+from isoclock.checks import load_params
+from isoclock.grid import cells
+from isoclock.methods import available
+
+NAMES = ("figure1", "figure2", "figure3", "tables", "tuned")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_grid_is_a_study_of_three_seeds_and_has_a_tiny_version(name: str) -> None:
+    params = load_params(ROOT / "params")
+    assert params.grid(name).study
+    assert {cell.seed for cell in cells(params, name)} == {0, 1, 2}
+    assert not params.grid(f"{name}-tiny").study
+    assert {cell.pair for cell in cells(params, f"{name}-tiny")} == {"r10t-tiny"}
+
+
+def test_figure_1_has_every_method_and_tuned_has_it_twice() -> None:
+    params = load_params(ROOT / "params")
+    methods = {cell.method for cell in cells(params, "figure1")}
+    assert sorted(params.method(method).method for method in methods) == sorted(available())
+    twice = {cell.method for cell in cells(params, "tuned")}
+    assert twice == methods | {f"{method}.tuned" for method in methods - {"none"}}
+
+
+def shrink(params: Path) -> None:
+    """Images, crops and teachers of a size at which a job is over as soon as it has started."""
+    path = params / "training.yaml"
+    text = re.sub(r"crop: \[64, 128\]", "crop: [32, 64]", path.read_text())
+    text = re.sub(r"iterations: 800", "iterations: 3", text)
+    path.write_text(re.sub(r"evaluations: 2", "evaluations: 0", text))
+    path = params / "datasets.yaml"
+    path.write_text(
+        path.read_text().replace("labelled_images: 60 ", "labelled_images: 8 ").replace("images: 60\n", "images: 8\n")
+    )
+    path = params / "budgets.yaml"
+    text = path.read_text().replace("warmup_steps: 3", "warmup_steps: 1").replace("windows: 9", "windows: 3")
+    path.write_text(text.replace("attempts: 3", "attempts: 1"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # some thirty processes that each load torch, on a machine that may have other work
+def test_the_tiny_grids_go_all_the_way(tmp_path: Path) -> None:
+    """In one run: a grid of all their blocks, then the report of each."""
+    from isoclock.data.streets import make_streets
+
+    clone = Clone.make(tmp_path / "study")
+    shutil.rmtree(clone.folder / "params")
+    shutil.copytree(ROOT / "params", clone.folder / "params")
+    shrink(clone.folder / "params")
+    grids = clone.folder / "params" / "grids"
+    blocks = [block for name in NAMES for block in yaml.safe_load((grids / f"{name}-tiny.yaml").read_text())["blocks"]]
+    (grids / "together.yaml").write_text(yaml.safe_dump({"about": "All of them.", "study": False, "blocks": blocks}))
+    make_streets(clone.folder / "data" / "streets", train=16, val=2, size=(64, 128))
+    clone.snakemake("--config", "grid=together", "--", "evaluations")
+    drawn = {}
+    for name in NAMES:
+        clone.run("isoclock", "report", "--grid", f"{name}-tiny")
+        folder = clone.folder / "results" / "report" / f"{name}-tiny"
+        assert "missing" not in (folder / "comparison.md").read_text()
+        drawn[name] = {path.stem.split("-streets")[0] for path in (folder / "figures").glob("*.svg")}
+    assert drawn == FIGURES
+    record = json.loads(
+        (clone.folder / "results/student/streets-semi/r10t-tiny/kd/compute-4/0/record.json").read_text()
+    )
+    assert record["epochs"] == {"labelled": 4 * 4 / 8, "unlabelled": 4 * 4 / 8}
+
+
+FIGURES = {
+    "figure1": {"matched", "cost-shares"},
+    "figure2": {"matched", "cost-shares", "miou-budget"},
+    "figure3": {"matched", "cost-shares", "further-images"},
+    "tables": {"matched", "cost-shares", "miou-budget"},
+    "tuned": {"matched", "cost-shares", "implementations"},
+}
