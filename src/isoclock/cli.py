@@ -124,9 +124,11 @@ def _prepare(arguments: argparse.Namespace) -> int:
             Layout().prepared(name),
             splits={"train": dataset.train, "val": dataset.val},
             size=dataset.size,
+            storage=dataset.storage,
+            images=dataset.images,
             dataset=name,
             workers=arguments.workers,
-            progress=progress.update,
+            progress=progress,
         )
     return 0
 
@@ -314,9 +316,7 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     prepare = add("prepare", _prepare, "check a raw data set and pack it", "dataset")
-    prepare.add_argument(
-        "--workers", type=_whole(1), default=os.cpu_count() or 1, help="processes (default: all cores)"
-    )
+    prepare.add_argument("--workers", type=_whole(1), default=os.cpu_count() or 1, help="threads (default: all cores)")
     add("teacher", _teacher, "train a teacher", "dataset", "model")
     about = "measure what an iteration of a method costs; a ratio within 2 per cent of the accepted one keeps the accepted profile"
     add("profile", _profile, about, "dataset", "pair", "method")

@@ -57,6 +57,17 @@ class Dataset(Entry):
     size: tuple[Count, Count] | None = None  # pixels (height, width): resized to when packed; none: as it is
     train: str  # name of the training split
     val: str  # name of the split that is scored
+    images: dict[
+        str, Count
+    ] = {}  # how many images a split has; another number is refused, a split not named is not counted
+    storage: Literal["raw", "jpeg"] = "raw"  # of packed images: as they are, or encoded and decoded with each access
+
+    @model_validator(mode="after")
+    def _counts_are_of_splits(self) -> Dataset:
+        splits = {value for key, value in self if key in ("train", "val", "unlabelled")}
+        if unknown := sorted(set(self.images) - splits):
+            raise ValueError(f"images.{unknown[0]}: the entry has no such split; it has {', '.join(sorted(splits))}")
+        return self
 
 
 class Model(Entry):
