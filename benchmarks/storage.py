@@ -48,7 +48,9 @@ def measure(
         for way in ways:
             core_s(way)
         found = in_turns(rounds, raw=lambda: core_s("raw"), jpeg=lambda: core_s("jpeg"))
-        stored = {way: sum(path.stat().st_size for path in split.folder.glob("*.images.*")) for way, split in ways.items()}
+        stored = {
+            way: sum(path.stat().st_size for path in split.folder.glob("*.images.*")) for way, split in ways.items()
+        }
         change = [np.abs(ways["raw"].image(i).astype(int) - ways["jpeg"].image(i)) for i in range(images)]
     return Result(
         "storage",

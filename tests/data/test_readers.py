@@ -94,6 +94,11 @@ def test_names_that_are_in_the_wrong_place_are_told(tmp_path: Path) -> None:
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+    testing = scenes / "images/testing/ADE_test_00000001.jpg"
+    testing.parent.mkdir()
+    testing.touch()
+    (sample,) = ade20k.READER.pairs(scenes, "testing")
+    assert sample.label_path is None, "that split is published without labels"
     with pytest.raises(DataError, match="does not begin with its city, bonn"):
         cityscapes.READER.pairs(cities, "train_extra")
     with pytest.raises(DataError) as caught:

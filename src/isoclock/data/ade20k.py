@@ -37,7 +37,9 @@ ad00ff ashcan, 00f5ff fan, 4700ff pier, 7a00ff crt screen, 00ffb8 plate, 005cff 
 """Colour (RGB, hexadecimal) and name of each class, in order of raw label from 1 on."""
 
 _FOLDER = "ADEChallengeData2016"
-_PREFIX = {"training": "ADE_train_", "validation": "ADE_val_"}
+_PREFIX = {"training": "ADE_train_", "validation": "ADE_val_", "testing": "ADE_test_"}
+_IMAGE_ONLY = ("testing",)
+"""Splits for which ADE20K publishes no labels."""
 
 
 def _classes() -> dict[str, tuple[int, int, int]]:
@@ -55,19 +57,24 @@ def _scan(root: RawTree, split: str) -> tuple[list[Sample], list[str]]:
     labels = {path.stem: path for path in (root / "annotations" / split).glob("*.png")}
     empty = [
         f"{root / kind / split}: no {ending} in it; put {_FOLDER}.zip, or what is in it, in {root}"
-        for kind, ending, found in (("images", "*.jpg", images), ("annotations", "*.png", labels))
-        if not found
+        for kind, ending, there in (
+            ("images", "*.jpg", images),
+            ("annotations", "*.png", labels or split in _IMAGE_ONLY),
+        )
+        if not there
     ]
     if empty:
         return [], empty
-    samples, problems = match(images, labels)
     prefix = _PREFIX.get(split, "ADE_")
-    problems += [
-        f"{sample.image_path}: its name does not begin with {prefix}, as those of {split} do; put it where it belongs"
-        for sample in samples
-        if not sample.name.startswith(prefix)
+    problems = [
+        f"{path}: its name does not begin with {prefix}, as those of {split} do; put it where it belongs"
+        for name, path in images.items()
+        if not name.startswith(prefix)
     ]
-    return samples, problems
+    if split in _IMAGE_ONLY:
+        return [Sample(name, path, None) for name, path in sorted(images.items())], problems
+    samples, unmatched = match(images, labels)
+    return samples, problems + unmatched
 
 
 READER = Reader(

@@ -34,6 +34,7 @@ UNLABELLED = "unlabelled"
 
 _HEAD_BYTES = 1 << 16
 _LOOKED_AT = 200
+_BYTES_PER_PIXEL = {"raw": 3.0, "jpeg": 0.75}  # of an image; JPEG took a sixth of raw, so that this is on the safe side
 _AHEAD = 3  # samples in the works, per worker
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -81,7 +82,7 @@ def prepare(
         expected = [(split, sample.name, _identities(sample)) for split, sample in source.samples]
         out.parent.mkdir(parents=True, exist_ok=True)
         with Packing(out, how, expected, labels, storage) as packing:
-            if short := _shortage(source.samples[len(packing.done) :], labels, out, size):
+            if short := _shortage(source.samples[len(packing.done) :], labels, out, size, storage):
                 if not packing.done:
                     packing.discard()
                 raise DataError(short)
@@ -141,13 +142,16 @@ def _identities(sample: Sample) -> list[Any]:
     return [None if file is None else [str(file), *identity(file)] for file in files]
 
 
-def _shortage(samples: Sequence[tuple[str, Sample]], labels: set[str], out: Path, size: Size | None) -> str | None:
-    # A few hundred headers tell enough; for JPEG it is a bound. A file that is no image is told of when it is decoded.
+def _shortage(
+    samples: Sequence[tuple[str, Sample]], labels: set[str], out: Path, size: Size | None, storage: Storage
+) -> str | None:
+    # A few hundred headers tell enough. A file that is no image is told of when it is decoded.
+    per_pixel = _BYTES_PER_PIXEL[storage]
     looked_at = samples[:: max(1, len(samples) // _LOOKED_AT)]
     need = 0.0
     for split, sample in looked_at:
         height, width = size or header_size(_head(sample.image_path)) or (0, 0)
-        need += (4 if split in labels else 3) * height * width * len(samples) / len(looked_at)
+        need += (per_pixel + (split in labels)) * height * width * len(samples) / len(looked_at)
     free = shutil.disk_usage(out.parent).free
     if need <= free:
         return None
