@@ -22,6 +22,7 @@ TINY: dict[str, dict[str, Any]] = {
     "cli_help": {"rounds": 1},
     "dry_run": {"rounds": 1, "cells": 20},
     "data": {"rounds": 2, "batches": 1, "images": 2, "size": (64, 128)},
+    "storage": {"rounds": 2, "crops": 2, "images": 2, "size": (64, 128), "crop": (32, 64)},
 }
 
 

@@ -91,7 +91,9 @@ def test_outside_a_study_it_says_where_to_go(
     assert "run isoclock where Snakefile and params/ lie" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["trian"], ["student"], ["plan", "streets"], ["check", "--gird", "toy"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["trian"], ["student"], ["plan", "--tflops", "0"], ["check", "--gird", "toy"]]
+)
 def test_a_command_that_cannot_be_read_is_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)

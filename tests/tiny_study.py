@@ -182,11 +182,18 @@ class TinyStudy:
 def prepare_as_told(study: TinyStudy) -> None:
     """Pack the raw files that lie in the study, as its params/datasets.yaml tells."""
     from isoclock.data.prepare import prepare  # here: not every test needs OpenCV
-    from isoclock.data.unlabelled import splits_of
+    from isoclock.data.reader import find_reader
+    from isoclock.data.unlabelled import raw_splits
 
     entry = study.params.dataset("streets")
-    reader, splits = splits_of(entry)
-    prepare(reader, study.folder / entry.root, study.layout.prepared("streets"), splits=splits, dataset="streets")
+    prepare(
+        find_reader(entry.reader),
+        study.folder / entry.root,
+        study.layout.prepared("streets"),
+        splits=raw_splits(entry),
+        labelled_images=entry.labelled_images,
+        dataset="streets",
+    )
 
 
 def cell(method: str = "kd", budget: str = "iteration-6", seed: int = 0) -> Cell:

@@ -120,24 +120,28 @@ def _stamp(arguments: argparse.Namespace) -> int:
 def _prepare(arguments: argparse.Namespace) -> int:
     from isoclock.checks import load_params
     from isoclock.data.prepare import prepare
-    from isoclock.data.unlabelled import splits_of
+    from isoclock.data.reader import find_reader
+    from isoclock.data.unlabelled import raw_splits
     from isoclock.grid import Layout
     from isoclock.progress import ProgressLine
 
     name = arguments.dataset
     dataset = load_params().dataset(name)
-    reader, splits = splits_of(dataset)
     root = Path(os.environ.get(root_variable(name)) or dataset.root)
     with ProgressLine(f"prepare {name}") as progress:
         prepare(
-            reader,
+            find_reader(dataset.reader),
             root,
             Layout().prepared(name),
-            splits=splits,
+            splits=raw_splits(dataset),
             size=dataset.size,
+            storage=dataset.storage,
+            images=dataset.images,
+            labelled_images=dataset.labelled_images,
+            labelled_seed=dataset.labelled_seed or 0,
             dataset=name,
             workers=arguments.workers,
-            progress=progress.update,
+            progress=progress,
         )
     return 0
 
@@ -355,9 +359,7 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     prepare = add("prepare", _prepare, "check a raw data set and pack it", "dataset")
-    prepare.add_argument(
-        "--workers", type=_whole(1), default=os.cpu_count() or 1, help="processes (default: all cores)"
-    )
+    prepare.add_argument("--workers", type=_whole(1), default=os.cpu_count() or 1, help="threads (default: all cores)")
     add("teacher", _teacher, "train a teacher", "dataset", "model")
     about = "measure what an iteration of a method costs; a ratio within 2 per cent of the accepted one keeps the accepted profile"
     add("profile", _profile, about, "dataset", "pair", "method")

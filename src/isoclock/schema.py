@@ -65,6 +65,8 @@ class Dataset(Entry):
     size: tuple[Count, Count] | None = None  # pixels (height, width): resized to when packed; none: as it is
     train: str  # name of the training split
     val: str  # name of the split that is scored
+    images: dict[str, Count] = {}  # how many a split has; another number is refused, a split not named is not counted
+    storage: Literal["raw", "jpeg"] = "raw"  # of packed images: as they are, or encoded and decoded with each access
     # Two ways to images that are trained on without labels, apart or together; left out of stamps where they are not given.
     unlabelled: str | None = Field(None, exclude_if=_is_none)  # raw split of further images; labels it has are not read
     labelled_images: Count | None = Field(None, exclude_if=_is_none)  # of `train`; the labels of all others are hidden
@@ -78,6 +80,13 @@ class Dataset(Entry):
             raise ValueError(
                 f"unlabelled is {self.unlabelled!r}, which is trained on with labels or scored; name another"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _counts_are_of_splits(self) -> Dataset:
+        splits = {value for key, value in self if key in ("train", "val", "unlabelled")}
+        if unknown := sorted(set(self.images) - splits):
+            raise ValueError(f"images.{unknown[0]}: the entry has no such split; it has {', '.join(sorted(splits))}")
         return self
 
     @property

@@ -23,6 +23,7 @@ RATIOS = {
     "cli_help": "help / nothing",
     "dry_run": "20 cells / 10 cells",
     "data": "samples/s a core, packed / plain",
+    "storage": "jpeg / raw",
 }
 GOALS = {
     "engine_step": {"engine / by hand": 1.03},
@@ -30,6 +31,7 @@ GOALS = {
     "cli_help": {"isoclock --help": 0.3},
     "dry_run": {"20 cells": 10.0},
     "data": {},
+    "storage": {},
 }
 
 

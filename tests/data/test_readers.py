@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from isoclock.catalogue import readers
-from isoclock.data import camvid, cityscapes
+from isoclock.data import ade20k, camvid, cityscapes
 from isoclock.data.reader import IGNORE, ILLEGAL, find_reader
 from isoclock.errors import DataError, ParamsError
 
@@ -71,3 +71,37 @@ def test_images_without_fine_labels_are_unlabelled_only_where_cityscapes_has_non
     assert cityscapes.READER.pairs(tmp_path, "train_extra")[0].label_path is None
     with pytest.raises(DataError, match="unpack gtFine"):
         cityscapes.READER.pairs(tmp_path, "train")
+
+
+def test_ade20k_has_its_150_classes() -> None:
+    reader = ade20k.READER
+    assert len(set(reader.classes)) == len(set(reader.palette)) == reader.num_classes == 150
+    assert [reader.classes[k] for k in (0, 8, 66, 130, 149)] == ["wall", "windowpane", "flower", "screen", "flag"]
+    assert [reader.palette[k] for k in (0, 6, 149)] == [(120, 120, 120), (140, 140, 140), (92, 0, 255)]
+    assert reader.label_table[0] == IGNORE
+    assert reader.label_table[1:151].tolist() == list(range(150))
+    assert (reader.label_table[151:] == ILLEGAL).all()
+
+
+def test_names_that_are_in_the_wrong_place_are_told(tmp_path: Path) -> None:
+    cities, scenes = tmp_path / "cityscapes", tmp_path / "ade20k"
+    for path in (
+        cities / "leftImg8bit/train_extra/bonn/ulm_000000_000019_leftImg8bit.png",
+        cities / "leftImg8bit/train_extra/ulm/ulm_000000_000019_leftImg8bit.png",
+        scenes / "images/training/ADE_val_00000001.jpg",
+        scenes / "annotations/training/ADE_val_00000001.png",
+        scenes / "images/training/._ADE_train_00000001.jpg",  # left behind by a file manager
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    testing = scenes / "images/testing/ADE_test_00000001.jpg"
+    testing.parent.mkdir()
+    testing.touch()
+    (sample,) = ade20k.READER.pairs(scenes, "testing")
+    assert sample.label_path is None, "that split is published without labels"
+    with pytest.raises(DataError, match="does not begin with its city, bonn"):
+        cityscapes.READER.pairs(cities, "train_extra")
+    with pytest.raises(DataError) as caught:
+        ade20k.READER.pairs(scenes, "training")
+    assert len(caught.value.problems) == 1
+    assert "does not begin with ADE_train_" in caught.value.problems[0]

@@ -13,7 +13,8 @@ from isoclock.data.loading import TrainingStream
 from isoclock.data.packed import PackedSplit
 from isoclock.data.prepare import prepare
 from isoclock.data.prepared import PreparedData
-from isoclock.data.unlabelled import splits_of
+from isoclock.data.reader import find_reader
+from isoclock.data.unlabelled import raw_splits
 from isoclock.errors import DataError
 from isoclock.schema import Dataset
 
@@ -27,8 +28,9 @@ def dataset(**changes: object) -> Dataset:
 
 
 def packed(root: Path, out: Path, **changes: object) -> PreparedData:
-    reader, splits = splits_of(dataset(**changes))
-    prepare(reader, root, out, splits=splits)
+    entry = dataset(**changes)
+    labels = {"labelled_images": entry.labelled_images, "labelled_seed": entry.labelled_seed or 0}
+    prepare(find_reader(entry.reader), root, out, splits=raw_splits(entry), **labels)
     return PreparedData.open(out)
 
 
@@ -42,7 +44,7 @@ def further(streets: Path, tmp_path: Path) -> Path:
     root = tmp_path / "raw"
     shutil.copytree(streets, root)
     for path in sorted((root / "leftImg8bit/val").rglob("*.png"))[:3]:
-        new = root / "leftImg8bit/train_extra/town" / path.name
+        new = root / "leftImg8bit/train_extra/town" / f"town_{path.name}"
         new.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, new)
     return root

@@ -10,6 +10,7 @@ import torch
 
 from isoclock.artifacts import read_json
 from isoclock.cli import main
+from isoclock.data.packed import PackedSplit
 from tiny_study import TinyStudy, cell
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
@@ -54,7 +55,7 @@ def trained(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
 
 def labels(study: Path, kind: str) -> list[Path]:
     """Raw label files of the samples that are packed as `kind`, train or unlabelled."""
-    names = read_json(study / "results/data/streets/index.json", "prepare")["splits"][kind]["names"]
+    names = PackedSplit(study / "results/data/streets", kind).names
     return [next((study / "data/streets/gtFine/train").glob(f"*/{name}_gtFine_labelIds.png")) for name in names]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isoclock.artifacts import read_json
+from isoclock.data.packed import INDEX, PackedSplit
 from isoclock.data.reader import find_reader
 from isoclock.grid import Cell, Layout, cells, profiles_needed
 from isoclock.params import Params
@@ -279,9 +280,9 @@ class _Forecaster:
 
     def _scored(self, dataset: str) -> tuple[int, tuple[int, int]] | None:
         """How many images are scored, and the size of the middle one; None where they are not prepared."""
-        index = self.layout.prepared(dataset) / "index.json"
-        if not index.is_file():
+        folder = self.layout.prepared(dataset)
+        if not (folder / INDEX).is_file():
             return None
-        sizes = read_json(index, "prepare")["splits"]["val"]["sizes"]
+        sizes = PackedSplit(folder, "val").sizes
         height, width = sorted(sizes, key=lambda size: size[0] * size[1])[len(sizes) // 2]
         return len(sizes), (height, width)

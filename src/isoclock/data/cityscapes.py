@@ -2,13 +2,13 @@
 
 Ids, train ids and colours are those of `cityscapesscripts.helpers.labels`
 (https://github.com/mcordts/cityscapesScripts); a test compares them with that package.
-Layout: leftImg8bit/<split>/<city>/*_leftImg8bit.png and gtFine/<split>/<city>/*_gtFine_labelIds.png.
+Layout: leftImg8bit/<split>/<city>/*_leftImg8bit.png and gtFine/<split>/<city>/*_gtFine_labelIds.png, in folders or in the
+archives leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip and leftImg8bit_trainextra.zip.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from isoclock.data.rawtree import RawFile, RawTree
 from isoclock.data.reader import IGNORE, Reader, Sample, match
 
 _TRAINED: dict[int, tuple[str, tuple[int, int, int]]] = {
@@ -39,20 +39,38 @@ _IMAGE_ONLY = ("train_extra",)
 """Splits for which Cityscapes has no fine labels."""
 
 
-def _scan(root: Path, split: str) -> tuple[list[Sample], list[str]]:
-    images = _files(root / "leftImg8bit" / split, "_leftImg8bit.png")
+_KNOWN_BAD = {"troisdorf_000000_000073": "of train_extra; published as a broken image, all black with one channel"}
+
+
+def _scan(root: RawTree, split: str) -> tuple[list[Sample], list[str]]:
+    images, problems = _files(root / "leftImg8bit" / split, "_leftImg8bit.png")
     if not images:
-        return [], [f"{root / 'leftImg8bit' / split}: no <city>/*_leftImg8bit.png in it; unpack Cityscapes there"]
+        where = root / "leftImg8bit" / split
+        return [], [
+            f"{where}: no <city>/*_leftImg8bit.png in it; unpack Cityscapes there, or put its archives in {root}"
+        ]
     if split in _IMAGE_ONLY:
-        return [Sample(name, path, None) for name, path in sorted(images.items())], []
-    labels = _files(root / "gtFine" / split, "_gtFine_labelIds.png")
+        return [Sample(name, path, None) for name, path in sorted(images.items())], problems
+    labels, wrong = _files(root / "gtFine" / split, "_gtFine_labelIds.png")
     if not labels:
-        return [], [f"{root / 'gtFine' / split}: no <city>/*_gtFine_labelIds.png in it; unpack gtFine there"]
-    return match(images, labels)
+        where = root / "gtFine" / split
+        return [], [
+            f"{where}: no <city>/*_gtFine_labelIds.png in it; unpack gtFine there, or put its archive in {root}"
+        ]
+    samples, unmatched = match(images, labels)
+    return samples, problems + wrong + unmatched
 
 
-def _files(folder: Path, ending: str) -> dict[str, Path]:
-    return {path.name.removesuffix(ending): path for path in folder.glob(f"*/*{ending}")}
+def _files(folder: RawTree, ending: str) -> tuple[dict[str, RawFile], list[str]]:
+    found, problems = {}, []
+    for path in folder.glob(f"*/*{ending}"):
+        if path.name.startswith(f"{path.parent.name}_"):
+            found[path.name.removesuffix(ending)] = path
+        else:
+            problems.append(
+                f"{path}: its name does not begin with its city, {path.parent.name}; put it where it belongs"
+            )
+    return found, problems
 
 
 READER = Reader(
@@ -61,4 +79,5 @@ READER = Reader(
     palette=tuple(colour for _, colour in _TRAINED.values()),
     raw_to_train={raw: list(_TRAINED).index(raw) if raw in _TRAINED else IGNORE for raw in _RAW_VALUES},
     scan=_scan,
+    known_bad=_KNOWN_BAD,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +29,22 @@ def damage(content: bytes) -> str | None:
     if content.startswith(SIGNATURE):
         return _png_damage(content)
     if content.startswith(b"\xff\xd8"):
-        return None if content.rstrip(b"\0").endswith(b"\xff\xd9") else "cut off (no end-of-image marker)"
+        if content.rstrip(b"\0").endswith(b"\xff\xd9") or _decodes_whole(content):
+            return None
+        return "cut off (no end-of-image marker)"
     return "empty" if not content else "neither PNG nor JPEG"
+
+
+def _decodes_whole(content: bytes) -> bool:
+    # Some cameras write more behind the end of an image. PIL, unlike OpenCV, refuses one whose data end too early.
+    from PIL import Image
+
+    try:
+        with Image.open(BytesIO(content)) as image:
+            image.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
+    return True
 
 
 def _png_damage(content: bytes) -> str | None:

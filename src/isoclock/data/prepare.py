@@ -1,52 +1,56 @@
-"""Verify a raw data set and pack it into raw uint8 files that training maps into memory.
+"""Verify a raw data set, folders or archives, and pack it into files that training maps into memory.
 
-Every image is decoded once: what is verified is what is packed. Packing goes to a temporary folder that takes its place
-only if not one problem was found; otherwise all problems are told at once and nothing is left.
+Every image is decoded once: what is verified is what is packed. The packed folder takes its place only if not one problem was
+found; otherwise all problems are told at once and nothing is left. What an interrupted run has packed is kept for the next one.
 """
 
 from __future__ import annotations
 
-import os
+import json
 import shutil
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from isoclock.artifacts import sha256_file, write_json
-from isoclock.data.packed import INDEX
-from isoclock.data.png import damage
-from isoclock.data.reader import IGNORE, ILLEGAL, Reader, Sample
+from isoclock.artifacts import sha256_file, write_bytes, write_json
+from isoclock.data.archive import ArchiveMember
+from isoclock.data.packed import INDEX, SCHEMA
+from isoclock.data.packing import Packed, Packing
+from isoclock.data.rawtree import RawFile, RawTree, identity
+from isoclock.data.reader import IGNORE, UNLABELLED, Reader, Sample
+from isoclock.data.unlabelled import hide_labels, without_label
+from isoclock.data.verify import JPEG_QUALITY, Size, Storage, header_size, verify
 from isoclock.errors import DataError
+from isoclock.progress import ProgressLine
 
-Pixels = NDArray[np.uint8]
-Size = tuple[int, int]
-Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a sample goes: split, position in the split, pixels before it."""
-
-    sample: Sample
-    split: str
-    position: int
-    size: Size
-    offset: int
+_HEAD_BYTES = 1 << 16
+_LOOKED_AT = 200
+_BYTES_PER_PIXEL = {"raw": 3.0, "jpeg": 0.75}  # of an image; JPEG took a sixth of raw, so that this is on the safe side
+_AHEAD = 3  # samples in the works, per worker
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
-@dataclass(frozen=True)
-class _Packed:
-    """What was found in one sample: pixels by raw label value (256,), and the sum of each colour (3,)."""
+@dataclass
+class _Source:
+    """The samples of a data set by split, in order, and those that are left out, with the reason."""
 
-    raw_pixels: NDArray[np.int64]
-    rgb_sum: NDArray[np.float64]
+    splits: dict[str, list[Sample]] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    wrong_counts: list[str] = field(default_factory=list)
+
+    @property
+    def samples(self) -> list[tuple[str, Sample]]:
+        """All of them, each with its split."""
+        return [(split, sample) for split, samples in self.splits.items() for sample in samples]
 
 
 def prepare(
@@ -56,224 +60,222 @@ def prepare(
     *,
     splits: Mapping[str, str],
     size: Size | None = None,
+    storage: Storage = "raw",
+    images: Mapping[str, int] | None = None,
+    labelled_images: int | None = None,
+    labelled_seed: int = 0,
     dataset: str | None = None,
     workers: int = 1,
-    progress: Progress | None = None,
+    progress: ProgressLine | None = None,
 ) -> dict[str, Any]:
     """Pack the raw data set at `root` into folder `out` and return its index (also written as index.json).
 
-    `splits` names what is packed and the raw split it is made of, as in {"train": "train", "val": "val"}.
-    `size` (height, width) resizes everything (images by area or bilinear, labels by nearest neighbour); None keeps each
-    image's own size. `progress(done, total)` counts samples. Raises DataError that lists every missing counterpart,
-    damaged file, size that differs between image and label, and label value that the data set does not have.
-    """
-    problems: list[str] = []
-    found: dict[str, list[Sample]] = {}
-    for split, raw_split in splits.items():
-        found[split], missing = reader.scan(root, raw_split)
-        problems += missing
-    samples = [(split, sample) for split in splits for sample in found[split]]
-    with ThreadPoolExecutor(workers) as pool:
-        sizes = list(pool.map(lambda pair: size or _size_of(pair[1].image_path), samples))
-    places = _lay_out(samples, sizes)
-    need = 4 * sum(height * width for height, width in sizes)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if need > (free := shutil.disk_usage(out.parent).free):
-        raise DataError(
-            [*problems, f"{out}: packing needs {need >> 20} MiB, but {free >> 20} MiB are free there; make room"]
-        )
+    `splits` names what is packed and the raw split it is made of, as in {"train": "train", "val": "val"}; split `unlabelled`
+    is packed without labels. `size` (height, width) resizes everything; None keeps each image's own size. `storage` jpeg
+    keeps images encoded. `images` has the number of images that a raw split must have. With `labelled_images`, so many of
+    split `train` keep their labels; the others go to split `unlabelled`, before those that it is made of.
 
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
-        new = Path(name) / "new"
-        new.mkdir()
-        packed = _pack_all(reader, places, new, size, workers, progress, problems)
-        if problems:
-            raise DataError(problems)
-        index = {
-            "schema": 1,
-            "dataset": dataset or reader.name,
-            "reader": reader.name,
-            "classes": list(reader.classes),
-            "palette": [list(colour) for colour in reader.palette],
-            "ignore": IGNORE,
-            "resize": None if size is None else list(size),
-            "splits": {split: _describe(reader, split, places, packed, new) for split in splits},
-            "verification": {
-                "pairs": len(samples),
-                "checked": ["counterparts", "file integrity", "image and label of one size", "label values"],
-                "problems": 0,
-                "raw_values": [
-                    int(raw) for raw in np.flatnonzero(sum((one.raw_pixels for one in packed), np.zeros(256, np.int64)))
-                ],
-            },
-        }
-        write_json(new / INDEX, index)
-        new.chmod(0o755)
-        if out.exists():
-            out.replace(Path(name) / "old")
-        new.replace(out)
+    Raises DataError that lists every fault of an archive, else every wrong count, else every missing counterpart, damaged
+    file, size that differs between image and label, and label value that the data set does not have.
+    """
+    tree = RawTree.open(root)
+    try:
+        source = _find(reader, tree, splits, images or {})
+        if labelled_images is not None and not source.problems:
+            _hide_labels(source, tree, labelled_images, labelled_seed)
+        if source.wrong_counts:
+            raise DataError(source.wrong_counts + source.problems)
+        labels = {split for split, sample in source.samples if sample.label_path is not None}
+        how = {"schema": SCHEMA, "reader": reader.name, "raw_to_train": sorted(reader.raw_to_train.items())}
+        how |= {"size": size, "storage": storage, "quality": JPEG_QUALITY, "splits": dict(splits)}
+        expected = [(split, sample.name, _identities(sample)) for split, sample in source.samples]
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with Packing(out, how, expected, labels, storage) as packing:
+            if short := _shortage(source.samples[len(packing.done) :], labels, out, size, storage):
+                if not packing.done:
+                    packing.discard()
+                raise DataError(short)
+            packed = packing.done + _pack(reader, source, expected, packing, size, storage, workers, progress)
+            if source.problems:
+                packing.discard()
+                raise DataError(source.problems)
+            index = {
+                "schema": SCHEMA,
+                "dataset": dataset or reader.name,
+                "reader": reader.name,
+                "classes": list(reader.classes),
+                "palette": [list(colour) for colour in reader.palette],
+                "ignore": IGNORE,
+                "resize": None if size is None else list(size),
+                "storage": {"images": "raw"} if storage == "raw" else {"images": "jpeg", "quality": JPEG_QUALITY},
+                "splits": {split: _describe(reader, split, packed, packing) for split in source.splits},
+                "verification": {
+                    "pairs": len(packed),
+                    "checked": ["counterparts", "file integrity", "image and label of one size", "label values"],
+                    "counts": {raw: count for raw, count in (images or {}).items() if raw in splits.values()},
+                    "left_out": source.left_out,
+                    "problems": 0,
+                    "raw_values": sorted({int(raw) for one in packed for raw in one.counts}),
+                },
+            }
+            write_json(packing.new / INDEX, index)
+            packing.publish()
+    finally:
+        tree.close()
     return index
 
 
-def file_names(split: str) -> dict[str, str]:
-    """Names of a split's packed files in a prepared folder."""
-    return {"images": f"{split}.images.u8", "labels": f"{split}.labels.u8"}
+def _find(reader: Reader, tree: RawTree, splits: Mapping[str, str], images: Mapping[str, int]) -> _Source:
+    source = _Source()
+    for split, raw_split in splits.items():
+        found, problems = reader.scan(tree, raw_split)
+        source.problems += problems
+        good = [sample for sample in found if sample.name not in reader.known_bad]
+        source.left_out |= {
+            sample.name: reader.known_bad[sample.name] for sample in found if sample.name in reader.known_bad
+        }
+        wanted = images.get(raw_split, len(good))
+        if wanted != len(good):
+            source.wrong_counts.append(
+                f"{tree}: split {raw_split} has {len(good)} images, and {wanted} are expected (params/datasets.yaml, images); "
+                "finish the download, or for a subset give an entry of your own those that you have, or none"
+            )
+        source.splits[split] = without_label(good) if split == UNLABELLED else good
+    return source
 
 
-def _size_of(path: Path) -> Size:
-    # PIL reads the header only. A file that is no image gets size 0 and is told of when it is decoded.
-    from PIL import Image
+def _hide_labels(source: _Source, tree: RawTree, labelled_images: int, seed: int) -> None:
+    train = source.splits["train"]
+    if labelled_images >= len(train):
+        source.wrong_counts.append(
+            f"{tree}: labelled_images is {labelled_images}, and split train has {len(train)} images; name fewer"
+        )
+    source.splits["train"], hidden = hide_labels(train, labelled_images, seed)
+    source.splits[UNLABELLED] = hidden + source.splits.get(UNLABELLED, [])
 
+
+def _identities(sample: Sample) -> list[Any]:
+    files = (sample.image_path, sample.label_path)
+    return [None if file is None else [str(file), *identity(file)] for file in files]
+
+
+def _shortage(
+    samples: Sequence[tuple[str, Sample]], labels: set[str], out: Path, size: Size | None, storage: Storage
+) -> str | None:
+    # A few hundred headers tell enough. A file that is no image is told of when it is decoded.
+    per_pixel = _BYTES_PER_PIXEL[storage]
+    looked_at = samples[:: max(1, len(samples) // _LOOKED_AT)]
+    need = 0.0
+    for split, sample in looked_at:
+        height, width = size or header_size(_head(sample.image_path)) or (0, 0)
+        need += (per_pixel + (split in labels)) * height * width * len(samples) / len(looked_at)
+    free = shutil.disk_usage(out.parent).free
+    if need <= free:
+        return None
+    return f"{out}: packing needs about {need / 2**20:.1f} MiB, but {free / 2**20:.1f} MiB are free there; make room"
+
+
+def _head(file: RawFile) -> bytes:
     try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except OSError:
-        return 0, 0
+        if isinstance(file, ArchiveMember):
+            return file.head(_HEAD_BYTES)
+        with file.open("rb") as stream:
+            return stream.read(_HEAD_BYTES)
+    except (OSError, DataError):
+        return b""
 
 
-def _lay_out(samples: list[tuple[str, Sample]], sizes: list[Size]) -> list[_Place]:
-    places: list[_Place] = []
-    for (split, sample), size in zip(samples, sizes, strict=True):
-        before = places[-1] if places and places[-1].split == split else None
-        position = before.position + 1 if before else 0
-        offset = before.offset + before.size[0] * before.size[1] if before else 0
-        places.append(_Place(sample, split, position, size, offset))
-    return places
-
-
-def _pack_all(
+def _pack(
     reader: Reader,
-    places: list[_Place],
-    folder: Path,
+    source: _Source,
+    expected: Sequence[tuple[str, str, list[Any]]],
+    packing: Packing,
     size: Size | None,
+    storage: Storage,
     workers: int,
-    progress: Progress | None,
-    problems: list[str],
-) -> list[_Packed]:
-    # Threads suffice: decoding, resizing and writing all release the interpreter's lock.
-    handles = {
-        (split, kind): os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o644)
-        for split in {place.split for place in places}
-        for kind, name in file_names(split).items()
-    }
+    progress: ProgressLine | None,
+) -> list[Packed]:
+    """Verify and append what is not packed yet; problems go to `source`."""
+    first, total = len(packing.done), len(source.samples)
+    packed: list[Packed] = []
+    if progress is not None:
+        progress.start_at(first)
+    started = time.monotonic()
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
-    packed: list[_Packed] = []
     try:
+        # Threads suffice: reading, inflating, decoding and resizing all release the interpreter's lock.
         with ThreadPoolExecutor(workers) as pool:
-            results = pool.map(lambda place: _pack_one(reader, place, handles, size), places)
-            for done, (one, wrong) in enumerate(results, 1):
-                problems += wrong
-                if one is not None:
-                    packed.append(one)
+            checked = _in_order(
+                pool,
+                lambda pair: verify(reader, pair[1], size, storage),
+                source.samples[first:],
+                _AHEAD * workers,
+            )
+            for number, (sample, problems) in enumerate(checked, first):
+                source.problems += problems
+                if sample is not None and not source.problems:
+                    packed.append(packing.append(*expected[number], sample))
                 if progress is not None:
-                    progress(done, len(places))
-        for handle in handles.values():
-            os.fsync(handle)
+                    rate = (number + 1 - first) / max(1e-9, time.monotonic() - started)
+                    progress.update(number + 1, total, f"{rate:.1f} images/s")
     finally:
         cv2.setNumThreads(threads)
-        for handle in handles.values():
-            os.close(handle)
     return packed
 
 
-def _pack_one(
-    reader: Reader, place: _Place, handles: dict[tuple[str, str], int], size: Size | None
-) -> tuple[_Packed | None, list[str]]:
-    sample = place.sample
-    problems: list[str] = []
-    image = _decode(sample.image_path, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION, problems)
-    raw = _decode(sample.label_path, cv2.IMREAD_UNCHANGED, problems) if sample.label_path else None
-    if raw is not None and (raw.ndim != 2 or raw.dtype != np.uint8):
-        problems.append(
-            f"{sample.label_path}: a label must have one 8-bit channel, this has shape {raw.shape} of {raw.dtype}"
-        )
-        raw = None
-    counts = np.zeros(256, np.int64)
-    if raw is not None:
-        counts = np.bincount(raw.ravel(), minlength=256)
-        illegal = np.flatnonzero((counts > 0) & (reader.label_table == ILLEGAL))
-        if illegal.size:
-            values = ", ".join(str(value) for value in illegal)
-            problems.append(f"{sample.label_path}: label values {values}, which {reader.name} does not have")
-        if image is not None and image.shape[:2] != raw.shape:
-            problems.append(f"{sample.label_path}: {_times(raw.shape)}, but its image is {_times(image.shape)}")
-    if problems or image is None:
-        return None, problems
-    label: Any = np.full(image.shape[:2], IGNORE, np.uint8) if raw is None else cv2.LUT(raw, reader.label_table)
-    if size is not None and image.shape[:2] != size:
-        smaller = size[0] <= image.shape[0] and size[1] <= image.shape[1]
-        image = np.asarray(
-            cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR), np.uint8
-        )
-        label = cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-        counts = _resized_counts(reader, label) if raw is not None else counts
-    _write(handles[place.split, "images"], image, 3 * place.offset)
-    _write(handles[place.split, "labels"], label, place.offset)
-    return _Packed(counts, np.array(cv2.sumElems(image)[:3])), []
+def _in_order(
+    pool: ThreadPoolExecutor, make: Callable[[Item], Made], items: Sequence[Item], ahead: int
+) -> Iterator[Made]:
+    # Not pool.map: that would decode a whole data set into memory if the disk were slower than the cores.
+    waiting: deque[Future[Made]] = deque()
+    for item in items:
+        waiting.append(pool.submit(make, item))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
-def _resized_counts(reader: Reader, label: Pixels) -> NDArray[np.int64]:
-    # Counts are of what was packed; a train id stands for the first raw value that maps to it.
-    trained = np.bincount(label.ravel(), minlength=256)
-    counts = np.zeros(256, np.int64)
-    for raw in reader.raw_to_train:
-        train = reader.raw_to_train[raw]
-        counts[raw], trained[train] = trained[train], 0
-    return counts
-
-
-def _decode(path: Path, flags: int, problems: list[str]) -> Pixels | None:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        problems.append(f"{path}: cannot be read ({error.strerror})")
-        return None
-    if (wrong := damage(content)) is not None:
-        problems.append(f"{path}: {wrong}; fetch it again")
-        return None
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-    if pixels is None:
-        problems.append(f"{path}: cannot be decoded; fetch it again")
-        return None
-    return np.asarray(pixels)
-
-
-def _write(handle: int, pixels: Pixels, offset: int) -> None:
-    view = memoryview(np.ascontiguousarray(pixels).data).cast("B")
-    while view:
-        written = os.pwrite(handle, view, offset)
-        view, offset = view[written:], offset + written
-
-
-def _describe(reader: Reader, split: str, places: list[_Place], packed: list[_Packed], folder: Path) -> dict[str, Any]:
-    mine = [(place, one) for place, one in zip(places, packed, strict=True) if place.split == split]
-    pixels = sum(place.size[0] * place.size[1] for place, _ in mine)
-    raw = sum((one.raw_pixels for _, one in mine), np.zeros(256, np.int64))
-    per_class = np.array([raw[reader.label_table == train].sum() for train in range(reader.num_classes)])
-    in_images = [
-        sum(bool(one.raw_pixels[reader.label_table == train].any()) for _, one in mine)
-        for train in range(reader.num_classes)
-    ]
-    trained = max(1, int(per_class.sum()))
-    files = {
-        kind: {"file": name, "bytes": (folder / name).stat().st_size, "sha256": sha256_file(folder / name)}
-        for kind, name in file_names(split).items()
-    }
+def _describe(reader: Reader, split: str, packed: Sequence[Packed], packing: Packing) -> dict[str, Any]:
+    mine = [one for one in packed if one.split == split]
+    pixels = sum(one.size[0] * one.size[1] for one in mine)
+    raw, in_images = np.zeros(256, np.int64), np.zeros(256, np.int64)
+    for one in mine:
+        values = [int(value) for value in one.counts]
+        for value in values:
+            raw[value] += one.counts[str(value)]
+        in_images[np.unique(reader.label_table[values])] += 1
+    per_class = [int(raw[reader.label_table == train].sum()) for train in range(reader.num_classes)]
+    trained = max(1, sum(per_class))
+    colours = np.sum([one.rgb_sum for one in mine], axis=0) if mine else np.zeros(3)
     return {
         "images": len(mine),
-        "files": files,
-        "names": [place.sample.name for place, _ in mine],
-        "sizes": [list(place.size) for place, _ in mine],
-        "offsets": [place.offset for place, _ in mine],
-        "labelled": [place.sample.label_path is not None for place, _ in mine],
-        "mean_rgb": [float(total) / max(1, pixels) for total in sum((one.rgb_sum for _, one in mine), np.zeros(3))],
+        "files": _files(split, mine, packing),
+        "mean_rgb": [float(total) / max(1, pixels) for total in colours],
         "void_pixels": int(raw[reader.label_table == IGNORE].sum()),
-        "class_pixels": per_class.tolist(),
-        "class_frequency": [pixels / trained for pixels in per_class.tolist()],
-        "class_images": in_images,
+        "class_pixels": per_class,
+        "class_frequency": [count / trained for count in per_class],
+        "class_images": in_images[: reader.num_classes].tolist(),
     }
 
 
-def _times(shape: Sequence[int]) -> str:
-    return f"{shape[0]}x{shape[1]}"
+def _files(split: str, mine: Sequence[Packed], packing: Packing) -> dict[str, Any]:
+    """Names, lengths and digests of a split's files; what is said of each sample is written to a file of its own.
+
+    So the index stays small: of an input below 1 MB Snakemake compares the content, of a larger one the time.
+    """
+    names = packing.names(split)
+    samples = {
+        "names": [one.name for one in mine],
+        "sizes": [list(one.size) for one in mine],
+        "labelled": [one.labelled for one in mine],
+        "image_bytes": [one.image_bytes for one in mine],
+    }
+    write_bytes(packing.new / names["samples"], json.dumps(samples, sort_keys=True).encode() + b"\n")
+    found = {}
+    for kind in [kind for kind in names if (packing.new / names[kind]).is_file()]:
+        path = packing.new / names[kind]
+        digest = sha256_file(path) if kind == "samples" else packing.digest(split, kind)
+        found[kind] = {"file": path.name, "bytes": path.stat().st_size, "sha256": digest}
+    return found

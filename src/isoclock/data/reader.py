@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoclock.catalogue import readers
+from isoclock.data.rawtree import RawFile, RawTree
 from isoclock.errors import DataError, ParamsError
 
 IGNORE = 255
@@ -29,8 +30,8 @@ class Sample:
     """One image of a raw data set; `label_path` is None where the data set gives no label."""
 
     name: str
-    image_path: Path
-    label_path: Path | None
+    image_path: RawFile
+    label_path: RawFile | None
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,15 @@ class Reader:
 
     `classes` and `palette` (RGB) are in order of train id; `raw_to_train` maps every legal raw label value to a train
     id or IGNORE; `scan(root, split)` finds the samples of a split and the problems (one line each) of those left out.
+    `known_bad` has samples that are broken in the data set as it is published, and why: they are left out, and told of.
     """
 
     name: str
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     raw_to_train: Mapping[int, int]
-    scan: Callable[[Path, str], tuple[list[Sample], list[str]]]
+    scan: Callable[[RawTree, str], tuple[list[Sample], list[str]]]
+    known_bad: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:
@@ -62,13 +65,13 @@ class Reader:
 
     def pairs(self, root: Path, split: str) -> list[Sample]:
         """The samples of a split, in order of name. Raises DataError that lists every missing counterpart."""
-        samples, problems = self.scan(root, split)
+        samples, problems = self.scan(RawTree.open(root), split)
         if problems:
             raise DataError(problems)
         return samples
 
 
-def match(images: Mapping[str, Path], labels: Mapping[str, Path]) -> tuple[list[Sample], list[str]]:
+def match(images: Mapping[str, RawFile], labels: Mapping[str, RawFile]) -> tuple[list[Sample], list[str]]:
     """Pair images and labels of the same name; a problem for each that lacks its counterpart."""
     samples = [Sample(name, images[name], labels[name]) for name in sorted(images.keys() & labels.keys())]
     problems = [f"{images[name]}: this image has no label" for name in sorted(images.keys() - labels.keys())]
