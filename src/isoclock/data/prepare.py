@@ -24,13 +24,10 @@ from isoclock.data.archive import ArchiveMember
 from isoclock.data.packed import INDEX, SCHEMA
 from isoclock.data.packing import Packed, Packing
 from isoclock.data.rawtree import RawFile, RawTree, identity
-from isoclock.data.reader import IGNORE, Reader, Sample
+from isoclock.data.reader import IGNORE, UNLABELLED, Reader, Sample
 from isoclock.data.verify import JPEG_QUALITY, Size, Storage, header_size, verify
 from isoclock.errors import DataError
 from isoclock.progress import ProgressLine
-
-UNLABELLED = "unlabelled"
-"""The split of images that are trained on without their labels: labels that there may be are not read."""
 
 _HEAD_BYTES = 1 << 16
 _LOOKED_AT = 200
@@ -65,11 +62,11 @@ def prepare(
 ) -> dict[str, Any]:
     """Pack the raw data set at `root` into folder `out` and return its index (also written as index.json).
 
-    `splits` names what is packed and the raw split it is made of, as in {"train": "train", "val": "val"}; split `unlabelled`
-    is packed without labels. `size` (height, width) resizes everything; None keeps each image's own size. `storage` jpeg
-    keeps images encoded. `images` has the number of images that a raw split must have. Raises DataError that lists every
-    fault of an archive, else every wrong count, else every missing counterpart, damaged file, size that differs between image
-    and label, and label value that the data set does not have.
+    `splits` names what is packed and the raw split it is made of, as in {"train": "train", "val": "val"}; split `unlabelled` is
+    packed without labels, which are not read. `size` (height, width) resizes everything; None keeps each image's own size.
+    `storage` jpeg keeps images encoded. `images` has the number of images that a raw split must have. Raises DataError that
+    lists every fault of an archive, else every wrong count, else every missing counterpart, damaged file, size that differs
+    between image and label, and label value that the data set does not have.
     """
     tree = RawTree.open(root)
     try:

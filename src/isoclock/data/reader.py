@@ -18,6 +18,9 @@ from isoclock.errors import DataError, ParamsError
 IGNORE = 255
 """Train id of pixels that no loss and no score looks at."""
 
+UNLABELLED = "unlabelled"
+"""Name of the packed split of images that are trained on without labels."""
+
 ILLEGAL = 254
 """Entry of a label table for raw values that the data set does not have."""
 
