@@ -203,6 +203,13 @@ def test_several_problems_are_told_at_once(folder: Path) -> None:
     assert {Path(problem.split(": ")[0]).name for problem in found} == {"methods.yaml", "budgets.yaml", "toy.yaml"}
 
 
+def test_counts_are_of_splits_that_the_entry_has(folder: Path) -> None:
+    edit(folder / "datasets.yaml", "  val: val\n", "  val: val\n  images: {train: 5, validation: 2}\n")
+    (told,) = problems(folder)
+    assert "streets" in told
+    assert "images.validation: the entry has no such split; it has train, val" in told
+
+
 def test_no_problem_is_told_twice(folder: Path) -> None:
     edit(folder / "datasets.yaml", "root: data/streets", "root: 3")
     (folder / "models.yaml").write_text("models: [", encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -12,11 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from isoclock.cli import main
 from isoclock.data import ade20k, camvid, cityscapes
 from isoclock.data.packed import PackedSplit, read_index
-from isoclock.data.prepare import UNLABELLED, prepare
-from isoclock.data.reader import Reader
-from isoclock.errors import DataError
+from isoclock.data.prepare import prepare
+from isoclock.data.reader import UNLABELLED, Reader
+from isoclock.errors import EXIT_USER_ERROR, DataError
+from tiny_study import TinyStudy, edit
 
 FINE = {"train": "train", "val": "val"}
 SCENES = {"train": "training", "val": "validation"}
@@ -168,6 +171,34 @@ def test_a_split_without_labels_takes_no_bytes_for_them(tmp_path: Path) -> None:
     part = read_index(tmp_path / "out")["splits"][UNLABELLED]
     assert part["class_pixels"] == [0] * 19
     assert PackedSplit(tmp_path / "out", "train").labelled == [True] * 4
+
+
+def test_from_the_command_line(
+    empty_study: TinyStudy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    entry = """
+scenes:
+  reader: ade20k
+  root: data/scenes
+  train: training
+  val: validation
+  images: {training: 6, validation: 3}
+  storage: jpeg
+  provenance: {"*": ours}
+"""
+    path = empty_study.folder / "params" / "datasets.yaml"
+    path.write_text(path.read_text() + entry)
+    monkeypatch.chdir(empty_study.folder)
+    monkeypatch.setenv("ISOCLOCK_ROOT_SCENES", str(miniatures.ade20k(tmp_path / "downloads").parent))
+    assert main(["prepare", "scenes"]) == EXIT_USER_ERROR
+    (told,) = capsys.readouterr().err.splitlines()
+    assert "split validation has 2 images, and 3 are expected (params/datasets.yaml, images)" in told
+    edit(path, "validation: 3", "validation: 2")
+    assert main(["prepare", "scenes"]) == 0
+    assert re.fullmatch(r"prepare scenes: 8/8, 0 s left, [0-9.]+ images/s\n", capsys.readouterr().err)
+    index = read_index(Path("results/data/scenes"))
+    assert index["storage"] == {"images": "jpeg", "quality": 95}
+    assert (index["dataset"], len(index["classes"])) == ("scenes", 150)
 
 
 def test_the_index_stays_small(tmp_path: Path) -> None:

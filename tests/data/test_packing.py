@@ -16,9 +16,9 @@ import pytest
 import isoclock.data.prepare as prepare_module
 from isoclock.data.cityscapes import READER
 from isoclock.data.packing import Packing
-from isoclock.data.prepare import UNLABELLED, prepare
+from isoclock.data.prepare import prepare
 from isoclock.data.rawtree import RawTree
-from isoclock.data.reader import Sample
+from isoclock.data.reader import UNLABELLED, Sample
 from isoclock.errors import DataError
 
 SPLITS = {"train": "train", "val": "val", UNLABELLED: "train_extra"}

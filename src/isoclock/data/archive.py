@@ -126,6 +126,7 @@ class Archive:
         if overlapping := _overlapping(entries):
             faults["shares its bytes with another member, as bombs do"] = overlapping
         if faults:
+            self.close()
             raise DataError(
                 [
                     f"{path}: {names[0]!r}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {fault}; "
