@@ -19,24 +19,25 @@ def splits_of(dataset: Dataset) -> tuple[Reader, dict[str, str]]:
     """What `prepare` packs of a data set: its reader, and the raw split of each packed one.
 
     With `labelled_images`, the reader's training split has that many samples, chosen by a shuffle seeded by
-    `labelled_seed`, and its split `unlabelled` the others, without their labels, before those of the raw split `unlabelled`.
+    `labelled_seed`; the others, without their labels, come before those of the raw split `unlabelled`.
     """
     reader = find_reader(dataset.reader)
     splits = {"train": dataset.train, "val": dataset.val}
     if not dataset.has_unlabelled:
         return reader, splits
+    further_split = dataset.unlabelled or UNLABELLED
 
     def scan(root: Path, split: str) -> tuple[list[Sample], list[str]]:
         if split == dataset.train:
             known, _, problems = _chosen(reader, root, dataset)
             return known, problems
-        if split != UNLABELLED:
+        if split != further_split:
             return reader.scan(root, split)
         _, hidden, _ = _chosen(reader, root, dataset)
         further, problems = reader.scan(root, dataset.unlabelled) if dataset.unlabelled else ([], [])
         return [replace(sample, label_path=None) for sample in (*hidden, *further)], problems
 
-    return replace(reader, scan=scan), {**splits, UNLABELLED: UNLABELLED}
+    return replace(reader, scan=scan), {**splits, UNLABELLED: further_split}
 
 
 def _chosen(reader: Reader, root: Path, dataset: Dataset) -> tuple[list[Sample], list[Sample], list[str]]:
