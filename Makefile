@@ -43,7 +43,7 @@ data/streets/streets.json: | $(READY)
 test-faults: $(READY)
 	@ISOCLOCK_SLOW=1 ISOCLOCK_KILLS=50 OMP_NUM_THREADS=1 python -m pytest -q tests/faults
 
-# A real SLURM on this machine (Debian's packages, root), and all that befalls jobs there: about five minutes.
+# A real SLURM on this machine (Debian's packages, root), and all that befalls jobs there: some minutes.
 test-slurm: $(READY)
 	@ISOCLOCK_SLOW=1 OMP_NUM_THREADS=1 python -m pytest -n 0 -q tests/slurm
 

@@ -66,12 +66,15 @@ def holder(folder: Path) -> int | None:
 
 
 def state(folder: Path) -> dict[str, tuple[int, int]]:
-    """Times and sizes of what a second start could touch: all but the living run's own files and Snakemake's."""
+    """Times and sizes of what a second start could touch: all but the living run's own files and Snakemake's.
+
+    And the report: where a cell failed, also because another process writes it, it is made of the others.
+    """
     found = [path for name in ("results", "params", "data", "src") for path in (folder / name).rglob("*.*")]
     return {
         str(path): (path.stat().st_mtime_ns, path.stat().st_size)
         for path in [*found, *folder.rglob("run.json")]
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and "__pycache__" not in path.parts and folder / "results/report" not in path.parents
     }
 
 

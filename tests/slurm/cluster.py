@@ -13,13 +13,13 @@ import signal
 import socket
 import stat
 import subprocess
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import accounting
+from processes import children, command_of, free_ports, processes, runs, wait
 
 PACKAGES = ("slurmctld", "slurmd", "slurm-client", "slurm-wlm-basic-plugins", "munge")
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "munged")
@@ -193,9 +193,9 @@ class Cluster:
 
     def lose(self, node: str, job: int) -> None:
         """End a node without a word, as its power supply would: its daemon, the job on it and all of its processes."""
-        victims = [pid for pid in _processes() if _command(pid).startswith(f"slurmstepd: [{job}.")]
+        victims = [pid for pid in processes() if command_of(pid).startswith(f"slurmstepd: [{job}.")]
         for pid in victims:  # grows
-            victims += _children(pid)
+            victims += children(pid)
         daemon = self._pid(f"slurmd-{node}")
         for pid in [daemon, *victims]:
             with suppress(ProcessLookupError):
@@ -213,12 +213,12 @@ class Cluster:
                     timeout=30,
                     check=False,
                 )
-            _wait(lambda: not self.jobs(), 30)
+            wait(lambda: not self.jobs(), 30)
         for daemon in (*(f"slurmd-{node}" for node in NODES), "slurmctld", "slurmdbd", "mariadbd", "munged"):
             pid = self._pid(daemon)
             if pid is not None:
                 os.kill(pid, signal.SIGTERM)
-                if not _wait(lambda pid=pid: not _runs(pid), 15):
+                if not wait(lambda pid=pid: not runs(pid), 15):
                     os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -242,7 +242,7 @@ class Cluster:
         lines += [f"NodeName={node} Name=gpu Type={node} File={self.folder}/gpu0" for node in SMALL_NODES]
         (self.folder / "gres.conf").write_text("\n".join(lines) + "\n")
         memory_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
-        controller_port, node_port, database_port, *small_ports = _free_ports(3 + len(SMALL_NODES))
+        controller_port, node_port, database_port, *small_ports = free_ports(3 + len(SMALL_NODES))
         if accounts:
             accounting.configure(self.folder, database_port)
         settings = SETTINGS.format(
@@ -301,60 +301,12 @@ class Cluster:
             pid = int((self.folder / f"{daemon}.pid").read_text())
         except (FileNotFoundError, ValueError):
             return None
-        return pid if _runs(pid) else None
+        return pid if runs(pid) else None
 
     def _until(self, holds: Callable[[], bool], what: str, limit_s: float = 30) -> None:
-        if not _wait(holds, limit_s):
+        if not wait(holds, limit_s):
             raise RuntimeError(f"within {limit_s:.0f} s it did not happen that {what}: {self._logs()}")
 
     def _logs(self) -> str:
         logs = [*self.folder.glob("*.log"), *self.folder.glob("*.start"), *self.folder.glob("munge/log")]
         return "\n".join(line for log in logs for line in log.read_text(errors="replace").splitlines()[-10:])
-
-
-def _wait(holds: Callable[[], bool], limit_s: float) -> bool:
-    deadline = time.monotonic() + limit_s
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)  # other processes have no other way to tell
-    return True
-
-
-def _runs(pid: int) -> bool:
-    """Whether a process lives; one that has ended and was not reaped does not."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return "\nState:\tZ" not in status
-
-
-def _processes() -> list[int]:
-    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-
-
-def _command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        tasks = list(Path(f"/proc/{pid}/task").iterdir())
-        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-
-
-def _free_ports(count: int) -> Sequence[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
