@@ -57,6 +57,24 @@ def test_a_resumed_stream_goes_on_where_the_other_stopped(train_split: PackedSpl
     assert_same(whole[3:], stream(train_split, start_iteration=3, iterations=2, workers=1))
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_that_are_kept_are_not_written_over(train_split: PackedSplit, workers: int) -> None:
+    kept = [
+        (made, {key: value.clone() for key, value in made.items()}) for made in stream(train_split, workers=workers)
+    ]
+    assert_same(*zip(*kept, strict=True))
+
+
+def test_memory_of_batches_that_are_gone_is_used_again(train_split: PackedSplit) -> None:
+    going = stream(train_split, iterations=20)
+    places = set()
+    for made in going:
+        part = made["images"][1:, :1]  # a view keeps the memory, as the batch does
+        places.add(made["images"].data_ptr())
+        assert part.data_ptr() != made["images"].data_ptr()
+    assert len(places) <= 2  # one is made while the last one is still looked at
+
+
 def test_seeds_differ(train_split: PackedSplit) -> None:
     one, other = next(iter(stream(train_split))), next(iter(stream(train_split, seed=2)))
     assert not torch.equal(one["images"], other["images"])

@@ -10,6 +10,7 @@ import atexit
 import multiprocessing
 import signal
 import time
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from multiprocessing.process import BaseProcess
@@ -134,17 +135,18 @@ class _Batches(Dataset[dict[str, Any]]):
     ) -> None:
         self.split, self.seed, self.batch, self.crop = split, seed, batch, crop
         self.scale, self.flip, self.colour = scale, flip, colour
+        self._memory = _Reused()
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         before = time.process_time()
-        images = np.empty((self.batch, *self.crop, 3), np.float32)
-        target = np.empty((self.batch, *self.crop), np.int64)
+        images = self._memory.empty((self.batch, *self.crop, 3), np.float32)
+        target = self._memory.empty((self.batch, *self.crop), np.int64)
         index = np.empty(self.batch, np.int64)
         for k in range(self.batch):
             at = number * self.batch + k
             index[k] = i = sample_at(self.seed, at, len(self.split))
             image, target[k] = self._sample(i, at)
-            images[k] = self.colour.normalise(image)
+            self.colour.normalise(image, out=images[k])
         labelled = np.array([self.split.labelled[i] for i in index])
         made = {
             "images": torch.from_numpy(images).permute(0, 3, 1, 2),
@@ -164,6 +166,28 @@ class _Batches(Dataset[dict[str, Any]]):
         geometry = draw_geometry(random, self.split.sizes[i], self.crop, self.scale, self.flip)
         image, label = crop_sample(self.split, i, geometry, self.crop, self.colour.fill)
         return self.colour.augment(image, self.seed, at), label
+
+
+class _Reused:
+    """Arrays whose memory comes back when nobody looks at it any more, the tensors made of them included.
+
+    A batch of large crops is too large for the allocator to keep: it would be given back, asked for again and filled with
+    zeros by the kernel every time, which takes as long as making the batch.
+    """
+
+    def __init__(self) -> None:
+        self._free: dict[tuple[Any, ...], list[NDArray[Any]]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_free": {}}
+
+    def empty(self, shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
+        """As `np.empty`."""
+        free = self._free.setdefault((shape, kind), [])
+        whole = free.pop() if free else np.empty(shape, kind)
+        lent = whole.view()
+        weakref.finalize(lent, free.append, whole).atexit = False
+        return lent
 
 
 class _Numbers(torch.utils.data.Sampler[int]):
