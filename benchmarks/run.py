@@ -1,6 +1,6 @@
 """Run the benchmarks: one table, and results/bench/bench.json with every sample and the machine.
 
-python benchmarks/run.py [NAME ...]      all of them, or some (about three minutes on two cores)
+python benchmarks/run.py [NAME ...]      all of them, or some (about four minutes on two cores)
 python benchmarks/run.py --tiny          a few samples each: whether they run, not how fast
 """
 
