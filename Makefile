@@ -1,4 +1,4 @@
-# Every target sets up what it needs. make demo | test | lint | bench | bench-methods | docs | ui | data | format
+# Every target sets up what it needs. make demo | test | lint | bench | bench-data | bench-methods | docs | ui | data | format
 
 PYTHON ?= python3
 GRID ?= demo
@@ -15,7 +15,7 @@ endif
 
 SNAKEMAKE = snakemake --profile workflow/profiles/local
 
-.PHONY: demo data weights test test-slurm test-faults lint bench bench-methods docs ui format
+.PHONY: demo data weights test test-slurm test-faults lint bench bench-data bench-methods docs ui format
 
 demo: $(READY) data/streets/streets.json
 	@$(SNAKEMAKE) --quiet rules reason --config grid=$(GRID) -- all
@@ -64,6 +64,10 @@ format: $(READY)
 
 bench: $(READY)
 	@python benchmarks/run.py
+
+# What a training sample costs a core at full size, against the usual ways: about a minute
+bench-data: $(READY)
+	@python benchmarks/run.py data --out results/bench/data.json
 
 # Goes on where it was stopped. make bench-methods ONLY="kd cwd"
 bench-methods: $(READY)

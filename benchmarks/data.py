@@ -1,11 +1,13 @@
-"""What a training sample costs a core: out of a packed split, and the plain way, PNG files through albumentations.
+"""What a training sample costs a core: out of a packed split, and by the usual ways.
 
-Both scale, crop, flip and normalise the demo's scenes, make batches of them, and are measured in processor time.
+Scaled, cropped, flipped and normalised. Ours makes batches, the others stop at a sample's tensors. Processor time but for the
+stream of worker processes, which is measured by the clock, handing over included.
 """
 
 from __future__ import annotations
 
 import os
+import statistics
 import time
 from collections.abc import Callable
 from itertools import cycle
@@ -16,91 +18,171 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from demo_step import demo_recipe
-from measure import Result, in_turns, pairwise, show
-from torch import Tensor
+from measure import Goal, Result, in_turns, pairwise, show
+from numpy.typing import NDArray
 
 from isoclock.data.cityscapes import READER
 from isoclock.data.loading import TrainingStream
 from isoclock.data.packed import PackedSplit
 from isoclock.data.prepare import prepare
 from isoclock.data.streets import make_streets
-from isoclock.schema import Recipe
+
+SCALE, FLIP, BATCH = (0.5, 2.0), 0.5, 8
+COLOUR = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+FED = 8
+"""Workers of which the benchmark says what they would feed."""
+
+Arrays = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
-def measure(rounds: int = 9, batches: int = 10, images: int = 16, size: tuple[int, int] = (128, 256)) -> Result:
-    """In turns: `batches` batches each way."""
+def measure(
+    rounds: int = 9,
+    batches: int = 2,
+    images: int = 4,
+    size: tuple[int, int] = (1024, 2048),
+    crop: tuple[int, int] = (512, 1024),
+) -> Result:
+    """In turns: `batches` batches of eight each way."""
     cv2.setNumThreads(1)
-    recipe = demo_recipe()
+    torch.set_num_threads(1)
+    workers = min(os.cpu_count() or 1, FED)
     with TemporaryDirectory() as name:
         raw, out = Path(name) / "raw", Path(name) / "packed"
         make_streets(raw, train=images, val=1, size=size)
         prepare(READER, raw, out, splits={"train": "train"}, dataset="streets")
-        stream = TrainingStream(
-            PackedSplit(out, "train"),
-            seed=0,
-            batch=recipe.batch,
-            crop=recipe.crop,
-            scale=recipe.scale,
-            flip=recipe.flip,
-            colour=recipe.colour,
+        paths = _compressed(raw)
+        arrays = [_decoded(*pair) for pair in paths]
+        streams = [_stream(PackedSplit(out, "train"), crop, count) for count in (0, workers)]
+        ways: dict[str, Callable[[], Any]] = {
+            "packed": lambda: next(streams[0]),
+            "png": _times(BATCH, _by_albumentations(crop), cycle(paths), _decoded),
+            "arrays": _times(BATCH, _by_albumentations(crop), cycle(arrays)),
+            "torchvision": _times(BATCH, _by_torchvision(size, crop), cycle(arrays)),
+        }
+
+        def spent_s(way: Callable[[], Any], clock: Callable[[], float], made: int) -> float:
+            started = clock()
+            for _ in range(made):
+                way()
+            return (clock() - started) / (made * BATCH)
+
+        for way in ways.values():
+            way()
+        found = in_turns(
+            rounds, **{name: _late(spent_s, way, time.process_time, batches) for name, way in ways.items()}
         )
-        ways: dict[str, Callable[[], Any]] = {"packed": lambda: next(stream), "plain": _plain_loader(raw, recipe)}
-
-        def core_s(way: str) -> float:
-            started = time.process_time()
-            for _ in range(batches):
-                ways[way]()
-            return (time.process_time() - started) / (batches * recipe.batch)
-
-        for way in ways:
-            core_s(way)
-        found = in_turns(rounds, packed=lambda: core_s("packed"), plain=lambda: core_s("plain"))
+        # By itself, since it takes every core; what lay ready when it began is used up first.
+        ahead = 2 * workers
+        spent_s(lambda: next(streams[1]), time.perf_counter, ahead)
+        fed = [spent_s(lambda: next(streams[1]), time.perf_counter, ahead) for _ in range(rounds)]
+        streams[1].close()
+    times = {
+        "packed": found["packed"],
+        "PNG + albumentations": found["png"],
+        "decoded + albumentations": found["arrays"],
+        "decoded + torchvision v2": found["torchvision"],
+        f"packed, {workers} workers, wall": fed,
+    }
+    ratios = {f"packed / {name}": pairwise(found["packed"], samples) for name, samples in list(times.items())[1:4]}
+    one, many = 1 / statistics.median(found["packed"]), 1 / statistics.median(fed)
+    each = many / workers
     return Result(
         "data",
-        "core seconds a training sample",
-        {"a packed sample": found["packed"], "a plain sample": found["plain"]},
-        {"samples/s a core, packed / plain": pairwise(found["plain"], found["packed"])},
-        (),
-        {"size": list(size), "crop": list(recipe.crop), "batch": recipe.batch, "colour": recipe.colour},
+        "seconds a training sample: processor time, and wall time with worker processes",
+        times,
+        ratios,
+        (Goal("packed / PNG + albumentations", 1 / 20), Goal("packed / decoded + albumentations", 1 / 4)),
+        {
+            "size": list(size),
+            "crop": list(crop),
+            "batch": BATCH,
+            "scale": list(SCALE),
+            "flip": FLIP,
+            "workers": workers,
+        },
+        (
+            f"A core makes {one:.0f} samples/s; {workers} workers feed {many:.0f} samples/s, {each:.0f} each.",
+            f"So {FED} workers on cores of their own feed {FED * each:.0f} samples/s: at batch {BATCH} a GPU of up to"
+            f" {FED * each / BATCH:.0f} steps/s does not wait.",
+        ),
     )
 
 
-def _plain_loader(raw: Path, recipe: Recipe) -> Callable[[], tuple[Tensor, Tensor]]:
-    """Decode, map labels, transform by albumentations, stack."""
+def _stream(split: PackedSplit, crop: tuple[int, int], workers: int) -> TrainingStream:
+    colour = [{"transform": "Normalize", **COLOUR}]
+    return TrainingStream(split, seed=0, batch=BATCH, crop=crop, scale=SCALE, flip=FLIP, colour=colour, workers=workers)
+
+
+def _compressed(raw: Path) -> list[tuple[Path, Path]]:
+    """The generated files are stored, not compressed; data sets as they are found are."""
+    found = []
+    for sample in READER.pairs(raw, "train"):
+        assert sample.label_path is not None
+        for path in (sample.image_path, sample.label_path):
+            cv2.imwrite(str(path), cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
+        found.append((sample.image_path, sample.label_path))
+    return found
+
+
+def _decoded(image: Path, label: Path) -> Arrays:
+    pixels = cv2.cvtColor(cv2.imread(str(image)), cv2.COLOR_BGR2RGB)
+    return np.asarray(pixels, np.uint8), READER.label_table[cv2.imread(str(label), cv2.IMREAD_UNCHANGED)]
+
+
+def _by_albumentations(crop: tuple[int, int]) -> Callable[[NDArray[np.uint8], NDArray[np.uint8]], Any]:
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     import albumentations as A
 
-    height, width = recipe.crop
     transform = A.Compose(
         [
-            A.RandomScale(scale_limit=(recipe.scale[0] - 1, recipe.scale[1] - 1), p=1.0),
-            A.PadIfNeeded(height, width, fill_mask=255),
-            A.RandomCrop(height, width),
-            A.HorizontalFlip(p=recipe.flip),
-            A.Normalize(**{key: value for key, value in recipe.colour[-1].items() if key != "transform"}),
+            A.RandomScale(scale_limit=(SCALE[0] - 1, SCALE[1] - 1), p=1.0),
+            A.PadIfNeeded(*crop, fill_mask=255),
+            A.RandomCrop(*crop),
+            A.HorizontalFlip(p=FLIP),
+            A.Normalize(**COLOUR),
         ]
     )
-    table = READER.label_table
-    samples = READER.pairs(raw, "train")
-    for sample in samples:  # the generated files are stored, not compressed: data sets as they are found are
-        for path in (sample.image_path, sample.label_path):
-            assert path is not None
-            cv2.imwrite(str(path), cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
-    order = cycle(samples)
 
-    def batch() -> tuple[Tensor, Tensor]:
-        images, targets = [], []
-        for _ in range(recipe.batch):
-            sample = next(order)
-            image = cv2.cvtColor(cv2.imread(str(sample.image_path)), cv2.COLOR_BGR2RGB)
-            label = table[cv2.imread(str(sample.label_path), cv2.IMREAD_UNCHANGED)]
-            made = transform(image=image, mask=label)
-            images.append(torch.from_numpy(np.ascontiguousarray(made["image"])).permute(2, 0, 1))
-            targets.append(torch.from_numpy(np.ascontiguousarray(made["mask"])).long())
-        return torch.stack(images), torch.stack(targets)
+    def sample(image: NDArray[np.uint8], label: NDArray[np.uint8]) -> Any:
+        made = transform(image=image, mask=label)
+        pixels = torch.from_numpy(np.ascontiguousarray(made["image"])).permute(2, 0, 1)
+        return pixels, torch.from_numpy(np.ascontiguousarray(made["mask"])).long()
 
-    return batch
+    return sample
+
+
+def _by_torchvision(
+    size: tuple[int, int], crop: tuple[int, int]
+) -> Callable[[NDArray[np.uint8], NDArray[np.uint8]], Any]:
+    from torchvision import tv_tensors
+    from torchvision.transforms import v2
+
+    shorter = min(size)
+    transform = v2.Compose(
+        [
+            v2.RandomResize(round(shorter * SCALE[0]), round(shorter * SCALE[1]), antialias=False),
+            v2.RandomCrop(crop, pad_if_needed=True, fill={tv_tensors.Image: 0, tv_tensors.Mask: 255}),
+            v2.RandomHorizontalFlip(FLIP),
+            v2.ToDtype({tv_tensors.Image: torch.float32, tv_tensors.Mask: torch.int64, "others": None}, scale=True),
+            v2.Normalize(COLOUR["mean"], COLOUR["std"]),
+        ]
+    )
+
+    def sample(image: NDArray[np.uint8], label: NDArray[np.uint8]) -> Any:
+        pixels = torch.from_numpy(image).permute(2, 0, 1)
+        return transform(tv_tensors.Image(pixels), tv_tensors.Mask(torch.from_numpy(label)))
+
+    return sample
+
+
+def _times(
+    count: int, sample: Callable[..., Any], sources: Any, opened: Callable[..., Arrays] = lambda *arrays: arrays
+) -> Callable[[], list[Any]]:
+    return lambda: [sample(*opened(*next(sources))) for _ in range(count)]
+
+
+def _late(measured: Callable[..., float], *arguments: Any) -> Callable[[], float]:
+    return lambda: measured(*arguments)
 
 
 if __name__ == "__main__":

@@ -61,6 +61,7 @@ class Result:
     ratios: dict[str, Sequence[float]] = field(default_factory=dict)
     goals: Sequence[Goal] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+    says: Sequence[str] = ()  # what follows from the figures, in sentences
 
     def as_json(self) -> dict[str, Any]:
         """Spreads beside the samples they are made of."""
@@ -68,6 +69,7 @@ class Result:
         return {
             "about": self.about,
             "settings": self.settings,
+            "says": list(self.says),
             "times_s": {name: spreads[name].as_json() | {"samples": list(v)} for name, v in self.times_s.items()},
             "ratios": {name: spreads[name].as_json() | {"samples": list(v)} for name, v in self.ratios.items()},
             "goals": [
@@ -110,7 +112,8 @@ def machine() -> dict[str, Any]:
 
 
 def show(results: Iterable[Result]) -> None:
-    """One table of all."""
+    """One table of all, and what they say."""
+    results = list(results)
     table = Table("benchmark", "figure", "median", "quartiles", "n", "goal", title="Benchmarks")
     for result in results:
         goals = {goal.of: goal.at_most for goal in result.goals}
@@ -127,6 +130,9 @@ def show(results: Iterable[Result]) -> None:
     if not console.is_terminal:
         console.width = WIDTH  # a log has no width of its own, and 80 columns break the lines
     console.print(table)
+    for result in results:
+        for sentence in result.says:
+            console.print(f"{result.name}: {sentence}")
 
 
 def _ratio(value: float) -> str:

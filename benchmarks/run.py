@@ -1,6 +1,6 @@
 """Run the benchmarks: one table, and results/bench/bench.json with every sample and the machine.
 
-python benchmarks/run.py [NAME ...]      all of them, or some (about three minutes on two cores)
+python benchmarks/run.py [NAME ...]      all of them, or some (about four minutes on two cores)
 python benchmarks/run.py --tiny          a few samples each: whether they run, not how fast
 """
 
@@ -21,7 +21,8 @@ TINY: dict[str, dict[str, Any]] = {
     "ledger": {"rounds": 2, "lines": 20, "steps": 1, "batch": 2, "crop": (32, 64)},
     "cli_help": {"rounds": 1},
     "dry_run": {"rounds": 1, "cells": 20},
-    "data": {"rounds": 2, "batches": 1, "images": 2, "size": (64, 128)},
+    "data": {"rounds": 2, "batches": 1, "images": 2, "size": (64, 128), "crop": (32, 64)},
+    "scoring": {"rounds": 2, "images": 2, "size": (64, 128)},
     "storage": {"rounds": 2, "crops": 2, "images": 2, "size": (64, 128), "crop": (32, 64)},
 }
 

@@ -187,6 +187,11 @@ def test_an_edit_of_scoring_changes_no_weights(refresh: Callable[[], Refreshed],
     assert not {"student", "teacher", "profile", "prepare"} & {path.split("/")[0] for path in changed}
 
 
+def test_how_images_are_scored_changes_scores_only(refresh: Callable[[], Refreshed], empty_study: TinyStudy) -> None:
+    empty_study.edit("training.yaml", "    evaluations: 2\n", "    evaluations: 2\n    scoring: {flip: true}\n")
+    assert refresh() == {"evaluate/streets"}
+
+
 def test_an_edit_of_the_report_changes_the_report_only(refresh: Callable[[], Refreshed], package: Path) -> None:
     path = package / "report" / "build.py"
     path.write_text(path.read_text() + "\nEXTRA = 2\n")

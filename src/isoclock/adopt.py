@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from isoclock.artifacts import read_json, sha256_file, sha256_json, write_bytes, written_atomically
-from isoclock.data.packed import PackedSplit
+from isoclock.data.packed import PackedSplit, read_index
 from isoclock.errors import ArtifactError, UserError
 from isoclock.grid import Cell, Layout, cells, profiles_needed
 from isoclock.params import Params
@@ -76,9 +76,15 @@ class _Verification:
         """Data, teachers, profiles, budgets, plans, students and scores of a grid."""
         params, layout, found = self.params, self.layout, cells(self.params, name)
         for dataset in dict.fromkeys(cell.dataset for cell in found):
-            for split in ("train", "val"):
+            folder = layout.prepared(dataset)
+            try:
+                splits = list(read_index(folder)["splits"])
+            except UserError as error:
+                self.problems += error.problems
+                continue
+            for split in splits:
                 try:
-                    PackedSplit(layout.prepared(dataset), split).verify()
+                    PackedSplit(folder, split).verify()
                 except UserError as error:
                     self.problems += error.problems
         for dataset, model in dict.fromkeys((cell.dataset, params.pair(cell.pair).teacher) for cell in found):

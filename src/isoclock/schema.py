@@ -112,6 +112,31 @@ class Pair(Entry):
     student: Name
 
 
+class Scoring(BaseModel):
+    """How images are looked at when they are scored (`scoring` of a recipe): unless said otherwise, whole and once."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scales: list[Positive] = Field(default=[1.0], min_length=1)  # of the image; the mean of their softmax decides
+    flip: bool = False  # each scale mirrored as well
+    window: tuple[Count, Count] | None = None  # pixels (height, width) of a sliding window; none: the whole image
+    stride: tuple[Count, Count] | None = None  # pixels between windows; none: as far as the window reaches
+    short_side: Count | None = None  # pixels; images are resized to it, keeping their proportions; none: as they are
+    long_side_at_most: Count | None = None  # pixels; smaller than `short_side` asks for, where it would be longer
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Scoring:
+        if len(set(self.scales)) < len(self.scales):
+            raise ValueError(f"scales are {self.scales}; one is listed twice")
+        if self.stride is not None and self.window is None:
+            raise ValueError("stride is that of a window, and there is none; give window")
+        if self.stride is not None and any(s > w for s, w in zip(self.stride, self.window or (), strict=True)):
+            raise ValueError(f"stride {list(self.stride)} leaves gaps between windows of {list(self.window or ())}")
+        if self.long_side_at_most is not None and self.short_side is None:
+            raise ValueError("long_side_at_most bounds what short_side asks for; give short_side")
+        return self
+
+
 class Recipe(Entry):
     """How a network is trained (params/training.yaml: `<dataset>.shared` and one role, put together)."""
 
@@ -136,6 +161,7 @@ class Recipe(Entry):
     iterations: Count | None = None  # teachers only: a student's number is planned
     # Students only, and left out of stamps where there are none: how many of `batch` are images without labels.
     unlabelled_per_batch: Annotated[int, Field(ge=0, strict=True)] = Field(0, exclude_if=_is_zero)
+    scoring: Scoring = Scoring()  # off the clock, and no part of what a run depends on
 
     @model_validator(mode="after")
     def _ranges(self) -> Recipe:

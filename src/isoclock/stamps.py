@@ -164,7 +164,8 @@ def student_stamp(params: Params, cell: Cell) -> dict[str, Any]:
 
 def evaluate_stamp(params: Params, dataset: str) -> dict[str, Any]:
     """What scores depend on, but for the student."""
-    return {"val": params.dataset(dataset).val, "code": code_digest("evaluate")}
+    scoring = params.recipe(dataset, "student").scoring.model_dump(mode="json")
+    return {"val": params.dataset(dataset).val, "scoring": scoring, "code": code_digest("evaluate")}
 
 
 def code_digest(verb: str, *modules: str) -> str:
@@ -263,4 +264,4 @@ def _model_values(model: Model) -> dict[str, Any]:
 
 
 def _values(entry: Entry) -> dict[str, Any]:
-    return entry.model_dump(mode="json", exclude={"provenance"})
+    return entry.model_dump(mode="json", exclude={"provenance", "scoring"})  # scores do not change weights

@@ -4,12 +4,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.nn import functional
 
 from isoclock.errors import DataError
-from isoclock.scoring import evaluate
-from isoclock.scoring.confusion import confusion_matrix
-from isoclock.scoring.evaluate import evaluate_segmenter, upsampled_argmax
+from isoclock.schema import Scoring
+from isoclock.scoring import evaluate, views
+from isoclock.scoring.confusion import confusion_matrix, label_counts
+from isoclock.scoring.evaluate import evaluate_segmenter
+from isoclock.scoring.views import label_map, look
 
 
 class Toy(torch.nn.Module):
@@ -57,18 +60,45 @@ def test_scores_are_those_of_whole_upsampling_and_argmax():
     assert scores.evaluate_s > 0
 
 
-@pytest.mark.parametrize("budget", [1, 700, 2000, 1 << 24])
-@pytest.mark.parametrize("channels_last", [False, True])
-def test_chunks_of_classes_change_nothing(monkeypatch, budget, channels_last):
-    monkeypatch.setattr(evaluate, "_FLOATS_AT_ONCE", budget)
-    torch.manual_seed(0)
-    logits = torch.randn(1, 11, 7, 9)
-    if channels_last:
-        logits = logits.to(memory_format=torch.channels_last)
-    logits[:, 4] = logits[:, 2]  # a tie everywhere: the lower class wins
-    whole = functional.interpolate(logits, (29, 35), mode="bilinear", align_corners=False)[0].argmax(0)
-    assert torch.equal(upsampled_argmax(logits, (29, 35)), whole)
-    assert not (whole == 4).any()
+def on_an_accelerator(monkeypatch):
+    """Its ways of counting and enlarging, on the CPU."""
+    monkeypatch.setattr(views, "_by_plane", lambda logits: False)
+    monkeypatch.setattr(evaluate, "_counts_at_home", lambda device: False)
+    monkeypatch.setattr(evaluate, "_IMAGES_AT_ONCE", 2)
+
+
+def test_an_accelerator_counts_the_same(monkeypatch):
+    at_home = evaluate_segmenter(Toy(), samples(), num_classes=5)
+    on_an_accelerator(monkeypatch)
+    found = evaluate_segmenter(Toy(), samples(), num_classes=5)
+    np.testing.assert_array_equal(found.per_image, at_home.per_image)
+    assert found.names == at_home.names
+    strays = [(image, label + 4 * (name == "image1"), name) for image, label, name in samples()]
+    with pytest.raises(DataError, match=r"image1: .* neither a class"):
+        evaluate_segmenter(Toy(), strays, num_classes=5)
+
+
+@pytest.mark.parametrize(
+    "scoring", [Scoring(), Scoring(scales=[0.5, 1.0], flip=True), Scoring(window=(32, 32), stride=(20, 20))]
+)
+def test_an_accelerator_is_not_waited_for(scoring):
+    """On tensors without values, whatever would need one raises; the counts come back where they were made."""
+    with FakeTensorMode(), torch.no_grad():
+        network = torch.nn.Conv2d(3, 150, 8, stride=8, device="cuda")
+        seen = look(network, torch.empty(1, 3, 64, 128, device="cuda"), scoring)
+        predicted = label_map(seen, (64, 128))
+        counts = label_counts(torch.empty(64, 128, dtype=torch.uint8, device="cuda"), predicted, 150)
+        assert (counts.device.type, tuple(counts.shape)) == ("cuda", (151, 150))
+        with pytest.raises(DataDependentOutputException):
+            counts.sum().item()  # so it would have been seen
+
+
+def test_how_it_was_looked_at_is_told():
+    options = {"scales": [0.5, 1.0], "flip": True, "window": (12, 16), "stride": (8, 16)}
+    scores = evaluate_segmenter(Toy(), samples(), num_classes=5, scoring=Scoring(**options))
+    told = scores.as_json(classes="abcde", dataset="toy", weights=None, iterations=7)["scoring"]
+    assert Scoring(**told) == scores.scoring == Scoring(**options)
+    assert scores.per_image.sum() == sum((label != 255).sum() for _, label, _ in samples())
 
 
 def test_label_of_another_size_than_the_image_is_scored_at_its_own_size():

@@ -60,23 +60,23 @@ def crop_sample(
     image, label = split.window(i, rows.first, columns.first, rows.last - rows.first, columns.last - columns.first)
     if geometry.scaled != split.sizes[i]:
         matrix = np.array([[columns.step, 0.0, columns.start], [0.0, rows.step, rows.start]])
-        image = np.asarray(
-            cv2.warpAffine(
-                image,
-                matrix,
-                (columns.length, rows.length),
-                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                borderMode=cv2.BORDER_REPLICATE,
-            ),
-            np.uint8,
+        # With a fourth channel OpenCV takes a third of the time that it takes for three, to the same values.
+        warped = cv2.warpAffine(
+            cv2.cvtColor(image, cv2.COLOR_RGB2RGBA),
+            matrix,
+            (columns.length, rows.length),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
         )
-        label = label[rows.nearest][:, columns.nearest]
+        image = np.asarray(cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB), np.uint8)
+        # Whole rows are picked faster than pixels, so the columns are made rows for it.
+        label = np.asarray(cv2.transpose(cv2.transpose(label[rows.nearest])[columns.nearest]), np.uint8)
     else:
         image, label = image[: rows.length, : columns.length], label[: rows.length, : columns.length]
     if (rows.length, columns.length) != crop:
         image, label = _pad(image, label, rows.before, columns.before, crop, fill)
     if geometry.flip:
-        image, label = image[:, ::-1], label[:, ::-1]
+        image, label = np.asarray(cv2.flip(image, 1), np.uint8), np.asarray(cv2.flip(label, 1), np.uint8)
     return np.ascontiguousarray(image), np.ascontiguousarray(label)
 
 

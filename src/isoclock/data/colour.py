@@ -1,7 +1,7 @@
 """Colour transforms and normalisation: a list of albumentations transforms that users exchange in params/training.yaml.
 
-The list ends in Normalize. Normalisation is done here, with the very table that albumentations looks values up in; the
-package, whose import takes seconds, is imported only if something else is listed.
+The list ends in Normalize. Normalisation is done here, by the arithmetic that makes the table in which albumentations
+looks values up; the package, whose import takes seconds, is imported only if something else is listed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,16 +28,28 @@ class Colour:
         mean = np.array(normalise.get("mean", _IMAGENET_MEAN), np.float32)
         std = np.array(normalise.get("std", _IMAGENET_STD), np.float32)
         top = np.float32(normalise.get("max_pixel_value", 255.0))
-        values = np.arange(256, dtype=np.float32)[:, None]
-        self._table: NDArray[np.float32] = (values - mean * top) * np.reciprocal(std * top)
+        self._shift: NDArray[np.float32] = mean * top
+        self._factor: NDArray[np.float32] = np.reciprocal(std * top)
         self._augment = augment
         red, green, blue = (int(value) for value in np.clip(np.rint(mean * top), 0, 255))
         self.fill = red, green, blue
         """The colour of padding: what normalises to about zero."""
 
-    def normalise(self, image: Pixels) -> NDArray[np.float32]:
-        """float32 (H, W, 3) out of uint8 (H, W, 3): (value - 255 mean) / (255 std), as albumentations.Normalize."""
-        return np.asarray(cv2.LUT(image, self._table[None]), np.float32)
+    def normalise(self, image: Pixels, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """float32 (H, W, 3) out of uint8 (H, W, 3): (value - 255 mean) / (255 std), as albumentations.Normalize.
+
+        `out`, if given, is filled and returned; it lies in one piece.
+        """
+        import torch
+
+        found = np.empty(image.shape, np.float32) if out is None else out
+        np.copyto(found, image)
+        # Passes over long rows: several times faster than a table, which is looked up value by value, and than numpy's.
+        height, width = image.shape[:2]
+        rows = torch.from_numpy(found).view(height, 3 * width)
+        rows.sub_(torch.from_numpy(np.tile(self._shift, width)))
+        rows.mul_(torch.from_numpy(np.tile(self._factor, width)))
+        return found
 
     def augment(self, image: Pixels, seed: int, number: int) -> Pixels:
         """The colour transforms of sample `number` of a run, a function of (seed, number)."""

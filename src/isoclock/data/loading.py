@@ -10,6 +10,7 @@ import atexit
 import multiprocessing
 import signal
 import time
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from multiprocessing.process import BaseProcess
@@ -143,16 +144,17 @@ class _Batches(Dataset[dict[str, Any]]):
         self.parts, self.seed, self.crop = parts, seed, crop
         self.batch = sum(images for _, images, _ in parts)
         self.scale, self.flip, self.colour = scale, flip, colour
+        self._memory = _Reused()
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         before = time.process_time()
-        images = np.empty((self.batch, *self.crop, 3), np.float32)
-        target = np.empty((self.batch, *self.crop), np.int64)
+        images = self._memory.empty((self.batch, *self.crop, 3), np.float32)
+        target = self._memory.empty((self.batch, *self.crop), np.int64)
         index = np.empty(self.batch, np.int64)
         labelled = np.empty(self.batch, np.bool_)
         for k, (split, i, before_it) in enumerate(self._drawn(number)):
             image, target[k] = self._sample(split, i, number * self.batch + k)
-            images[k] = self.colour.normalise(image)
+            self.colour.normalise(image, out=images[k])
             index[k], labelled[k] = before_it + i, split.labelled[i]
         target[~labelled] = IGNORE
         made = {
@@ -181,6 +183,28 @@ class _Batches(Dataset[dict[str, Any]]):
         geometry = draw_geometry(random, split.sizes[i], self.crop, self.scale, self.flip)
         image, label = crop_sample(split, i, geometry, self.crop, self.colour.fill)
         return self.colour.augment(image, self.seed, at), label
+
+
+class _Reused:
+    """Arrays whose memory comes back when nobody looks at it any more, the tensors made of them included.
+
+    A batch of large crops is too large for the allocator to keep: it would be given back, asked for again and filled with
+    zeros by the kernel every time, which takes as long as making the batch.
+    """
+
+    def __init__(self) -> None:
+        self._free: dict[tuple[Any, ...], list[NDArray[Any]]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_free": {}}
+
+    def empty(self, shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
+        """As `np.empty`."""
+        free = self._free.setdefault((shape, kind), [])
+        whole = free.pop() if free else np.empty(shape, kind)
+        lent = whole.view()
+        weakref.finalize(lent, free.append, whole).atexit = False
+        return lent
 
 
 class _Numbers(torch.utils.data.Sampler[int]):

@@ -1,4 +1,4 @@
-"""Score a segmenter on whole images at a single scale."""
+"""Score a segmenter on a split: predictions, confusion matrices, and what stands in scores.json."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from isoclock.artifacts import written_atomically
 from isoclock.errors import DataError
-from isoclock.scoring.confusion import confusion_matrix_torch, iou, mean_iou, pixel_accuracy
+from isoclock.schema import Scoring
+from isoclock.scoring.confusion import checked_counts, confusion_matrix, iou, label_counts, mean_iou, pixel_accuracy
+from isoclock.scoring.views import label_map, look
 
 _AUTOCAST = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _SHORT = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
-_FLOATS_AT_ONCE = 1 << 24
-"""Upsampled logits held at a time (64 MiB): 19 classes at 2048x1024 would take 152 MiB, 150 classes 1.2 GiB."""
+_IMAGES_AT_ONCE = 16
+"""Images whose counts stay on an accelerator before they are fetched: until then nothing waits for it."""
 
 Sample = tuple[torch.Tensor, NDArray[np.uint8], str]
 
@@ -32,7 +34,7 @@ class Scores:
 
     `total` (K, K) int64 and `per_image` (n, K, K) uint32 have rows = truth, columns = prediction. `predictions` holds
     the label maps that were asked for, uint8 (H, W), by image number. `nonfinite` counts images with a NaN or
-    infinite logit: such a network has diverged and has no score.
+    infinite logit: such a network has diverged and has no score. `scoring` is how it was looked at.
     """
 
     total: NDArray[np.int64]
@@ -41,6 +43,7 @@ class Scores:
     evaluate_s: float
     nonfinite: int = 0
     predictions: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
+    scoring: Scoring = field(default_factory=Scoring)
 
     @property
     def miou(self) -> float | None:
@@ -70,6 +73,7 @@ class Scores:
             "status": "diverged" if diverged else status,
             "iterations": iterations,
             "images": len(self.names),
+            "scoring": self.scoring.model_dump(mode="json"),
             "weights": weights,
             "miou": None if diverged else self.miou,
             "pixel_accuracy": None if diverged else pixel_accuracy(self.total),
@@ -92,85 +96,106 @@ def evaluate_segmenter(
     samples: Iterable[Sample],
     *,
     num_classes: int,
+    scoring: Scoring | None = None,
     precision: str = "float32",
     channels_last: bool = False,
     device: torch.device | str = "cpu",
     progress: Callable[[int], None] | None = None,
     keep: Collection[int] = (),
 ) -> Scores:
-    """Score `model` on `samples`: whole image, single scale, no flip, batch 1.
+    """Score `model` on `samples`, one image at a time, as `scoring` says: none given, whole, single scale, no flip.
 
-    A sample is (image float32 (1, 3, H, W), label uint8 (h, w) with 255 = ignore, name). The logits are upsampled
-    bilinearly (align_corners=False) to the label's size. `keep` names the images (by number) whose prediction is
-    returned for overlays; `progress` hears the number of images done. The model's training flag is put back afterwards.
+    A sample is (image float32 (1, 3, H, W), label uint8 (h, w) with 255 = ignore, name); the prediction is made at the
+    label's size. `keep` names the images (by number) whose prediction is returned for overlays; `progress` hears the
+    number of images done. The model's training flag is put back afterwards.
 
-    Raises DataError when there is nothing to score, ValueError for an unknown precision or logits of another K.
+    Raises DataError when there is nothing to score or a label holds what is no class, ValueError for an unknown precision
+    or logits of another K.
     """
     device = torch.device(device)
-    confusions: list[NDArray[np.uint32]] = []
-    names: list[str] = []
+    scoring = scoring or Scoring()
+    layout = torch.channels_last if channels_last else torch.preserve_format
+    counts = _Counts(num_classes, device)
     predictions: dict[int, NDArray[np.uint8]] = {}
-    nonfinite = 0
     was_training = model.training
     started = time.perf_counter()
+    cv2.setNumThreads(1)  # as in loading: its pool of threads would fight with torch's, and does not survive a fork
+
+    def forward(image: torch.Tensor) -> torch.Tensor:
+        with _autocast(device, precision):
+            logits: torch.Tensor = model(image, want=frozenset({"logits"})).logits
+        if logits.shape[:2] != (1, num_classes):
+            raise ValueError(f"logits of shape {tuple(logits.shape)}, not (1, {num_classes}, h, w)")
+        return logits
+
     model.eval()
     try:
         with torch.no_grad():
             for number, (image, label, name) in enumerate(samples):
-                image = image.to(device, memory_format=torch.channels_last if channels_last else torch.preserve_format)
-                with _autocast(device, precision):
-                    logits = model(image, want=frozenset({"logits"})).logits
-                if logits.shape[:2] != (1, num_classes):
-                    raise ValueError(f"{name}: logits of shape {tuple(logits.shape)}, not (1, {num_classes}, h, w)")
-                nonfinite += not bool(torch.isfinite(logits).all())
-                predicted = upsampled_argmax(logits, (label.shape[0], label.shape[1]))
-                truth = torch.from_numpy(np.array(label)).to(device)  # a copy: mapped files are read-only
-                confusions.append(_counted(truth, predicted, num_classes, name))
-                names.append(name)
+                views = look(forward, _on(image, device).contiguous(memory_format=layout), scoring)
+                predicted = label_map(views, (label.shape[0], label.shape[1]))
+                counts.add(label, predicted, [logits for view in views for logits in view.logits], name)
                 if number in keep:
-                    predictions[number] = predicted.to(torch.uint8).cpu().numpy()
+                    predictions[number] = predicted.cpu().numpy()
                 if progress is not None:
                     progress(number + 1)
     finally:
         model.train(was_training)
-    if not names:
+    if not counts.names:
         raise DataError("no image to evaluate: the split is empty; run `isoclock prepare` and look at its index")
-    per_image = np.stack(confusions)
+    per_image, nonfinite = counts.fetched()
     total = per_image.sum(axis=0, dtype=np.int64)
-    return Scores(total, per_image, tuple(names), time.perf_counter() - started, nonfinite, predictions)
+    return Scores(total, per_image, tuple(counts.names), time.perf_counter() - started, nonfinite, predictions, scoring)
 
 
-def upsampled_argmax(logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Class of the largest logit after bilinear upsampling: (1, K, h, w) -> int64 (H, W).
+class _Counts:
+    """Confusion matrices image by image. An accelerator is not waited for more than once in `_IMAGES_AT_ONCE` images."""
 
-    Works through the classes in chunks with a running maximum, so that memory does not grow with K. Ties go to the
-    lower class, as in one argmax. A bilinear map treats channels apart, so nothing changes in value.
-    """
-    logits = logits.float()
-    if tuple(logits.shape[2:]) == size:
-        return logits[0].argmax(dim=0)
-    # Contiguous, because interpolation of a few channels out of a channels-last tensor walks memory in large strides.
-    logits = logits.contiguous()
-    chunk = max(1, _FLOATS_AT_ONCE // (size[0] * size[1]))
-    best: torch.Tensor | None = None
-    winner = torch.empty(0)
-    for first in range(0, logits.shape[1], chunk):
-        part = functional.interpolate(logits[:, first : first + chunk], size, mode="bilinear", align_corners=False)[0]
-        value, index = part.max(dim=0)
-        if best is None:
-            best, winner = value, index
-            continue
-        higher = value > best
-        winner = torch.where(higher, index + first, winner)
-        best = torch.where(higher, value, best)
-    return winner
+    def __init__(self, num_classes: int, device: torch.device) -> None:
+        self.names: list[str] = []
+        self._classes, self._device = num_classes, device
+        self._found: list[NDArray[np.uint32]] = []
+        self._finite: list[torch.Tensor] = []
+        self._waiting: list[torch.Tensor] = []
+
+    def add(self, truth: NDArray[np.uint8], predicted: torch.Tensor, logits: Iterable[torch.Tensor], name: str) -> None:
+        """Count an image. Raises DataError for a label that holds what is no class, at the latest in `fetched`."""
+        self.names.append(name)
+        self._finite.append(torch.stack([part.isfinite().all() for part in logits]).all())
+        if _counts_at_home(self._device):
+            self._keep(lambda: confusion_matrix(truth, predicted.numpy(), self._classes), name)
+            return
+        on_device = _on(torch.from_numpy(np.array(truth)), self._device)  # a copy: mapped files are read-only
+        self._waiting.append(label_counts(on_device, predicted, self._classes))
+        if len(self._waiting) == _IMAGES_AT_ONCE:
+            self._fetch()
+
+    def fetched(self) -> tuple[NDArray[np.uint32], int]:
+        """Matrices (n, K, K), and how many images had a logit that is not finite."""
+        self._fetch()
+        return np.stack(self._found), int((~torch.stack(self._finite)).sum())
+
+    def _fetch(self) -> None:
+        if self._waiting:
+            names = self.names[-len(self._waiting) :]
+            for counts, name in zip(torch.stack(self._waiting).cpu().numpy(), names, strict=True):
+                self._keep(lambda counts=counts: checked_counts(counts, self._classes), name)  # type: ignore[misc]
+            self._waiting.clear()
+
+    def _keep(self, count: Callable[[], NDArray[np.int64]], name: str) -> None:
+        try:
+            self._found.append(count().astype(np.uint32))
+        except ValueError as error:
+            raise DataError(f"{name}: {error}; run `isoclock prepare` again") from None
 
 
-def _counted(truth: torch.Tensor, predicted: torch.Tensor, num_classes: int, name: str) -> NDArray[np.uint32]:
-    try:
-        return confusion_matrix_torch(truth, predicted, num_classes).cpu().numpy().astype(np.uint32)
-    except ValueError as error:
-        raise DataError(f"{name}: {error}; run `isoclock prepare` again") from None
+def _counts_at_home(device: torch.device) -> bool:
+    return device.type == "cpu"
+
+
+def _on(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    # Out of pinned memory the copy does not wait for the device's earlier work.
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:

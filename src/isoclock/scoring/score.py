@@ -19,11 +19,12 @@ OVERLAYS = 4
 
 
 def score(model: Segmenter, data: PreparedData, recipe: Recipe, device: torch.device, *, overlays: int = 0) -> Scores:
-    """Score a model on the validation split: whole image, single scale, in the precision it was trained in."""
+    """Score a model on the validation split as the recipe's `scoring` says, in the precision it was trained in."""
     return evaluate_segmenter(
         model,
         data.validation_images(recipe),
         num_classes=len(data.classes),
+        scoring=recipe.scoring,
         precision=recipe.precision,
         channels_last=recipe.channels_last,
         device=device,
