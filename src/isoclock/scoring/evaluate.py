@@ -114,7 +114,7 @@ def evaluate_segmenter(
     """
     device = torch.device(device)
     scoring = scoring or Scoring()
-    layout = torch.channels_last if channels_last else torch.preserve_format
+    layout = torch.channels_last if channels_last else torch.contiguous_format
     counts = _Counts(num_classes, device)
     predictions: dict[int, NDArray[np.uint8]] = {}
     was_training = model.training
