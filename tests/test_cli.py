@@ -9,7 +9,8 @@ import pytest
 
 from isoclock import __version__
 from isoclock.artifacts import write_json
-from isoclock.cli import main, root_variable
+from isoclock.cli import main
+from isoclock.verbs.prepare import root_variable
 from tiny_study import TinyStudy
 
 HEAVY = ("torch", "albumentations", "segmentation_models_pytorch", "timm", "mlflow", "cv2")
@@ -154,7 +155,7 @@ def test_every_attempt_is_kept_though_snakemake_removes_a_rules_log(
 def test_a_fault_of_ours_is_in_the_log_with_its_traceback(
     in_study: TinyStudy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("isoclock.checks.load_params", lambda: 1 // 0)
+    monkeypatch.setattr("isoclock.verbs.check.load_params", lambda: 1 // 0)
     with pytest.raises(SystemExit) as caught:
         main(["--log", "fault.log", "check"])
     assert caught.value.code == 1
@@ -165,13 +166,13 @@ def test_a_fault_of_ours_is_in_the_log_with_its_traceback(
 def test_a_run_that_was_stopped_can_be_told_from_one_that_failed(
     in_study: TinyStudy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import isoclock.training.run as run
+    import isoclock.verbs.teacher as verb
 
-    monkeypatch.setattr(run, "train_teacher", lambda *_: "stopped")
+    monkeypatch.setattr(verb, "train_teacher", lambda *_: "stopped")
     assert main(["teacher", "streets", "small"]) == 75
     assert "the same command goes on from there" in capsys.readouterr().err
     for status in ("finished", "diverged"):
-        monkeypatch.setattr(run, "train_teacher", lambda *_, status=status: status)
+        monkeypatch.setattr(verb, "train_teacher", lambda *_, status=status: status)
         assert main(["teacher", "streets", "small"]) == 0, "divergence is a result"
 
 
@@ -231,6 +232,6 @@ def test_an_interrupt_is_not_a_traceback(in_study: TinyStudy, monkeypatch: pytes
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("isoclock.checks.load_params", interrupted)
+    monkeypatch.setattr("isoclock.verbs.check.load_params", interrupted)
     assert main(["check"]) == 130
     assert Path.cwd() == in_study.folder

@@ -1,0 +1,22 @@
+"""The verb `sync`: bring MLflow up to date from the run records."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from isoclock.checks import load_params
+from isoclock.errors import EXIT_USER_ERROR
+from isoclock.grid import RESULTS, RUNS, cells
+from isoclock.tracking import sync, watch
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the command line asks for; returns the exit status."""
+    grid_cells = [cell.as_dict() for cell in cells(load_params(), arguments.grid)]
+    run = watch if arguments.watch else sync
+    summary = run(RESULTS, RUNS, None, grid_name=arguments.grid, cells=grid_cells, progress=print)
+    for problem in summary.problems:
+        print(f"isoclock: {problem}", file=sys.stderr)
+    print(summary.line)
+    return EXIT_USER_ERROR if summary.problems else 0
