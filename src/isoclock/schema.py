@@ -84,7 +84,7 @@ class Dataset(Entry):
 
     @model_validator(mode="after")
     def _counts_are_of_splits(self) -> Dataset:
-        splits = {value for key, value in self if key in ("train", "val", "unlabelled")}
+        splits = {split for split in (self.train, self.val, self.unlabelled) if split is not None}
         if unknown := sorted(set(self.images) - splits):
             raise ValueError(f"images.{unknown[0]}: the entry has no such split; it has {', '.join(sorted(splits))}")
         return self
