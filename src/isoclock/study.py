@@ -26,9 +26,8 @@ RUNTIME_MARGIN = 1.5  # over planned seconds: evaluations, checkpoints and a slo
 ASSUMED_MIN = {"teacher": 1440, "student": 1440, "profile": 60, "evaluate": 60}
 
 
-@dataclass(
-    frozen=True, repr=False
-)  # Snakemake looks for odd paths in the text of an input function, and of what it is bound to
+# No repr: Snakemake looks for odd paths in the text of an input function, and of what it is bound to.
+@dataclass(frozen=True, repr=False)
 class Study:
     """A grid of one study folder. Paths are strings, as Snakemake has them."""
 

@@ -126,7 +126,7 @@ class _Forecaster:
 
     def prepare(self) -> list[Row]:
         return [
-            self._row("prepare", dataset, [self.layout.prepared(dataset) / "index.json"], 0.0, ARITHMETIC)
+            self._row("prepare", dataset, [self.layout.prepared(dataset) / INDEX], 0.0, ARITHMETIC)
             for dataset in self.datasets
         ]
 
@@ -141,9 +141,9 @@ class _Forecaster:
             record = self.layout.teacher(dataset, model) / "record.json"
             basis = ESTIMATED
             if record.is_file():
-                clock, done = read_json(record, "teacher")["clock"], read_json(record, "teacher")["iterations"]["done"]
-                if done:
-                    seconds, basis = clock["train_s"] / done * (recipe.iterations or 0), MEASURED
+                told = read_json(record, "teacher")
+                if done := told["iterations"]["done"]:
+                    seconds, basis = told["clock"]["train_s"] / done * (recipe.iterations or 0), MEASURED
             rows.append(self._row("teacher", f"{dataset}/{model}", [record], seconds, basis))
         return rows
 

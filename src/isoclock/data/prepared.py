@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from isoclock.artifacts import read_json, sha256_file
+from isoclock.artifacts import sha256_file
 from isoclock.data.loading import TrainingStream, whole_images
-from isoclock.data.packed import PackedSplit
+from isoclock.data.packed import INDEX, PackedSplit, read_index
 from isoclock.data.reader import UNLABELLED
 from isoclock.schema import Recipe
 
@@ -27,8 +27,8 @@ class PreparedData:
 
     @classmethod
     def open(cls, folder: Path) -> PreparedData:
-        """Read the index. Raises ArtifactError if the data set is not prepared."""
-        return cls(folder, read_json(folder / "index.json", made_by="prepare"))
+        """Read the index. Raises ArtifactError if the data set is not prepared, DataError if an older isoclock did."""
+        return cls(folder, read_index(folder))
 
     @property
     def classes(self) -> list[str]:
@@ -38,7 +38,7 @@ class PreparedData:
     @property
     def digest(self) -> str:
         """SHA-256 of the index, which holds those of the packed files."""
-        return sha256_file(self.folder / "index.json")
+        return sha256_file(self.folder / INDEX)
 
     @property
     def train_images(self) -> int:

@@ -5,14 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from isoclock.methods.softmax_blocks import (
-    LOG2_E,
-    exponential_,
-    is_for_kernel,
-    loss_dtype,
-    scaled,
-    softmax_powers,
-)
+from isoclock.methods.softmax_blocks import LOG2_E, is_for_kernel, kernel_shares, loss_dtype, softmax_powers
 
 _NEAR = {torch.float32: 0.1, torch.float64: 0.001}  # log-ratios up to which a series is as good as the sum's rounding
 
@@ -23,10 +16,7 @@ def shares(student: Tensor, teacher: Tensor, temperature: float, both: Tensor, r
     Returns the unit. The ratio comes of the logits' difference, which is exact where the two are close.
     """
     if is_for_kernel(student):
-        for logits, log_shares in zip((student, teacher), both, strict=True):
-            torch.log_softmax(scaled(logits, 1 / temperature, ratio), 1, out=log_shares)
-        torch.sub(both[0], both[1], out=ratio)
-        exponential_(both)
+        kernel_shares(student, teacher, temperature, both, ratio)
         return 1.0
     gap = softmax_powers(student, teacher, LOG2_E / temperature, both)
     torch.sub(student if student.dtype == ratio.dtype else student.to(ratio.dtype), teacher, out=ratio).sub_(gap)

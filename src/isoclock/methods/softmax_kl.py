@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from isoclock.methods.softmax_blocks import Layout, Workspace, exponential_, loss_dtype, scaled
+from isoclock.methods.softmax_blocks import Layout, Workspace, kernel_shares, loss_dtype
 
 
 def softmax_kl_sum(
@@ -63,10 +63,7 @@ def _sweep(
             buffers = workspace.take(ours[block].shape)
             place = None if places is None else places[block]
             both, rest = buffers[:2], place if direct and place is not None else buffers[2]
-            for logits, log_shares in zip((ours[block], theirs[block]), both, strict=True):
-                torch.log_softmax(scaled(logits, 1 / temperature, rest), 1, out=log_shares)
-            torch.sub(both[0], both[1], out=rest)
-            exponential_(both)
+            kernel_shares(ours[block], theirs[block], temperature, both, rest)
             if weights is not None:
                 both.mul_(weights[(block[0], slice(None), *block[2:])])
             # Where q is near p, the rounding of its normaliser is as large as KL = -sum p log(q / p); but the shares that it

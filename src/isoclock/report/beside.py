@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from isoclock.report import wording
@@ -107,7 +107,7 @@ def beside_markdown(beside: Mapping[tuple[str, str], Sequence[Beside]]) -> str:
 def beside_csv(beside: Mapping[tuple[str, str], Sequence[Beside]]) -> str:
     """Every pair's rows as CSV, plain numbers: mIoU and shares in 0..1."""
     names = [name for name in Beside.__dataclass_fields__ if name != "miou_text"]
-    rows = [{name: asdict(row)[name] for name in names} for rows in beside.values() for row in rows]
+    rows = [{name: getattr(row, name) for name in names} for rows in beside.values() for row in rows]
     return csv_text(rows, names)
 
 
