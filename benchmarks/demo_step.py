@@ -63,11 +63,11 @@ def demo_batches(recipe: Recipe, count: int = 8) -> list[Mapping[str, Tensor]]:
     for number in range(count):
         target = torch.randint(0, CLASSES, (recipe.batch, *recipe.crop), generator=random)
         target[torch.rand(target.shape, generator=random) < 0.1] = 255
-        images = torch.randn(recipe.batch, 3, *recipe.crop, generator=random)
+        images = torch.randint(0, 256, (recipe.batch, 3, *recipe.crop), generator=random, dtype=torch.uint8)
         made.append(
             {
                 "images": images.contiguous(memory_format=torch.channels_last),
-                "target": target,
+                "target": target.byte(),
                 "index": torch.arange(recipe.batch) + number * recipe.batch,
                 "labelled": torch.ones(recipe.batch, dtype=torch.bool),
             }

@@ -17,6 +17,7 @@ from demo_step import demo_batches, demo_network, demo_recipe, demo_step
 from measure import Goal, Result, show
 from torch import Tensor
 
+from isoclock.data.normalise import Normalise
 from isoclock.schema import Recipe
 from isoclock.training.device import choose_device, synchroniser
 from isoclock.training.engine import LOG_EVERY, Engine, Hooks
@@ -80,6 +81,7 @@ def _loop_by_hand(recipe: Recipe, batches: Batches, iterations: int) -> Callable
     optimiser = torch.optim.SGD(
         network.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
     )
+    normalise = Normalise.last_of(recipe.colour)
     wanted = {"logits", "aux_logits"}
     done = 0
 
@@ -92,8 +94,9 @@ def _loop_by_hand(recipe: Recipe, batches: Batches, iterations: int) -> Callable
         total = torch.zeros((), device=device)
         for _ in range(steps):
             batch = batches[done % len(batches)]
-            images = batch["images"].to(device, memory_format=torch.channels_last, non_blocking=True)
-            target = batch["target"].to(device, non_blocking=True)
+            pixels = batch["images"].to(device, memory_format=torch.channels_last, non_blocking=True)
+            target = batch["target"].to(device, non_blocking=True).long()
+            images = normalise(pixels)
             for group in optimiser.param_groups:
                 group["lr"] = recipe.lr * max(0.0, 1 - done / iterations) ** recipe.poly_power
             with torch.autocast(device.type, torch.bfloat16):

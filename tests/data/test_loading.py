@@ -33,8 +33,8 @@ def test_batches_have_the_agreed_shapes(train_split: PackedSplit) -> None:
     assert len(batches) == 5
     for batch in batches:
         assert {key: (tuple(value.shape), value.dtype) for key, value in batch.items()} == {
-            "images": ((4, 3, 32, 48), torch.float32),
-            "target": ((4, 32, 48), torch.int64),
+            "images": ((4, 3, 32, 48), torch.uint8),
+            "target": ((4, 32, 48), torch.uint8),
             "index": ((4,), torch.int64),
             "labelled": ((4,), torch.bool),
         }

@@ -4,6 +4,7 @@ import pytest
 import torch
 from tiny_segmenter import CLASSES, CPU, TinySegmenter, batch_at, by_hand_cross_entropy, recipe, training_step
 
+from isoclock.data.normalise import Normalise
 from isoclock.methods import build_method
 from isoclock.training.step import TrainingStep, class_weights
 
@@ -28,6 +29,21 @@ def test_what_lies_under_ignored_pixels_does_not_count() -> None:
     second["target"][:, 8:] = 255
     second["target"][:, 8:, ::2] = 255
     assert torch.equal(training_step()(first, 0.01).total, training_step()(second, 0.01).total)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_bytes_become_numbers_on_the_device(channels_last: bool) -> None:
+    """And the memory they become numbers in is used again, without harm."""
+    colour = [{"transform": "Normalize", "mean": [0.3, 0.4, 0.5], "std": [0.2, 0.3, 0.4]}]
+    fed, plain = (training_step(colour=listed, channels_last=channels_last) for listed in (colour, []))
+    for number in range(3):
+        batch = batch_at(number)
+        pixels = torch.randint(0, 256, batch["images"].shape, dtype=torch.uint8).to(memory_format=torch.channels_last)
+        numbers = Normalise.last_of(colour)(pixels)
+        torch.manual_seed(number)
+        found = fed({**batch, "images": pixels, "target": batch["target"].byte()}, 0.1)
+        torch.manual_seed(number)
+        assert torch.equal(found.total, plain({**batch, "images": numbers}, 0.1).total)
 
 
 @pytest.mark.parametrize("method", ["none", "kd"])

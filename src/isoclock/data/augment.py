@@ -7,7 +7,7 @@ processes, nor on where a run was resumed. Resizing samples the grid that `cv2.r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -57,6 +57,8 @@ def crop_sample(
     """Image (h, w, 3) bilinear and label (h, w) nearest of crop size; `fill` and 255 where the image does not reach."""
     rows = _Axis.cut(split.sizes[i][0], geometry.scaled[0], geometry.top, crop[0])
     columns = _Axis.cut(split.sizes[i][1], geometry.scaled[1], geometry.left, crop[1])
+    if geometry.flip:
+        columns = columns.mirrored(crop[1])
     image, label = split.window(i, rows.first, columns.first, rows.last - rows.first, columns.last - columns.first)
     if geometry.scaled != split.sizes[i]:
         matrix = np.array([[columns.step, 0.0, columns.start], [0.0, rows.step, rows.start]])
@@ -73,10 +75,10 @@ def crop_sample(
         label = np.asarray(cv2.transpose(cv2.transpose(label[rows.nearest])[columns.nearest]), np.uint8)
     else:
         image, label = image[: rows.length, : columns.length], label[: rows.length, : columns.length]
+        if geometry.flip:
+            image, label = np.asarray(cv2.flip(image, 1), np.uint8), np.asarray(cv2.flip(label, 1), np.uint8)
     if (rows.length, columns.length) != crop:
         image, label = _pad(image, label, rows.before, columns.before, crop, fill)
-    if geometry.flip:
-        image, label = np.asarray(cv2.flip(image, 1), np.uint8), np.asarray(cv2.flip(label, 1), np.uint8)
     return np.ascontiguousarray(image), np.ascontiguousarray(label)
 
 
@@ -103,6 +105,12 @@ class _Axis:
         # In integers, because a tie between two labels must not hang on rounding.
         nearest = (2 * np.arange(low, high) + 1) * source // (2 * scaled) - first
         return cls(low - begin, high - low, first, max(last, first + 1), step, at - first, nearest)
+
+    def mirrored(self, wanted: int) -> _Axis:
+        """The same pixels from the last to the first, in a crop of `wanted` pixels: a flip that costs nothing."""
+        start = self.start + (self.length - 1) * self.step
+        before = wanted - self.before - self.length
+        return replace(self, before=before, step=-self.step, start=start, nearest=self.nearest[::-1])
 
 
 def _pad(

@@ -1,7 +1,7 @@
-"""Colour transforms and normalisation: a list of albumentations transforms that users exchange in params/training.yaml.
+"""Colour transforms: a list of albumentations transforms that users exchange in params/training.yaml.
 
-The list ends in Normalize. Normalisation is done here, by the arithmetic that makes the table in which albumentations
-looks values up; the package, whose import takes seconds, is imported only if something else is listed.
+The list ends in Normalize. That one is done here, on the training's device (`data/normalise.py`); the package, whose import
+takes seconds, is imported only if something else is listed.
 """
 
 from __future__ import annotations
@@ -22,34 +22,22 @@ _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Colour:
-    """Colour augmentation of uint8 images, then normalisation to float32."""
+    """Colour augmentation of uint8 images, and what they are normalised with.
+
+    A value v of a channel becomes (v - `shift`) * `factor`, both (3,) float32; `fill` is the colour of padding, which
+    normalises to about zero.
+    """
 
     def __init__(self, normalise: Mapping[str, Any], augment: Any | None = None) -> None:
         mean = np.array(normalise.get("mean", _IMAGENET_MEAN), np.float32)
         std = np.array(normalise.get("std", _IMAGENET_STD), np.float32)
         top = np.float32(normalise.get("max_pixel_value", 255.0))
-        self._shift: NDArray[np.float32] = mean * top
-        self._factor: NDArray[np.float32] = np.reciprocal(std * top)
-        self._augment = augment
-        red, green, blue = (int(value) for value in np.clip(np.rint(mean * top), 0, 255))
+        # The arithmetic by which albumentations makes its table.
+        self.shift: NDArray[np.float32] = mean * top
+        self.factor: NDArray[np.float32] = np.reciprocal(std * top)
+        red, green, blue = (int(value) for value in np.clip(np.rint(self.shift), 0, 255))
         self.fill = red, green, blue
-        """The colour of padding: what normalises to about zero."""
-
-    def normalise(self, image: Pixels, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """float32 (H, W, 3) out of uint8 (H, W, 3): (value - 255 mean) / (255 std), as albumentations.Normalize.
-
-        `out`, if given, is filled and returned; it lies in one piece.
-        """
-        import torch
-
-        found = np.empty(image.shape, np.float32) if out is None else out
-        np.copyto(found, image)
-        # Passes over long rows: several times faster than a table, which is looked up value by value, and than numpy's.
-        height, width = image.shape[:2]
-        rows = torch.from_numpy(found).view(height, 3 * width)
-        rows.sub_(torch.from_numpy(np.tile(self._shift, width)))
-        rows.mul_(torch.from_numpy(np.tile(self._factor, width)))
-        return found
+        self._augment = augment
 
     def augment(self, image: Pixels, seed: int, number: int) -> Pixels:
         """The colour transforms of sample `number` of a run, a function of (seed, number)."""

@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from isoclock.data.augment import GEOMETRY, ORDER, UNLABELLED_ORDER, crop_sample, draw_geometry, generator
 from isoclock.data.colour import Colour, build_colour
+from isoclock.data.normalise import Normalise
 from isoclock.data.packed import PackedSplit, Pixels
 from isoclock.data.reader import IGNORE
 
@@ -40,9 +41,10 @@ def sample_at(seed: int, number: int, count: int, order: int = ORDER) -> int:
 class TrainingStream:
     """An iterable of batches, to be iterated once.
 
-    A batch holds images (B, 3, h, w) float32 in channels-last memory, target (B, h, w) int64 with 255 where void, index
-    (B,) int64 of the samples in the split, and labelled (B,) bool. The last `unlabelled_per_batch` of a batch are of the
-    split `unlabelled`, in shuffles of their own: their index goes on behind the split's, their target is 255.
+    A batch holds images (B, 3, h, w) uint8 in channels-last memory, target (B, h, w) uint8 with 255 where void, index
+    (B,) int64 of the samples in the split, and labelled (B,) bool. These are bytes, a fifth of what they become: the device
+    that trains makes numbers of them. The last `unlabelled_per_batch` of a batch are of the split `unlabelled`, in shuffles of
+    their own: their index goes on behind the split's, their target is 255.
 
     `iterations` None never ends. `workers` 0 loads in this process; more are processes that ignore SIGINT and SIGTERM,
     because the training process decides when a run stops; `close` ends them early. `wait_s` is the time spent waiting for
@@ -123,10 +125,11 @@ def whole_images(
     split: PackedSplit, *, colour: Sequence[Mapping[str, Any]]
 ) -> Iterator[tuple[Tensor, NDArray[np.uint8], str]]:
     """Every image of a split, normalised as in training: image (1, 3, H, W) float32, label (H, W) uint8, name."""
-    normalise = build_colour([entry for entry in colour if entry.get("transform", "").endswith("Normalize")]).normalise
+    normalise = Normalise.last_of(colour)
     for i, name in enumerate(split.names):
-        image = torch.from_numpy(normalise(split.image(i))).permute(2, 0, 1)[None]
-        yield image, split.label(i).copy(), name  # a copy: torch warns of arrays that cannot be written
+        # Copies: torch warns of arrays that cannot be written.
+        pixels = torch.from_numpy(split.image(i).copy()).permute(2, 0, 1)[None]
+        yield normalise(pixels), split.label(i).copy(), name
 
 
 class _Batches(Dataset[dict[str, Any]]):
@@ -148,13 +151,12 @@ class _Batches(Dataset[dict[str, Any]]):
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         before = time.process_time()
-        images = self._memory.empty((self.batch, *self.crop, 3), np.float32)
-        target = self._memory.empty((self.batch, *self.crop), np.int64)
+        images = self._memory.empty((self.batch, *self.crop, 3), np.uint8)
+        target = self._memory.empty((self.batch, *self.crop), np.uint8)
         index = np.empty(self.batch, np.int64)
         labelled = np.empty(self.batch, np.bool_)
         for k, (split, i, before_it) in enumerate(self._drawn(number)):
-            image, target[k] = self._sample(split, i, number * self.batch + k)
-            self.colour.normalise(image, out=images[k])
+            images[k], target[k] = self._sample(split, i, number * self.batch + k)
             index[k], labelled[k] = before_it + i, split.labelled[i]
         target[~labelled] = IGNORE
         made = {

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from isoclock.data.normalise import Normalise
 from isoclock.methods.bundle import Bundle
 from isoclock.methods.contract import Batch, Method, detached
 from isoclock.models.outputs import SegmenterOutput
@@ -74,6 +75,8 @@ class TrainingStep:
         table = torch.zeros(256, device=device)  # weight of a pixel by its label; ignored ones weigh nothing
         table[:num_classes] = 1.0 if class_weights is None else class_weights.to(device)
         self._pixel_weight = table
+        self._normalise = Normalise.last_of(recipe.colour) if recipe.colour else None
+        self._images: Tensor | None = None  # of the last batch, whose memory is used again
         self._class_weight = None if class_weights is None else class_weights.to(device)
         self.parameters = [p for p in (*self.student.parameters(), *self.method.adapters()) if p.requires_grad]
         self.optimiser = torch.optim.SGD(
@@ -81,7 +84,10 @@ class TrainingStep:
         )
 
     def __call__(self, batch: Mapping[str, Tensor], lr: float, mark: Mark = no_mark) -> StepLosses:
-        """Train on one batch: images (B,3,h,w) float32, target (B,h,w) int64, index (B,), labelled (B,)."""
+        """Train on one batch: images (B,3,h,w) uint8, target (B,h,w) uint8, index (B,), labelled (B,).
+
+        Images that are float32 are taken as normalised already.
+        """
         images, samples = self._transfer(batch)
         target = samples.target
         mark("transfer")
@@ -126,9 +132,12 @@ class TrainingStep:
         return StepLosses(torch.stack(list(terms.values())).sum(), terms)
 
     def _transfer(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Batch]:
+        """Bytes travel; that they become float32 and int64 is work of the device, and on the train clock like all of its work."""
         images = batch["images"].to(self.device, memory_format=self.memory_format, non_blocking=True)
         there = {name: batch[name].to(self.device, non_blocking=True) for name in ("target", "index", "labelled")}
-        return images, Batch(**there)
+        if self._normalise is not None and images.dtype == torch.uint8:
+            images = self._images = self._normalise(images, out=self._images)
+        return images, Batch(**{**there, "target": there["target"].long()})
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
