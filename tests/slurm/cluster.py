@@ -32,14 +32,16 @@ NODES = (HOST, *SMALL_NODES)
 NVIDIA = 195  # major device number; no driver is needed
 
 # The partitions `hunted` (requeues) and `doomed` (cancels) are preempted, each by an urgent one of its own. GraceTime is for
-# trainers that save and end by themselves; one that does not is killed at its end.
+# trainers that save and end by themselves; one that does not is killed at its end. The nodes that are lost are in `mortal`
+# alone: what another test runs never lands on them.
 PARTITIONS = """\
-PartitionName=gpu Nodes=ALL Default=YES PriorityTier=10 PreemptMode=OFF MaxTime=1-00:00:00 State=UP
-PartitionName=doomed Nodes=ALL PriorityTier=1 PreemptMode=CANCEL GraceTime=60 MaxTime=12:00:00 State=UP
-PartitionName=urgent-doomed Nodes=ALL PriorityTier=2 PreemptMode=OFF MaxTime=12:00:00 State=UP
-PartitionName=hunted Nodes=ALL PriorityTier=3 PreemptMode=REQUEUE GraceTime=60 MaxTime=12:00:00 State=UP
-PartitionName=urgent-hunted Nodes=ALL PriorityTier=4 PreemptMode=OFF MaxTime=12:00:00 State=UP
-PartitionName=closed Nodes=ALL PriorityTier=1 PreemptMode=OFF MaxTime=30 State=DOWN
+PartitionName=gpu Nodes={host} Default=YES PriorityTier=10 PreemptMode=OFF MaxTime=1-00:00:00 State=UP
+PartitionName=doomed Nodes={host} PriorityTier=1 PreemptMode=CANCEL GraceTime=60 MaxTime=12:00:00 State=UP
+PartitionName=urgent-doomed Nodes={host} PriorityTier=2 PreemptMode=OFF MaxTime=12:00:00 State=UP
+PartitionName=hunted Nodes={host} PriorityTier=3 PreemptMode=REQUEUE GraceTime=60 MaxTime=12:00:00 State=UP
+PartitionName=urgent-hunted Nodes={host} PriorityTier=4 PreemptMode=OFF MaxTime=12:00:00 State=UP
+PartitionName=mortal Nodes=ALL PriorityTier=10 PreemptMode=OFF MaxTime=12:00:00 State=UP
+PartitionName=closed Nodes={host} PriorityTier=1 PreemptMode=OFF MaxTime=30 State=DOWN
 """
 
 SETTINGS = """\
@@ -257,7 +259,7 @@ class Cluster:
         )
         for node, port in zip(SMALL_NODES, small_ports, strict=True):
             settings += SMALL_NODE.format(name=node, host=HOST, port=port)
-        (self.folder / "slurm.conf").write_text(settings + PARTITIONS)
+        (self.folder / "slurm.conf").write_text(settings + PARTITIONS.format(host=HOST))
 
     def _start_accounting(self) -> None:
         accounting.start_database(self.folder)

@@ -154,7 +154,7 @@ def a_node_is_lost_with_its_job(study: OnCluster) -> None:
 
 def node_lost(study: OnCluster, node: str, *options: str) -> None:
     """Kill the node on which a student trains; another one has a GPU of its type too."""
-    study.settle(gpu_model=node)
+    study.settle(partition="mortal", gpu_model=node)
     study.slow_down(0.05)
 
     def meanwhile() -> None:
