@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from isoclock.data.cityscapes import READER
 from isoclock.data.loading import TrainingStream
-from isoclock.data.normalise import Normalise
+from isoclock.data.normalise import Normalise, filled
 from isoclock.data.packed import PackedSplit
 from isoclock.data.prepare import prepare
 from isoclock.data.streets import make_streets
@@ -121,12 +121,14 @@ def _stream(split: PackedSplit, crop: tuple[int, int], workers: int) -> Training
 def _numbers() -> Callable[[Mapping[str, torch.Tensor]], Any]:
     """What a training step does with a batch before anything else."""
     normalise = Normalise.last_of([{"transform": "Normalize", **COLOUR}])
-    made: torch.Tensor | None = None
+    images: torch.Tensor | None = None
+    target: torch.Tensor | None = None
 
     def numbers(batch: Mapping[str, torch.Tensor]) -> Any:
-        nonlocal made
-        made = normalise(batch["images"], out=made)
-        return made, batch["target"].long()
+        nonlocal images, target
+        images = normalise(batch["images"], out=images)
+        target = filled(target, batch["target"], torch.int64)
+        return images, target
 
     return numbers
 

@@ -11,6 +11,20 @@ from torch import Tensor
 from isoclock.data.colour import Colour, build_colour
 
 
+def filled(memory: Tensor | None, source: Tensor, kind: torch.dtype) -> Tensor:
+    """`source` as `kind`, in `memory` if that is of its shape, order and device, else in memory of its own.
+
+    Fresh memory for a batch of large crops takes longer than filling it.
+    """
+    if memory is None or (memory.shape, memory.stride(), memory.device) != (
+        source.shape,
+        source.stride(),
+        source.device,
+    ):
+        memory = torch.empty_like(source, dtype=kind)
+    return memory.copy_(source)
+
+
 class Normalise:
     """uint8 (B, 3, H, W) to float32 on the same device: (value - 255 mean) / (255 std), as albumentations.Normalize."""
 
@@ -23,14 +37,8 @@ class Normalise:
         return cls(build_colour(transforms[-1:]))
 
     def __call__(self, pixels: Tensor, out: Tensor | None = None) -> Tensor:
-        """Normalise a batch that lies in one piece, channels last or not; the result lies in the same order.
-
-        `out` is filled and returned if it is of that shape, order and device: fresh memory for a batch of large crops takes as
-        long as filling it.
-        """
-        if out is None or (out.shape, out.stride(), out.device) != (pixels.shape, pixels.stride(), pixels.device):
-            out = torch.empty_like(pixels, dtype=torch.float32)
-        out.copy_(pixels)
+        """A batch that lies in one piece, channels last or not; the result lies in the same order, in `out` if it fits."""
+        out = filled(out, pixels, torch.float32)
         shift, factor = self._shift.to(pixels.device), self._factor.to(pixels.device)
         if pixels.is_contiguous():
             return out.sub_(shift.view(3, 1, 1)).mul_(factor.view(3, 1, 1))

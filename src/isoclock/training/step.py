@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isoclock.data.normalise import Normalise
+from isoclock.data.normalise import Normalise, filled
 from isoclock.methods.bundle import Bundle
 from isoclock.methods.contract import Batch, Method, detached
 from isoclock.models.outputs import SegmenterOutput
@@ -76,7 +76,9 @@ class TrainingStep:
         table[:num_classes] = 1.0 if class_weights is None else class_weights.to(device)
         self._pixel_weight = table
         self._normalise = Normalise.last_of(recipe.colour) if recipe.colour else None
-        self._images: Tensor | None = None  # of the last batch, whose memory is used again
+        # Of the last batch: its memory is used again.
+        self._images: Tensor | None = None
+        self._target: Tensor | None = None
         self._class_weight = None if class_weights is None else class_weights.to(device)
         self.parameters = [p for p in (*self.student.parameters(), *self.method.adapters()) if p.requires_grad]
         self.optimiser = torch.optim.SGD(
@@ -137,7 +139,8 @@ class TrainingStep:
         there = {name: batch[name].to(self.device, non_blocking=True) for name in ("target", "index", "labelled")}
         if self._normalise is not None and images.dtype == torch.uint8:
             images = self._images = self._normalise(images, out=self._images)
-        return images, Batch(**{**there, "target": there["target"].long()})
+        self._target = filled(self._target, there["target"], torch.int64)
+        return images, Batch(**{**there, "target": self._target})
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
