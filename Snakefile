@@ -54,6 +54,8 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/sync.smk"
 
 
-# The report needs all cells. Where one has failed, it is made from the others, and shows the hole.
+# Report and sync need all cells. Where one has failed they are made from the others: the report shows the hole, MLflow the failed
+# run. What is in the way of either is told, and the other still done.
 onerror:
-    shell(f"isoclock report --grid {STUDY.grid}")
+    shell(f"isoclock report --grid {STUDY.grid} || true")
+    shell(f"isoclock sync --grid {STUDY.grid} || true")

@@ -194,6 +194,15 @@ def test_a_study_refuses_a_marked_profile(empty_study: TinyStudy) -> None:
     assert plan(empty_study, "kd")["marks"] == ["noisy", "input-bound"], "outside a study it is told"
 
 
+def test_a_study_that_loaders_cannot_feed_is_told_how_far(empty_study: TinyStudy) -> None:
+    put_profile(empty_study, "kd", 1.5, marks=["input-bound"], loader_share=1.4)
+    accept(empty_study)
+    with pytest.raises(
+        UserError, match=r"12% of a step waits for data, loader processes are busy for 140% of a step\)"
+    ):
+        plan(empty_study, "kd", strict=True)
+
+
 def test_a_study_refuses_a_budget_from_a_marked_yardstick(empty_study: TinyStudy) -> None:
     put_profile(empty_study, "kd", 1.0, marks=["noisy"])
     put_profile(empty_study, "cwd", 1.0)

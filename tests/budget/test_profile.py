@@ -21,8 +21,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
 FIELDS = {
     "schema", "dataset", "pair", "method", "implementation", "device_kind", "threads", "precision", "batch",
     "unlabelled_per_batch", "images", "crop", "cost",
-    "step_s", "anchor_s", "windows", "sustained_ratio", "peak_mib", "shares", "gflops", "loader_core_s", "energy_j", "marks",
-    "attempts", "digests", "pretrain",
+    "step_s", "anchor_s", "windows", "sustained_ratio", "peak_mib", "shares", "gflops", "loader_core_s", "loader_share",
+    "energy_j", "marks", "attempts", "digests", "pretrain",
 }  # fmt: skip
 SHARES = {"data", "student", "teacher", "loss", "backward", "optimiser", "adversary"}
 
@@ -45,10 +45,12 @@ def settings(**changes: Any) -> ProfileSettings:
 class FakeBench:
     """A bench whose windows take the seconds it is given, in turn; the last one for ever."""
 
-    def __init__(self, *seconds: float, data_share: float = 0.1) -> None:
+    def __init__(self, *seconds: float, data_share: float = 0.1, workers: int = 0) -> None:
         self.seconds, self.data_share = list(seconds), data_share
         self.step = SimpleNamespace(
-            device=torch.device("cpu"), recipe=SimpleNamespace(workers=0), method=SimpleNamespace(pretrain_iterations=0)
+            device=torch.device("cpu"),
+            recipe=SimpleNamespace(workers=workers),
+            method=SimpleNamespace(pretrain_iterations=0),
         )
         self.stream = SimpleNamespace(loader_core_s=0.0)
         self.runs: list[int] = []
@@ -75,6 +77,15 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[dict[str, A
         return profiling._measure_until_quiet(bench, settings(**changes), "test")
 
     return measure
+
+
+@pytest.mark.parametrize(("workers", "share", "marks"), [(0, None, []), (2, 0.625, []), (1, 1.25, ["input-bound"])])
+def test_loaders_that_cannot_keep_up_are_told_though_nobody_waited(
+    measured: Callable[..., tuple[dict[str, Any], int]], workers: int, share: float | None, marks: list[str]
+) -> None:
+    found, _ = measured(FakeBench(0.4, data_share=0.0, workers=workers))  # half a second of a core for a batch
+    assert found["loader_share"] == (None if share is None else pytest.approx(share))
+    assert found["marks"] == marks
 
 
 def test_windows_that_agree_are_clean_at_once(measured: Callable[..., Any]) -> None:

@@ -57,6 +57,24 @@ def test_out_of_memory_says_what_needs_it_and_changes_nothing(trainer: Callable[
     assert source.tags["message"] == failed["message"]
 
 
+def test_out_of_memory_while_profiling_and_scoring_is_one_line(trainer: Callable[..., Trainer]) -> None:
+    run = trainer()
+    write_plan(run.study)
+    assert run.run() == 0, run.said
+    run.study.edit("training.yaml", "batch: 2", "batch: 256")
+    run.study.edit("training.yaml", "crop: [32, 64]", "crop: [64, 128]")
+    assert run.run(MemoryLimit(more_mib=400), verb=("profile", "streets", "tiny", "kd")) == 2, run.said
+    told = rf"^isoclock: profile streets/tiny/kd: out of memory \({figures('64x128', 256)}\); .*; the same command measures again$"
+    assert re.search(told, run.said, re.MULTILINE), run.said
+    assert not run.study.layout.profile("streets", "tiny", "kd").exists()
+    run.study.edit("training.yaml", "crop: [64, 128]", "crop: [64, 128]\n    scoring: {short_side: 4000}")
+    assert run.run(MemoryLimit(more_mib=200), verb=("evaluate", run.cell.path)) == 2, run.said
+    told = rf"^isoclock: evaluate {run.cell.path}: out of memory \(whole images, peak \d+ MiB.*scores all images again$"
+    assert re.search(told, run.said, re.MULTILINE), run.said
+    assert not (run.study.layout.evaluation(run.cell) / "scores.json").exists()
+    assert "Traceback" not in run.said
+
+
 def test_a_full_gpu_is_told_as_full_memory(trainer: Callable[..., Trainer]) -> None:
     run = trainer("none")
     write_plan(run.study, "none")

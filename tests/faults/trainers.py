@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -83,17 +83,18 @@ class Trainer:
     def _log(self) -> Path:
         return self.study.folder / f"{self.method}.log"
 
-    def start(self, *arrange: Arrange) -> ForkServerProcess:
-        """Start a process, which does `arrange` (importable functions) first."""
-        arguments = ["teacher", "streets", "small"] if self.method == "teacher" else ["student", self.cell.path]
+    def start(self, *arrange: Arrange, verb: Sequence[str] = ()) -> ForkServerProcess:
+        """Start a process, which does `arrange` (importable functions) first; `verb` is another one to run, with arguments."""
+        mine = ["teacher", "streets", "small"] if self.method == "teacher" else ["student", self.cell.path]
+        arguments = list(verb) or mine
         process = _CONTEXT.Process(target=_verb, args=(self.study.folder, arguments, self._log, arrange))
         process.start()
         self.processes.append(process)
         return process
 
-    def run(self, *arrange: Arrange) -> int:
+    def run(self, *arrange: Arrange, verb: Sequence[str] = ()) -> int:
         """Start a process and wait for its end; its exit status, negative for a signal."""
-        return ended(self.start(*arrange))
+        return ended(self.start(*arrange, verb=verb))
 
     def until_told(self, event: str, *, segment: int, beyond: int = -1) -> None:
         """Wait for an event of a segment (counted from 0), behind an iteration."""

@@ -21,14 +21,20 @@ def test_every_figure_in_three_formats_and_the_same_bytes_twice(study_tree, tmp_
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
 
 
-def test_one_budget_has_no_curve(tree, tmp_path):
+def test_one_budget_of_one_protocol_has_scores_and_no_curve(tree, tmp_path):
     for method in ("none", "kd"):
         tree.profile(method)
         tree.scored(cell(method))
     assert [drawing.stem.name for drawing in draw(tree, tmp_path)] == [
-        "matched-streets-demo",
+        "scores-streets-demo",
         "cost-shares-streets-demo",
     ]
+
+
+def test_compute_budgets_alone_have_a_curve_and_nothing_is_called_matched(tree, tmp_path):
+    for budget in ("compute-400", "compute-800"):
+        tree.scored(cell("kd", budget))
+    assert [drawing.stem.name for drawing in draw(tree, tmp_path)] == ["miou-budget-streets-demo"]
 
 
 def test_nothing_to_draw_is_no_error(tree, tmp_path):

@@ -61,7 +61,7 @@ class Run:
     evaluate: Callable[[], dict[str, Any]] | None = None
     measure_anchor: Callable[[], float] | None = None
     now: Callable[[], float] | None = None
-    poison: int | None = None  # the batch in which an image is not a number
+    poison: int | None = None  # the batch in which an image is not a number; below 0 one of the pre-training
     number: int = 0
     complaints: list[str] = field(default_factory=list)
 
@@ -83,9 +83,11 @@ class Run:
         def pretraining(start: int) -> Iterator[Mapping[str, Tensor]]:
             for number, batch in enumerate(batches(start, PRETRAIN), start):
                 at(number - PRETRAIN)
+                if number - PRETRAIN == self.poison:
+                    batch["images"][0, 0, 0, 0] = float("nan")
                 yield batch
 
-        hooks = Hooks(stream, self.evaluate, self.measure_anchor, pretraining)
+        hooks = Hooks(stream, self.evaluate, self.measure_anchor, pretraining, describe=lambda: "crop 16x32")
         engine = Engine(step, self.iterations, self.folder, ledger, hooks)
         if self.now is not None:
             engine.clock._now = self.now
@@ -265,6 +267,14 @@ def test_divergence_is_a_result(tmp_path: Path, poison: int) -> None:
     assert run.told("diverged")[0]["message"] == outcome.state.message
     assert run.told("finish") == []
     assert outcome.state.segments[-1]["ended"] == "diverged"
+
+
+def test_divergence_of_a_pre_training_is_a_result_with_its_figures(tmp_path: Path) -> None:
+    run = Run(tmp_path, "maskd", poison=-2)
+    outcome, _ = run.segment()
+    assert (outcome.status, outcome.state.iteration) == ("diverged", 0)
+    assert outcome.state.message == f"loss of the pre-training is nan at its step {PRETRAIN} (crop 16x32)"
+    assert run.told("diverged")[0]["message"] == outcome.state.message
 
 
 def test_a_rate_that_is_too_large_diverges_in_order(tmp_path: Path) -> None:

@@ -67,9 +67,8 @@ def make_plan(
     profile = read_json(profile_path, made_by="profile")
     accepted = read_json(layout.accepted_budget(dataset, pair, budget_name), made_by="plan")
     if study and profile["marks"]:
-        found = f"windows spread over {profile['spread']:.0%}, {profile['shares']['data']:.0%} of a step waits for data"
         raise UserError(
-            f"{profile_path}: marked {', '.join(profile['marks'])} ({found}), and a study needs a clean profile; "
+            f"{profile_path}: marked {', '.join(profile['marks'])} ({_why(profile)}), and a study needs a clean profile; "
             f"measure again on a quiet machine: isoclock profile {dataset} {pair} {method}"
         )
     refresh = f"isoclock plan {dataset} {pair} {budget_name} --refresh-budget"
@@ -160,6 +159,13 @@ def _resolved(budget: Budget, yardstick: dict[str, Any] | None) -> float | None:
         return budget.anchor_steps  # None under protocol iteration
     assert budget.iterations is not None
     return float(budget.iterations * yardstick["cost"]["ratio"] + _pretraining(yardstick))
+
+
+def _why(profile: dict[str, Any]) -> str:
+    """The figures behind a profile's marks."""
+    found = f"windows spread over {profile['spread']:.0%}, {profile['shares']['data']:.0%} of a step waits for data"
+    loaders = profile.get("loader_share")
+    return found if loaders is None else f"{found}, loader processes are busy for {loaders:.0%} of a step"
 
 
 def _pretraining(profile: dict[str, Any]) -> float:

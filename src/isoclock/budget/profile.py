@@ -137,19 +137,21 @@ def _measure(method: StepBench, anchor: StepBench, settings: ProfileSettings, ti
         marks.append("noisy")
     workers = method.step.recipe.workers
     # Loader processes fill their buffers while the anchor runs, and then nobody waits in a window: ask what they can sustain.
-    starved = workers > 0 and core_s / workers > statistics.median(window["step_s"] for window in windows)
-    if shares["data"] > settings.max_data_share or starved:
+    step_s = _quartiles([window["step_s"] for window in windows])
+    loader_share = core_s / workers / step_s["median"] if workers else None
+    if shares["data"] > settings.max_data_share or (loader_share is not None and loader_share > 1):
         marks.append("input-bound")
     anchor_s = _quartiles([window["anchor_s"] for window in windows])
     return {
         "cost": {"ratio": float(np.median(ratios)), **bootstrap_interval(ratios)},
-        "step_s": _quartiles([window["step_s"] for window in windows]),
+        "step_s": step_s,
         "anchor_s": anchor_s,
         "windows": windows,
         "spread": spread,
         "sustained_ratio": sustained_s / anchor_s["median"],
         "shares": shares,
         "loader_core_s": core_s,
+        "loader_share": loader_share,
         "marks": marks,
     }
 

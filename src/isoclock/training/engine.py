@@ -169,7 +169,7 @@ class Engine:
                 self.ledger.append("pretrain", 0, step=at, loss=loss, terms=terms, train_s=self._train_s())
                 progress.update(at, total, f"pre-training, loss {loss:.3f}")
                 if not math.isfinite(loss):
-                    self.state.message = f"loss of the pre-training is {loss} at its step {at}"
+                    self.state.message = f"loss of the pre-training is {loss} at its step {at}{self._about()}"
                     return "diverged"
             if stop.reason:
                 return "stopped"
@@ -206,8 +206,11 @@ class Engine:
         )
         where = f"; not finite: {', '.join(bad)}" if bad else ""
         last = ", ".join(f"{name} {value:.3g}" for name, value in terms.items())
-        about = f" ({self.hooks.describe()})" if self.hooks.describe else ""
-        return f"loss is {loss} in the {LOG_EVERY} iterations up to {self.state.iteration}{where}; last terms: {last}{about}"
+        span = f"in the {LOG_EVERY} iterations up to {self.state.iteration}"
+        return f"loss is {loss} {span}{where}; last terms: {last}{self._about()}"
+
+    def _about(self) -> str:
+        return f" ({self.hooks.describe()})" if self.hooks.describe else ""
 
     def _evaluation_due(self, at: int) -> bool:
         return self.hooks.evaluate is not None and at in self._evaluations

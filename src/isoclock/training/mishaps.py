@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 
 from isoclock.errors import UserError
+from isoclock.schema import Recipe
 
 MIB = float(1 << 20)
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -24,11 +25,15 @@ _LOADER = re.compile(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (.*)")
 
 @contextmanager
 def told_in_one_line(
-    title: str, describe: Callable[[], str], tell: Callable[[str, str], None] | None = None
+    title: str,
+    describe: Callable[[], str],
+    tell: Callable[[str, str], None] | None = None,
+    *,
+    then: str = "goes on from the last checkpoint",
 ) -> Iterator[None]:
-    """Turn what breaks a run from outside into a UserError; `tell(reason, message)` is called first, for the record.
+    """Turn what breaks a verb from outside into a UserError; `tell(reason, message)` is called first, for the record.
 
-    `describe` gives the figures that the message needs: method, crop, batch and peak memory.
+    `describe` gives the figures that the message needs (see `figures`), `then` says what the same command does next.
     """
     try:
         yield
@@ -37,10 +42,16 @@ def told_in_one_line(
         if found is None:
             raise
         reason, what, advice = found
-        message = f"{what} ({describe()}); {advice}; the same command goes on from the last checkpoint"
+        message = f"{what} ({describe()}); {advice}; the same command {then}"
         if tell is not None:
             tell(reason, message)
         raise UserError(f"{title}: {message}") from error
+
+
+def figures(method: str, recipe: Recipe, device: torch.device) -> str:
+    """What decides how much memory a step takes, and how much there was: method, crop, batch and peak memory."""
+    height, width = recipe.crop
+    return f"method {method}, crop {height}x{width}, batch {recipe.batch}, {peak_memory(device)}"
 
 
 def disk_full(error: OSError, path: Path, kept: str) -> UserError | None:

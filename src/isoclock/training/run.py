@@ -24,7 +24,7 @@ from isoclock.training.device import choose_device, device_kind, use_threads
 from isoclock.training.engine import Engine, Hooks
 from isoclock.training.lease import Lease
 from isoclock.training.ledger import Ledger, read_ledger
-from isoclock.training.mishaps import peak_memory, told_in_one_line
+from isoclock.training.mishaps import figures, told_in_one_line
 from isoclock.training.publish import publish, publish_scores
 from isoclock.training.spec import Spec, open_run
 from isoclock.training.step import TrainingStep
@@ -120,8 +120,7 @@ def _run(
     publish_extra: Callable[[Spec, PreparedData, TrainingStep], None] | None = None,
 ) -> str:
     def describe() -> str:
-        method, (height, width) = spec.cell.get("method", "none"), spec.recipe.crop
-        return f"method {method}, crop {height}x{width}, batch {spec.recipe.batch}, {peak_memory(device)}"
+        return figures(spec.cell.get("method", "none"), spec.recipe, device)
 
     def tell(reason: str, message: str) -> None:
         with suppress(OSError):  # the disk may be what is full

@@ -7,15 +7,21 @@ import argparse
 from isoclock.budget.profile import profile_method
 from isoclock.checks import load_params
 from isoclock.grid import Layout
+from isoclock.training.device import choose_device
+from isoclock.training.mishaps import figures, told_in_one_line
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what the command line asks for; returns the exit status."""
-    profile = profile_method(load_params(), arguments.dataset, arguments.pair, arguments.method, Layout())
+    params, method = load_params(), arguments.method
+    recipe = params.recipe(arguments.dataset, "student")
+    title = f"profile {arguments.dataset}/{arguments.pair}/{method}"
+    with told_in_one_line(title, lambda: figures(method, recipe, choose_device()), then="measures again"):
+        profile = profile_method(params, arguments.dataset, arguments.pair, method, Layout())
     cost, marks = profile["cost"], profile["marks"]
     marked = f"; marked {', '.join(marks)}" if marks else ""
     print(
-        f"{arguments.method}: {cost['ratio']:.3f} anchor-steps an iteration "
+        f"{method}: {cost['ratio']:.3f} anchor-steps an iteration "
         f"[{cost['low']:.3f}, {cost['high']:.3f}], {profile['peak_mib']:.0f} MiB{marked}"
     )
     return 0

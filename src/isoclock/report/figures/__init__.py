@@ -12,7 +12,7 @@ from isoclock.report.collect import Study
 from isoclock.report.figures.cost_shares import cost_shares
 from isoclock.report.figures.further_images import further_images
 from isoclock.report.figures.implementations import implementations
-from isoclock.report.figures.matched import matched
+from isoclock.report.figures.matched import matched, scores
 from isoclock.report.figures.miou_budget import miou_budget
 from isoclock.report.style import STYLE, save
 from isoclock.report.summary import Summary
@@ -42,6 +42,12 @@ TITLES = {
         "Hollow: every method trains the same number of iterations. Filled: every method trains for the same compute. "
         "Large marks are means over seeds, small ones single seeds; holes are written out.",
     ),
+    "scores": (
+        "mIoU of the methods",
+        "Hollow: every method trains the same number of iterations. Filled: every method trains for the same compute. This "
+        "grid has one of the two, at one budget. Large marks are means over seeds, small ones single seeds; holes are written "
+        "out.",
+    ),
     "cost-shares": (
         "What one training iteration costs",
         "Anchor-steps an iteration, split by where the time goes. The whisker is the 95 % bootstrap interval of the "
@@ -69,8 +75,9 @@ TITLES = {
 def draw_figures(study: Study, summaries: Sequence[Summary], folder: Path) -> list[Drawing]:
     """Draw into `folder` what each pair's results allow.
 
-    matched and cost-shares; miou-budget from two compute budgets on; implementations where a method is there in both;
-    further-images where a data set has images without labels, and another the same labels alone.
+    cost-shares; matched where a budget size has both protocols, scores where there is one size under one of them; miou-budget
+    from two compute budgets on; implementations where a method is there in both; further-images where a data set has images
+    without labels, and another the same labels alone.
     """
     drawings = []
     for dataset, pair in study.pairs:
@@ -79,6 +86,7 @@ def draw_figures(study: Study, summaries: Sequence[Summary], folder: Path) -> li
         with mpl.rc_context(STYLE):  # type: ignore[arg-type]  # its stub lists every key as a literal
             figures = {
                 "matched": matched(of_pair, methods),
+                "scores": scores(of_pair, methods),
                 "implementations": implementations(of_pair, methods),
                 "further-images": further_images(summaries, dataset, pair),
                 "cost-shares": cost_shares(study, dataset, pair, methods),

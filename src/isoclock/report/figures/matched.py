@@ -11,7 +11,20 @@ from isoclock.report.summary import Summary, budget_size
 
 
 def matched(summaries: Sequence[Summary], methods: Sequence[str]) -> Figure | None:
-    """One panel a budget size, those with both protocols if there are any; a row a method."""
+    """One panel a budget size that has both protocols; a row a method. None where there is no such size."""
+    both = [panel for panel in _panels(summaries) if panel.hollow and panel.filled]
+    return dumbbells(both, methods, "equal iterations", "equal compute") if both else None
+
+
+def scores(summaries: Sequence[Summary], methods: Sequence[str]) -> Figure | None:
+    """What `matched` shows of a grid that has one protocol and one budget size; None for any other grid."""
+    panels = _panels(summaries)
+    if len(panels) != 1 or (panels[0].hollow and panels[0].filled):
+        return None
+    return dumbbells(panels, methods, "equal iterations", "equal compute")
+
+
+def _panels(summaries: Sequence[Summary]) -> list[Panel]:
     panels = []
     for size in dict.fromkeys(budget_size(s.first.budget) for s in summaries):
         mine = [s for s in summaries if budget_size(s.first.budget) == size]
@@ -20,8 +33,7 @@ def matched(summaries: Sequence[Summary], methods: Sequence[str]) -> Figure | No
             for protocol in ("iteration", "compute")
         }
         panels.append(Panel(_title(mine), sides["iteration"], sides["compute"]))
-    both = [panel for panel in panels if panel.hollow and panel.filled]
-    return dumbbells(both or panels, methods, "equal iterations", "equal compute")
+    return panels
 
 
 def _title(summaries: Sequence[Summary]) -> str:
