@@ -79,9 +79,9 @@ def test_the_tiny_grids_go_all_the_way(tmp_path: Path) -> None:
 
 
 FIGURES = {
-    "figure1": {"matched", "cost-shares"},
-    "figure2": {"matched", "cost-shares", "miou-budget"},
+    "figure1": {"matched", "cost-shares", "break-even"},
+    "figure2": {"matched", "cost-shares", "miou-budget", "break-even"},
     "figure3": {"matched", "cost-shares", "further-images"},
-    "tables": {"matched", "cost-shares", "miou-budget"},
-    "tuned": {"matched", "cost-shares", "implementations"},
+    "tables": {"matched", "cost-shares", "miou-budget", "break-even"},
+    "tuned": {"matched", "cost-shares", "break-even", "implementations"},
 }
