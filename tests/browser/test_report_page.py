@@ -71,7 +71,7 @@ def test_all_images_and_figures_have_a_size(page):
     assert len(widths) == 8
     assert all(width > 100 for width in widths)
     boxes = page.eval_on_selector_all("figure > svg", "all => all.map(svg => svg.getBoundingClientRect().height)")
-    assert len(boxes) == 2
+    assert len(boxes) == 3
     assert all(height > 100 for height in boxes)
 
 

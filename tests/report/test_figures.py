@@ -1,22 +1,31 @@
 import pytest
+from matplotlib.markers import CARETLEFTBASE, CARETRIGHTBASE
 from results_tree import cell
 
+from isoclock.report.break_even import break_even
 from isoclock.report.collect import collect
 from isoclock.report.figures import draw_figures
+from isoclock.report.figures.break_even import needed_costs
 from isoclock.report.summary import summarise
 
 
 def draw(tree, folder):
     study = collect(tree.root, tree.cells, tree.audit)
-    return draw_figures(study, summarise(study.rows), folder)
+    summaries = summarise(study.rows)
+    return draw_figures(study, summaries, {of: break_even(summaries, *of) for of in study.pairs}, folder)
 
 
 def test_every_figure_in_three_formats_and_the_same_bytes_twice(study_tree, tmp_path):
     drawings = draw(study_tree, tmp_path / "one")
     draw(study_tree, tmp_path / "two")
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert [drawing.stem.name.split("-streets")[0] for drawing in drawings] == ["matched", "cost-shares", "miou-budget"]
-    assert len(names) == 9
+    assert [drawing.stem.name.split("-streets")[0] for drawing in drawings] == [
+        "matched",
+        "cost-shares",
+        "miou-budget",
+        "break-even",
+    ]
+    assert len(names) == 12
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
 
@@ -28,6 +37,7 @@ def test_one_budget_of_one_protocol_has_scores_and_no_curve(tree, tmp_path):
     assert [drawing.stem.name for drawing in draw(tree, tmp_path)] == [
         "scores-streets-demo",
         "cost-shares-streets-demo",
+        "break-even-streets-demo",
     ]
 
 
@@ -78,3 +88,26 @@ def test_further_images_stand_against_the_same_labels_alone(tree, tmp_path):
 def test_without_one_data_set_to_compare_with_there_is_no_such_figure(tree, tmp_path, others):
     further(tree, ("kd",), (*others, ("semi", 4)))
     assert not [drawing for drawing in draw(tree, tmp_path) if drawing.stem.name.startswith("further")]
+
+
+def test_bounds_alone_are_drawn_and_kd_alone_is_not(tree, tmp_path):
+    tree.scored(cell("kd"))
+    assert "break-even-streets-demo" not in [drawing.stem.name for drawing in draw(tree, tmp_path)]
+    tree.scored(cell("cwd", "iteration-400"))
+    tree.expect(cell("mgd", "iteration-400"))
+    assert "break-even-streets-demo" in [drawing.stem.name for drawing in draw(tree, tmp_path)]
+
+
+def test_the_break_even_figure_marks_limits_costs_and_bounds(tree):
+    for budget in ("compute-200", "compute-800"):
+        tree.scored(cell("kd", budget), miou=0.4 if budget == "compute-200" else 0.5)
+    tree.scored(cell("cwd", "compute-800"), miou=0.3)
+    tree.scored(cell("mgd", "compute-800"), miou=0.45)
+    tree.expect(cell("fitnet", "compute-800"))
+    summaries = summarise(collect(tree.root, tree.cells).rows)
+    figure = needed_costs(break_even(summaries, "streets", "demo"))
+    (axes,) = figure.axes
+    assert {text.get_text() for text in axes.texts} == {"student alone", "kd 1.62", "× 1 missing"}
+    marks = [line.get_marker() for line in axes.lines]
+    assert [mark for mark in marks if mark in ("o", CARETLEFTBASE, CARETRIGHTBASE)] == [CARETLEFTBASE, "o"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["cwd", "mgd", "fitnet"]

@@ -9,7 +9,19 @@ from results_tree import cell
 from isoclock.report import build_report
 from isoclock.report.html import inline_svg
 
-SECTIONS = ["summary", "protocol", "comparison", "beside", "figures", "cost", "overlays", "classes", "audit", "holes"]
+SECTIONS = [
+    "summary",
+    "protocol",
+    "comparison",
+    "break-even",
+    "beside",
+    "figures",
+    "cost",
+    "overlays",
+    "classes",
+    "audit",
+    "holes",
+]
 
 
 class Tags(HTMLParser):
@@ -32,8 +44,8 @@ def built(study_tree, tmp_path_factory):
 def test_all_files_are_made(built):
     names = sorted(path.name for path in built[0].iterdir())
     assert names == [
-        "beside-published.csv", "beside-published.md", "cells.csv", "comparison.csv", "comparison.md", "comparison.tex",
-        "figures", "report.html",
+        "beside-published.csv", "beside-published.md", "break-even.csv", "break-even.md", "cells.csv", "comparison.csv",
+        "comparison.md", "comparison.tex", "figures", "report.html",
     ]  # fmt: skip
 
 
@@ -61,7 +73,15 @@ def test_ids_are_unique(built):
 
 def test_the_same_results_give_the_same_page(built, study_tree, tmp_path):
     build_report(study_tree.root, study_tree.cells, "demo", tmp_path, audit=study_tree.audit)
-    for name in ("report.html", "comparison.md", "comparison.tex", "comparison.csv", "cells.csv"):
+    for name in (
+        "report.html",
+        "comparison.md",
+        "comparison.tex",
+        "comparison.csv",
+        "cells.csv",
+        "break-even.csv",
+        "break-even.md",
+    ):
         assert (tmp_path / name).read_bytes() == (built[0] / name).read_bytes()
 
 

@@ -79,9 +79,9 @@ def test_the_tiny_grids_go_all_the_way(tmp_path: Path) -> None:
 
 
 FIGURES = {
-    "figure1": {"matched", "cost-shares"},
-    "figure2": {"cost-shares", "miou-budget"},
+    "figure1": {"matched", "cost-shares", "break-even"},
+    "figure2": {"cost-shares", "miou-budget", "break-even"},
     "figure3": {"scores", "cost-shares", "further-images"},
-    "tables": {"cost-shares", "miou-budget"},
-    "tuned": {"scores", "cost-shares", "implementations"},
+    "tables": {"cost-shares", "miou-budget", "break-even"},
+    "tuned": {"scores", "cost-shares", "break-even", "implementations"},
 }

@@ -9,6 +9,8 @@ from typing import Any
 from isoclock.artifacts import write_text
 from isoclock.report import tables
 from isoclock.report.beside import beside_csv, beside_markdown, besides
+from isoclock.report.break_even import break_even
+from isoclock.report.break_even_tables import break_even_csv, break_even_markdown
 from isoclock.report.collect import collect
 from isoclock.report.summary import differences, summarise
 from isoclock.schema import Published
@@ -48,9 +50,12 @@ def build_report(
     beside = {of: besides(study, summaries, published, *of) for of in study.pairs}
     write_text(out / "beside-published.md", f"# Beside published rows: grid {grid_name}\n\n" + beside_markdown(beside))
     write_text(out / "beside-published.csv", beside_csv(beside))
-    figures = draw_figures(study, summaries, out / "figures")
+    even = {of: break_even(summaries, *of) for of in study.pairs}
+    write_text(out / "break-even.md", f"# Break-even: grid {grid_name}\n\n" + break_even_markdown(list(even.values())))
+    write_text(out / "break-even.csv", break_even_csv(list(even.values())))
+    figures = draw_figures(study, summaries, even, out / "figures")
     page = out / "report.html"
-    write_text(page, render_page(study, summaries, found, figures, grid_name, beside))
+    write_text(page, render_page(study, summaries, found, figures, grid_name, beside, even))
     return page
 
 

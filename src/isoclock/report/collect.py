@@ -28,6 +28,7 @@ class CellRow:
     status: str
     message: str = ""
     protocol: str = ""
+    yardstick: str | None = None
     implementation: str | None = None
     device_kind: str | None = None
     iterations_planned: int | None = None
@@ -178,6 +179,7 @@ def _planned(budget: str, record: dict[str, Any] | None, plan: dict[str, Any] | 
     iterations = (record or {}).get("iterations", {})
     return {
         "protocol": plan.get("protocol") or budget.split("-")[0],
+        "yardstick": plan.get("yardstick"),
         "iterations_planned": iterations.get("planned", plan.get("iterations")),
         "iterations_done": iterations.get("done"),
         "planned_s": plan.get("planned_s"),

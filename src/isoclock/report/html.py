@@ -13,8 +13,9 @@ from markupsafe import Markup
 
 from isoclock import __version__
 from isoclock.budget.audit import TOLERANCE
-from isoclock.report import wording
+from isoclock.report import break_even_tables, wording
 from isoclock.report.beside import BESIDE_NOTE, BESIDE_TITLES, Beside
+from isoclock.report.break_even import BreakEven
 from isoclock.report.collect import DIVERGED, FINISHED, MISSING, CellRow, Study
 from isoclock.report.figures import Drawing
 from isoclock.report.style import FAINT, HOLE, INK, PAPER, RULE
@@ -38,6 +39,7 @@ def render_page(
     figures: Sequence[Drawing],
     grid_name: str,
     beside: Mapping[tuple[str, str], Sequence[Beside]],
+    even: Mapping[tuple[str, str], BreakEven],
 ) -> str:
     """The whole report as one HTML text. Everything from results is escaped; figures come from our own SVG files."""
     environment = Environment(
@@ -57,13 +59,15 @@ def render_page(
         cells=len(study.rows),
         provenance=_provenance(study),
         pairs=[
-            _pair(study, summaries, found, figures, *pair) | {"beside": [row.cells() for row in beside[pair]]}
+            _pair(study, summaries, found, figures, *pair)
+            | {"beside": [row.cells() for row in beside[pair]], "even": _break_even(even[pair])}
             for pair in study.pairs
         ],
         footnote=FOOTNOTE,
         difference_titles=DIFFERENCE_TITLES,
         beside_titles=BESIDE_TITLES,
         beside_note=BESIDE_NOTE,
+        break_even=break_even_tables,
         overlays=overlays,
         overlays_left_out=overlays_left_out,
         audit=[_audited(row) for row in study.audit],
@@ -121,6 +125,15 @@ def _pair(
         ],
         "costs": [_cost_row(study, dataset, pair, method) for method in study.methods(dataset, pair)],
         "classes": _class_tables(own, teacher),
+    }
+
+
+def _break_even(found: BreakEven) -> dict[str, Any]:
+    return {
+        "why_not": found.why_not,
+        "curve_title": break_even_tables.curve_title(found),
+        "curve": break_even_tables.curve_cells(found),
+        "rows": [break_even_tables.row_cells(found, row) for row in found.rows],
     }
 
 

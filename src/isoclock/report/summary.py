@@ -86,7 +86,7 @@ def summarise(rows: Iterable[CellRow]) -> list[Summary]:
         key=lambda row: (
             budgets[row.dataset, row.pair],
             row.protocol != "iteration",
-            _size(row.budget),
+            size_order(row.budget),
             place[group(row)],
         ),
     )
@@ -120,6 +120,13 @@ def differences(study: Study, summaries: list[Summary], reference: str | None = 
 def budget_size(budget: str) -> str:
     """A budget's name without its protocol: "compute-400" and "iteration-400" are of one size."""
     return budget.split("-", 1)[1] if budget.split("-")[0] in ("iteration", "compute") and "-" in budget else budget
+
+
+def size_order(budget: str) -> tuple[int, float, str]:
+    """Budgets in order of size where the name tells it, else by name."""
+    size = budget_size(budget)
+    number, thousands = size.removesuffix("k"), 1000 if size.endswith("k") else 1
+    return (0, float(number) * thousands, "") if number.replace(".", "", 1).isdigit() else (1, 0.0, size)
 
 
 def _summary(rows: list[CellRow]) -> Summary:
@@ -159,10 +166,3 @@ def _reference(methods: list[str]) -> str | None:
 
 def _places(rows: list[CellRow], key: Callable[[CellRow], Any]) -> dict[Any, int]:
     return {value: number for number, value in enumerate(dict.fromkeys(map(key, rows)))}
-
-
-def _size(budget: str) -> tuple[int, float, str]:
-    """Budgets in order of size where the name tells it, else by name."""
-    size = budget_size(budget)
-    number, thousands = size.removesuffix("k"), 1000 if size.endswith("k") else 1
-    return (0, float(number) * thousands, "") if number.replace(".", "", 1).isdigit() else (1, 0.0, size)

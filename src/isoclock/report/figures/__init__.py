@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
 
+from isoclock.report.break_even import BreakEven
 from isoclock.report.collect import Study
+from isoclock.report.figures.break_even import needed_costs
 from isoclock.report.figures.cost_shares import cost_shares
 from isoclock.report.figures.further_images import further_images
 from isoclock.report.figures.implementations import implementations
@@ -58,6 +60,13 @@ TITLES = {
         "Means over seeds; bars are 95 % t intervals where there is more than one seed. Holes are written out at the "
         "foot, and leave a gap in the line.",
     ),
+    "break-even": (
+        "Cost of an iteration, measured and needed to tie canonical KD",
+        "Bar: measured. Mark: needed, by the mean over seeds; small ones: single seeds. Right of the bar a method ties or wins "
+        "already; left of canonical KD’s cost it would have to be cheaper than that; left of 1 it is out of reach, since no "
+        "iteration costs less than its student step. Arrows are bounds: canonical KD was not measured there; "
+        "single seeds that are bounds stand in the table alone.",
+    ),
     "implementations": (
         "As published against tuned",
         "At equal compute. Hollow: computed as the published code does. Filled: the same mathematics as fast as it can be "
@@ -72,12 +81,14 @@ TITLES = {
 """Title and caption of each figure, by its name, which its files begin with."""
 
 
-def draw_figures(study: Study, summaries: Sequence[Summary], folder: Path) -> list[Drawing]:
+def draw_figures(
+    study: Study, summaries: Sequence[Summary], even: Mapping[tuple[str, str], BreakEven], folder: Path
+) -> list[Drawing]:
     """Draw into `folder` what each pair's results allow.
 
     cost-shares; matched where a budget size has both protocols, scores where there is one size under one of them; miou-budget
-    from two compute budgets on; implementations where a method is there in both; further-images where a data set has images
-    without labels, and another the same labels alone.
+    from two compute budgets on; break-even where canonical KD and another method are scored; implementations where a method is
+    there in both; further-images where a data set has images without labels, and another the same labels alone.
     """
     drawings = []
     for dataset, pair in study.pairs:
@@ -91,6 +102,7 @@ def draw_figures(study: Study, summaries: Sequence[Summary], folder: Path) -> li
                 "further-images": further_images(summaries, dataset, pair),
                 "cost-shares": cost_shares(study, dataset, pair, methods),
                 "miou-budget": miou_budget(of_pair, methods),
+                "break-even": needed_costs(even[dataset, pair]),
             }
             for name, figure in figures.items():
                 if figure is not None:

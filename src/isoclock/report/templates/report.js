@@ -10,7 +10,7 @@
     const cell = row.cells[column];
     const text = cell.dataset.sort ?? cell.textContent.trim();
     if (text === "" || text === "–") return null;
-    const number = Number(text.replace(/[,%+]|<\s*/g, "").replace(/\s.*$/, ""));
+    const number = Number(text.replace(/[,%+]|[<≤≥]\s*/g, "").replace(/\s.*$/, ""));
     return Number.isNaN(number) ? text : number;
   };
   const order = (a, b) => typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });

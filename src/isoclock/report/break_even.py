@@ -1,0 +1,162 @@
+"""Break-even: how much cheaper an iteration of a method would have to become to tie canonical KD (PROTOCOL.md, section 11)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from isoclock.report.collect import FINISHED
+from isoclock.report.curve import Bounds, Curve
+from isoclock.report.summary import Summary
+
+ANCHOR = "none"
+"""Its step is the anchor's own: nothing of it could be made cheaper."""
+
+_ROUNDING = 1e-9
+
+
+class Point:
+    """The cells of one method that train for equally many iterations, whatever their budgets are called."""
+
+    def __init__(self, summaries: Sequence[Summary]) -> None:
+        first, rows = summaries[0], [row for s in summaries for row in s.rows]
+        self.method = first.first.method
+        self.budgets = tuple(s.first.budget for s in summaries)
+        self.protocols = tuple(s.first.protocol for s in summaries)
+        self.iterations = first.mean("iterations_planned")
+        self.anchor_steps = first.mean("planned_anchor_steps")
+        self.seeds = len({row.seed for row in rows})
+        self.device_kinds = {row.device_kind for row in rows if row.status == FINISHED and row.device_kind}
+        self.marks = tuple(dict.fromkeys(mark for s in summaries for mark in s.marks))
+        self.hole = first.hole
+        runs: dict[int, list[float]] = {}
+        for seed, miou in (item for s in summaries for item in s.scores.items()):
+            runs.setdefault(seed, []).append(miou)
+        self.scores = {seed: sum(found) / len(found) for seed, found in sorted(runs.items())}
+        self.miou = sum(self.scores.values()) / len(self.scores) if self.scores else None
+
+    @property
+    def cost(self) -> float | None:
+        """Anchor-steps an iteration, pre-training spread over all of them."""
+        return self.anchor_steps / self.iterations if self.anchor_steps and self.iterations else None
+
+
+@dataclass(frozen=True)
+class Needed:
+    """What one score asks for: canonical KD has it after `kd_steps`, and the method spent `anchor_steps` on `iterations`."""
+
+    kd_steps: Bounds
+    anchor_steps: float
+    iterations: float
+
+    @property
+    def times_cheaper(self) -> Bounds:
+        """x: how many times cheaper an iteration would have to be; 1 and below where it ties or wins already."""
+        return self.kd_steps.under(self.anchor_steps)
+
+    @property
+    def cost(self) -> float:
+        """Anchor-steps an iteration as it is."""
+        return self.anchor_steps / self.iterations
+
+    @property
+    def cost_to_tie(self) -> Bounds:
+        """Anchor-steps an iteration at which the method ties."""
+        return self.kd_steps.over(self.iterations)
+
+    def verdict(self, yardstick: str, kd_cost: float, least: float = 1.0) -> str:
+        """What it would take, beside the two limits: `least`, an iteration without overhead, and canonical KD's own cost.
+
+        A plan rounds down to whole iterations. So a score below that of canonical KD's shortest run, at a budget as large but for
+        a part of an iteration, is behind, and not undecided.
+        """
+        tie = self.cost_to_tie
+        below = 1 + 1 / self.iterations if tie.low == 0 else 1 - _ROUNDING
+        if tie.low >= self.cost * (1 - _ROUNDING):
+            return "ties or wins already"
+        if tie.high < least * below:
+            return "out of reach: even at zero overhead"
+        if tie.high >= self.cost * below:
+            return f"not decided: {'above' if tie.low else 'below'} what {yardstick} was measured at"
+        if tie.low >= kd_cost * (1 - _ROUNDING):
+            return f"cheaper, and may stay dearer than {yardstick}"
+        if tie.high < kd_cost * below:
+            return f"only if cheaper than {yardstick}" + ("" if tie.low else ", if at all")
+        return f"cheaper: {yardstick} was not measured so low"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method's point against canonical KD's curve. `needed` is None for a hole; `by_seed` is each seed against its own curve."""
+
+    point: Point
+    why_not: str = ""
+    needed: Needed | None = None
+    by_seed: tuple[tuple[int, Needed], ...] = ()
+
+
+@dataclass(frozen=True)
+class BreakEven:
+    """One pair: canonical KD's points, holes included, and what every other method needs. `why_not` says why there is nothing."""
+
+    dataset: str
+    pair: str
+    yardstick: str = ""
+    why_not: str = ""
+    kd: tuple[Point, ...] = ()
+    curve: Curve | None = None
+    kd_cost: float = 0.0
+    rows: tuple[Row, ...] = ()
+
+    def verdict(self, row: Row, needed: Needed) -> str:
+        """What it would take for one of the row's scores: the mean over seeds, or a seed's own."""
+        least = row.point.cost if row.point.method == ANCHOR else None
+        return needed.verdict(self.yardstick, self.kd_cost, least or 1.0)
+
+
+def break_even(summaries: Sequence[Summary], dataset: str, pair: str) -> BreakEven:
+    """Break-even of one pair, from the summaries of a study."""
+    mine = [s for s in summaries if (s.first.dataset, s.first.pair) == (dataset, pair)]
+    yardsticks = sorted({row.yardstick for s in mine for row in s.rows if row.yardstick})
+    if not yardsticks:
+        return BreakEven(dataset, pair, why_not="no compute budget here has a yardstick, or none is planned yet")
+    if len(yardsticks) > 1:
+        return BreakEven(dataset, pair, why_not=f"its compute budgets have several yardsticks: {', '.join(yardsticks)}")
+    (yardstick,) = yardsticks
+    points = _points(mine)
+    kd = sorted((p for p in points if p.method == yardstick), key=lambda point: point.anchor_steps or 0)
+    scored = [point for point in kd if point.miou is not None and point.anchor_steps]
+    if not scored:
+        why_not = f"no cell of {yardstick}, its budgets' yardstick, is " + ("scored" if kd else "in the grid")
+        return BreakEven(dataset, pair, yardstick, why_not, tuple(kd))
+    kinds = set().union(*(point.device_kinds for point in scored))
+    if len(kinds) > 1:
+        why_not = f"{yardstick} was trained on several device kinds ({', '.join(sorted(kinds))}), whose anchor-steps do not compare"
+        return BreakEven(dataset, pair, yardstick, why_not, tuple(kd))
+    # A mean weighs as many seeds as it is of. The longest run's cost: there a pre-training weighs least.
+    curve = Curve.through([(p.anchor_steps or 0, p.miou or 0, len(p.scores)) for p in scored])
+    rows = [_row(point, curve, scored, kinds) for point in points if point.method != yardstick]
+    return BreakEven(dataset, pair, yardstick, "", tuple(kd), curve, scored[-1].cost or 0.0, tuple(rows))
+
+
+def _points(summaries: Sequence[Summary]) -> list[Point]:
+    """Methods in the grid's order, budgets in that of the summaries; equally many iterations are one point."""
+    together: dict[tuple[str, float | str], list[Summary]] = {}
+    for s in summaries:
+        together.setdefault((s.first.method, s.mean("iterations_planned") or s.first.budget), []).append(s)
+    methods = list(dict.fromkeys(method for method, _ in together))
+    return sorted(map(Point, together.values()), key=lambda point: methods.index(point.method))
+
+
+def _row(point: Point, curve: Curve, scored: Sequence[Point], kinds: set[str]) -> Row:
+    steps, iterations = point.anchor_steps, point.iterations
+    if point.miou is None or not steps or not iterations:
+        return Row(point, "not scored")
+    if point.device_kinds - kinds:
+        return Row(point, f"trained on {', '.join(sorted(point.device_kinds - kinds))}: anchor-steps do not compare")
+    by_seed = []
+    for seed, miou in point.scores.items():
+        own = [(kd.anchor_steps or 0, kd.scores[seed], 1) for kd in scored if seed in kd.scores]
+        if own:
+            by_seed.append((seed, Needed(Curve.through(own).reaches(miou), steps, iterations)))
+    return Row(point, "", Needed(curve.reaches(point.miou), steps, iterations), tuple(by_seed))

@@ -1,0 +1,154 @@
+"""Break-even as texts: on the page, as markdown, as CSV."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from isoclock.report import wording
+from isoclock.report.break_even import BreakEven, Point, Row
+from isoclock.report.curve import Bounds
+from isoclock.report.tables import csv_text, markdown_table
+
+READ_IT = (
+    "x is how many times cheaper an iteration of the method would have to become to tie canonical KD: the anchor-steps that the "
+    "method spent, over those after which canonical KD's curve is at the same mIoU; at 1 and below it ties or wins already."
+)
+NOTE = (
+    "Two limits: a cost to tie below 1 is out of reach, since no iteration costs less than its student step; one below canonical "
+    "KD's own cost asks for more than zero overhead over KD, which is what an iteration-matched run shows. Between measured points "
+    "the curve is straight in log anchor-steps; ≥ and ≤ are bounds beyond what canonical KD was measured at; where a longer run of "
+    "it scored less, neighbours are pooled. Each seed: against the same seed's curve; of n seeds, the range holds the median with "
+    "probability 1 - 2^(1 - n), 50 % for two. In brackets: seeds with the same verdict as the mean. Anchor-steps are planned ones; "
+    "the cost's own measuring error is not in x."
+)
+CURVE_TITLES = ("budget", "marks", "n", "iterations", "anchor-steps", "mIoU %", "mIoU % on the curve")
+ROW_TITLES = (
+    "method", "budget", "what it would take", "x", "x of each seed", "cost", "cost to tie", "anchor-steps",
+    "canonical KD's", "mIoU %", "n", "marks",
+)  # fmt: skip
+CURVE_WORDS, ROW_WORDS = 2, 3
+"""How many of the columns in front are words, set flush left."""
+
+_CSV_NAMES = (
+    "dataset", "pair", "yardstick", "method", "budget", "seed", "n", "n_planned", "miou", "iterations", "anchor_steps", "cost",
+    "kd_cost", "kd_steps_low", "kd_steps_high", "times_cheaper_low", "times_cheaper_high", "cost_to_tie_low", "cost_to_tie_high",
+    "verdict", "marks",
+)  # fmt: skip
+
+
+def bounds_text(value: Bounds | None, digits: int = 2) -> str:
+    """A number, or its bound with the sign of one."""
+    if value is None:
+        return wording.NOTHING
+    sign = "" if value.known is not None else "≥ " if math.isinf(value.high) else "≤ "
+    return f"{sign}{value.low or value.high:,.{digits}f}"
+
+
+def curve_cells(found: BreakEven) -> list[list[str]]:
+    """Canonical KD's points as texts under CURVE_TITLES, holes included."""
+    on_curve = dict(zip(found.curve.steps, found.curve.mious, strict=True)) if found.curve else {}
+    return [
+        [
+            ", ".join(point.budgets), ", ".join(point.marks), _n(point), wording.count(point.iterations),
+            wording.count(point.anchor_steps), wording.percent(point.miou, 2),
+            wording.percent(on_curve.get(point.anchor_steps or 0) if point.miou is not None else None, 2),
+        ]
+        for point in found.kd
+    ]  # fmt: skip
+
+
+def row_cells(found: BreakEven, row: Row) -> list[str]:
+    """A row as texts under ROW_TITLES."""
+    point, needed = row.point, row.needed
+    return [
+        point.method,
+        ", ".join(point.budgets),
+        _what_it_takes(found, row),
+        bounds_text(needed.times_cheaper if needed else None),
+        _each_seed(row),
+        wording.ratio(point.cost),
+        bounds_text(needed.cost_to_tie if needed else None),
+        wording.count(point.anchor_steps),
+        bounds_text(needed.kd_steps if needed else None, 0),
+        wording.percent(point.miou, 2),
+        _n(point),
+        ", ".join(point.marks),
+    ]
+
+
+def break_even_markdown(every: Sequence[BreakEven]) -> str:
+    """Every pair's curve and rows as markdown."""
+    parts = [READ_IT, ""]
+    for found in every:
+        parts.append(f"## {found.dataset} / {found.pair}\n")
+        if found.why_not:
+            parts.append(f"No break-even: {found.why_not}.\n")
+        if found.kd:
+            parts.append(f"### {curve_title(found)}\n")
+            parts.append(markdown_table(CURVE_TITLES, curve_cells(found), _words(CURVE_TITLES, CURVE_WORDS)))
+        if found.rows:
+            parts.append("### What the others would need\n")
+            rows = [row_cells(found, row) for row in found.rows]
+            parts.append(markdown_table(ROW_TITLES, rows, [*_words(ROW_TITLES, ROW_WORDS)[:-1], True]))
+    return "\n".join([*parts, NOTE, ""])
+
+
+def break_even_csv(every: Sequence[BreakEven]) -> str:
+    """A line a method and budget, and one a seed of it (`seed` is empty for the mean). Plain numbers; an open bound is empty."""
+    lines = [line for found in every for row in found.rows for line in _csv_lines(found, row)]
+    return csv_text(lines, list(_CSV_NAMES))
+
+
+def curve_title(found: BreakEven) -> str:
+    """The head of canonical KD's own table."""
+    cost = f", {found.kd_cost:.2f} anchor-steps an iteration" if found.kd_cost else ""
+    return f"Canonical KD: {found.yardstick}{cost}"
+
+
+def _what_it_takes(found: BreakEven, row: Row) -> str:
+    """The mean's verdict, and how many seeds have the same."""
+    if row.needed is None:
+        return row.why_not
+    verdict = found.verdict(row, row.needed)
+    if len(row.by_seed) < 2:
+        return f"{verdict} ({'one seed' if row.by_seed else 'no seed in common'})"
+    alike = sum(found.verdict(row, needed) == verdict for _, needed in row.by_seed)
+    return f"{verdict} ({alike} of {len(row.by_seed)} seeds)"
+
+
+def _each_seed(row: Row) -> str:
+    """x of every seed, from the least on; nothing for one seed, which has no spread."""
+    ratios = sorted((needed.times_cheaper for _, needed in row.by_seed), key=lambda ratio: (ratio.low, ratio.high))
+    return ", ".join(map(bounds_text, ratios)) if len(ratios) > 1 else wording.NOTHING
+
+
+def _n(point: Point) -> str:
+    return f"{len(point.scores)} of {point.seeds}"
+
+
+def _words(titles: Sequence[str], count: int) -> list[bool]:
+    return [place < count for place in range(len(titles))]
+
+
+def _csv_lines(found: BreakEven, row: Row) -> list[dict[str, Any]]:
+    point = row.point
+    same = {
+        "dataset": found.dataset, "pair": found.pair, "yardstick": found.yardstick, "method": point.method,
+        "budget": "; ".join(point.budgets), "n": len(point.scores), "n_planned": point.seeds, "miou": point.miou,
+        "iterations": point.iterations, "anchor_steps": point.anchor_steps, "cost": point.cost, "kd_cost": found.kd_cost,
+        "verdict": row.why_not, "marks": "; ".join(point.marks),
+    }  # fmt: skip
+    if row.needed is None:
+        return [same]
+    lines = []
+    for seed, needed in [(None, row.needed), *row.by_seed]:
+        line = same | {"seed": seed, "miou": point.miou if seed is None else point.scores[seed]}
+        line |= {"verdict": found.verdict(row, needed)}
+        for name in ("kd_steps", "times_cheaper", "cost_to_tie"):
+            value: Bounds = getattr(needed, name)
+            line[f"{name}_low"] = value.low or None
+            line[f"{name}_high"] = None if math.isinf(value.high) else value.high
+        lines.append(line)
+    return lines

@@ -1,0 +1,133 @@
+"""What an iteration costs, and what it would have to cost to tie canonical KD."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.markers import CARETLEFTBASE, CARETRIGHTBASE
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from isoclock.report.break_even import BreakEven, Row
+from isoclock.report.curve import Bounds
+from isoclock.report.style import COMPUTE, FAINT, HOLE_TEXT, INK, ITERATION, PAPER, RULE, TEACHER_TEXT
+from isoclock.report.summary import budget_size, size_order
+
+COLUMNS = 3
+_SIDES = {"iteration": (-0.17, ITERATION, PAPER), "compute": (0.17, COMPUTE, COMPUTE)}
+"""Place in its row, edge and face of a protocol's marks."""
+
+_AT_LEAST, _AT_MOST = CARETRIGHTBASE, CARETLEFTBASE  # their base is at the bound, so that a bar at it stays in sight
+
+
+def needed_costs(even: BreakEven) -> Figure | None:
+    """One panel a budget size, a row a method; None where no method has an x."""
+    if not any(row.needed for row in even.rows):
+        return None
+    methods = list(dict.fromkeys(row.point.method for row in even.rows))
+    sizes = sorted({budget_size(name) for row in even.rows for name in row.point.budgets}, key=size_order)
+    columns = min(COLUMNS, len(sizes))
+    lines = -(-len(sizes) // columns)
+    figure = Figure(figsize=(max(6.6, 4.3 * columns), lines * (1.45 + 0.46 * len(methods))), layout="constrained")
+    panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
+    for axes in panels.flat[len(sizes) :]:
+        axes.set_axis_off()
+    low, high = _frame(even)
+    for axes, size in zip(panels.flat, sizes, strict=False):
+        _limits(axes, even, low)
+        for row in even.rows:
+            for name, protocol in zip(row.point.budgets, row.point.protocols, strict=True):
+                if budget_size(name) == size:
+                    _draw(axes, row, methods.index(row.point.method), protocol)
+        axes.set_title(f"budget {size}", loc="left", pad=15)
+        axes.tick_params(axis="x", labelbottom=True)  # also above a place without a panel
+        axes.set_xlabel("anchor-steps per iteration (logarithmic)")
+    first = panels.flat[0]
+    first.set_xscale("log")
+    first.set_xlim(low, high)
+    first.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    first.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    first.xaxis.set_minor_locator(NullLocator())
+    for axes in panels[:, 0]:
+        axes.set_yticks(range(len(methods)), methods)
+        axes.set_ylim(len(methods) - 0.45, -0.55)
+    _legend(figure, {protocol for row in even.rows for protocol in row.point.protocols})
+    return figure
+
+
+def _frame(even: BreakEven) -> tuple[float, float]:
+    """The ends of the axis: everything measured, everything needed, and some air."""
+    needed = [row.needed for row in even.rows if row.needed] + [own for row in even.rows for _, own in row.by_seed]
+    ends = [end for each in needed for end in _ends(each.cost_to_tie)]
+    shown = [1.0, even.kd_cost, *ends, *(row.point.cost for row in even.rows if row.point.cost)]
+    return 0.8 * min(shown), 1.4 * max(shown)
+
+
+def _ends(value: Bounds) -> list[float]:
+    return [end for end in (value.low, value.high) if end and math.isfinite(end)]
+
+
+def _limits(axes: Axes, even: BreakEven, low: float) -> None:
+    """The two limits; what lies below the first is out of reach."""
+    axes.grid(axis="x")
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.axvspan(low, 1, color=RULE, alpha=0.5, zorder=0, linewidth=0)
+    for limit, name, side in (
+        (1.0, "student alone", "right"),
+        (even.kd_cost, f"{even.yardstick} {even.kd_cost:.2f}", "left"),
+    ):
+        axes.axvline(limit, color=FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        axes.text(limit, 1.005, name, transform=axes.get_xaxis_transform(), ha=side, **TEACHER_TEXT)
+
+
+def _draw(axes: Axes, row: Row, place: int, protocol: str) -> None:
+    """One row: the measured cost as a bar, what is needed as a mark, the way between them as a line."""
+    shift, colour, face = _SIDES[protocol]
+    at, cost = place + shift, row.point.cost
+    axes.axhline(place + 0.5, color=RULE, linewidth=0.6, zorder=0)
+    if cost is not None:
+        axes.plot([cost, cost], [at - 0.13, at + 0.13], color=INK, linewidth=2.2, solid_capstyle="butt", zorder=3)
+    if row.needed is None:
+        axes.text(
+            0.015,
+            at,
+            row.point.hole if row.point.miou is None else row.why_not,
+            transform=axes.get_yaxis_transform(),
+            **HOLE_TEXT,
+        )
+        return
+    for seed_cost in (needed.cost_to_tie.known for _, needed in row.by_seed if len(row.by_seed) > 1):
+        if seed_cost is not None:
+            axes.plot(seed_cost, at, "|", color=colour, ms=6, mew=1.2, alpha=0.8)
+    tie = row.needed.cost_to_tie
+    (end, *_), marker = _ends(tie), "o" if tie.known is not None else _AT_LEAST if tie.low else _AT_MOST
+    axes.plot([end, row.needed.cost], [at, at], color=colour, linewidth=1, alpha=0.6, zorder=2)
+    axes.plot(end, at, marker=marker, ms=7, mfc=face, mec=colour, mew=1.8, zorder=4)
+    if len(row.point.scores) < row.point.seeds:
+        axes.annotate(row.point.hole, (max(end, row.needed.cost), at), (7, 0), textcoords="offset points", **HOLE_TEXT)
+
+
+def _legend(figure: Figure, protocols: set[str]) -> None:
+    words = {"iteration": "needed, equal iterations", "compute": "needed, equal compute"}
+    handles = [Line2D([], [], color=INK, marker="|", linestyle="", markersize=9, markeredgewidth=2.2, label="measured")]
+    for protocol, (_, colour, face) in _SIDES.items():
+        if protocol in protocols:
+            look: dict[str, Any] = {
+                "markerfacecolor": face,
+                "markeredgecolor": colour,
+                "markeredgewidth": 1.8,
+                "markersize": 7,
+            }
+            handles.append(Line2D([], [], marker="o", linestyle="", label=words[protocol], **look))
+    figure.legend(
+        handles=handles,
+        loc="outside upper right",
+        ncols=len(handles),
+        frameon=False,
+        handletextpad=0.2,
+        columnspacing=1.4,
+    )
