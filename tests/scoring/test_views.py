@@ -60,12 +60,14 @@ def test_one_view_is_the_argmax_of_the_enlarged_logits(size, channels_last):
     assert not (found == 4).any()
 
 
-def by_the_book(network, image, size, scales, flip, window, stride):
+def by_the_book(network, image, size, scales, flip, window, stride, short, long):
     """Every map whole, every window by itself, softmax over all classes at once."""
     looks = []
+    # mmcv.imrescale(image, (long, short)): the largest at which neither side is above its own.
+    base = min(short / min(image.shape[2:]), long / max(image.shape[2:])) if short else 1
     for scale in scales:
-        height, width = int(image.shape[2] * scale + 0.5), int(image.shape[3] * scale + 0.5)
-        scaled = resized(image, (height, width)) if scale != 1 else image
+        height, width = (int(side * base * scale + 0.5) for side in image.shape[2:])
+        scaled = resized(image, (height, width)) if base * scale != 1 else image
         for mirrored in (False, True) if flip else (False,):
             seen = torch.flip(scaled, [3]) if mirrored else scaled
             if window is None:
@@ -104,6 +106,11 @@ def by_the_book(network, image, size, scales, flip, window, stride):
         {"window": (16, 24), "stride": (11, 10)},
         {"window": (16, 24), "stride": (11, 10), "scales": [0.75, 1.25], "flip": True},
         {"window": (300, 24)},
+        {"short_side": 24},
+        {"short_side": 64},
+        {"short_side": 64, "long_side_at_most": 72},
+        {"short_side": 30, "long_side_at_most": 72, "scales": [0.75, 1.25], "flip": True},
+        {"short_side": 50, "long_side_at_most": 60, "window": (16, 24), "stride": (11, 10)},
     ],
 )
 def test_every_option_is_what_a_plain_computation_gives(size, given):
@@ -113,8 +120,9 @@ def test_every_option_is_what_a_plain_computation_gives(size, given):
         found = label_map(look(network, image, Scoring(**given)), size)
         window = given.get("window")
         expected = by_the_book(
-            network, image, size, given.get("scales", [1.0]), given.get("flip"), window, given.get("stride", window)
-        )
+            network, image, size, given.get("scales", [1.0]), given.get("flip"), window, given.get("stride", window),
+            given.get("short_side"), given.get("long_side_at_most", float("inf")),
+        )  # fmt: skip
     assert_same_but_for_ties(found, expected)
 
 

@@ -25,6 +25,7 @@ def audit_record(record: dict[str, Any]) -> dict[str, Any]:
     Spent anchor-steps: the train time of each segment over the anchor time measured in it, so that a slower node is not
     counted as more work. `deviation` is spent over planned minus 1, in anchor-steps. Marks: `diverged`, `off-budget`
     (outside 3 %), `mixed-hardware` (device kinds, CPU threads or versions of torch), `lost-time`, and those of the plan.
+    `checkpoints` is what saving took, as the record has it; it is off the train clock.
     """
     plan, segments = record["plan"], record["segments"]
     spent_s = record["clock"]["train_s"]
@@ -50,6 +51,7 @@ def audit_record(record: dict[str, Any]) -> dict[str, Any]:
         "deviation": deviation,
         "contention": _contention(measured, plan),
         "lost_s": record["clock"]["lost_s"],
+        "checkpoints": record.get("checkpoints"),
         "device_kind": ", ".join(sorted(kinds)),
         "marks": marks,
     }

@@ -9,13 +9,14 @@ from rich.table import Table
 
 from isoclock.grid import Cell
 from isoclock.progress import table_console
-from isoclock.report.wording import both, count, seconds
+from isoclock.report.wording import both, count, saving, seconds
 
 
 def print_audit(rows: Sequence[dict[str, Any]], cells: int) -> None:
     """Time planned and spent, cell by cell; `cells` is how many the grid has, so that holes are seen."""
     table = Table(
-        "cell", "time planned / spent", "anchor-steps planned / spent", "deviation", "contention", "lost", "device", "marks",
+        "cell", "time planned / spent", "anchor-steps planned / spent", "deviation", "contention", "lost",
+        "checkpoints: each, every, of train time", "device", "marks",
         title=f"Audit: {len(rows)} of {cells} cells have a run record",
     )  # fmt: skip
     for row in rows:
@@ -27,6 +28,7 @@ def print_audit(rows: Sequence[dict[str, Any]], cells: int) -> None:
             "-" if deviation is None else f"{100 * deviation:+.1f} %",
             "-" if contention is None else f"x {contention:.2f}",
             seconds(row["lost_s"]),
+            saving(row["checkpoints"]),
             row["device_kind"],
             ", ".join(row["marks"]) or "-",
         )

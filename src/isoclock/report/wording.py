@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from isoclock.scoring.stats import Estimate
 
 NOTHING = "–"
@@ -24,6 +27,15 @@ def count(value: float | None) -> str:
 def both(planned: str, spent: str) -> str:
     """Planned and spent in one cell."""
     return NOTHING if planned == spent == NOTHING else f"{planned} / {spent}"
+
+
+def saving(checkpoints: Mapping[str, Any] | None) -> str:
+    """A record's `checkpoints`: how many, what one took, how far apart in train time, their share of the train time."""
+    if not checkpoints:
+        return NOTHING
+    each_s, every_s, share = (checkpoints.get(name) for name in ("seconds_each", "every_s", "share_of_train"))
+    each = NOTHING if each_s is None else seconds(each_s) if each_s >= 1 else f"{1000 * each_s:.0f} ms"
+    return f"{checkpoints['count']} x {each}, {seconds(every_s)}, {percent(share, 2)} %"
 
 
 def ratio(value: float | None, low: float | None = None, high: float | None = None) -> str:
