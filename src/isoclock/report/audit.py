@@ -3,33 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
-from rich.table import Table
+from rich.box import SIMPLE_HEAD
+from rich.table import Column, Table
 
 from isoclock.grid import Cell
 from isoclock.progress import table_console
 from isoclock.report.wording import both, count, saving, seconds
 
+WHOLE = ("cell", "planned / spent", "anchor-steps", "deviation", "contention", "lost")
+
 
 def print_audit(rows: Sequence[dict[str, Any]], cells: int) -> None:
     """Time planned and spent, cell by cell; `cells` is how many the grid has, so that holes are seen."""
-    table = Table(
-        "cell", "time planned / spent", "anchor-steps planned / spent", "deviation", "contention", "lost",
-        "checkpoints: each, every, of train time", "device", "marks",
-        title=f"Audit: {len(rows)} of {cells} cells have a run record",
-    )  # fmt: skip
-    for row in rows:
-        deviation, contention = row["deviation"], row["contention"]
-        table.add_row(
-            Cell(**row["cell"]).path,
-            both(seconds(row["planned_s"]), seconds(row["spent_s"])),
-            both(count(row["planned_anchor_steps"]), count(row["spent_anchor_steps"])),
-            "-" if deviation is None else f"{100 * deviation:+.1f} %",
-            "-" if contention is None else f"x {contention:.2f}",
-            seconds(row["lost_s"]),
-            saving(row["checkpoints"]),
-            row["device_kind"],
-            ", ".join(row["marks"]) or "-",
-        )
-    table_console().print(table)
+    console = table_console()
+    console.print(f"Audit: {len(rows)} of {cells} cells have a run record")
+    # What many cells share is said once, above their table: a name that is cut off tells nothing.
+    for (of, device), group in groupby(rows, _shared):
+        columns = [Column(name, no_wrap=True) for name in WHOLE]
+        table = Table(*columns, "saving", "marks", title=f"{of} on {device}", box=SIMPLE_HEAD)
+        for row in group:
+            table.add_row(*_figures(row))
+        console.print(table)
+
+
+def _shared(row: dict[str, Any]) -> tuple[str, str]:
+    cell = Cell(**row["cell"])
+    return f"{cell.dataset}/{cell.pair}", str(row["device_kind"])
+
+
+def _figures(row: dict[str, Any]) -> tuple[str, ...]:
+    cell, deviation, contention = Cell(**row["cell"]), row["deviation"], row["contention"]
+    return (
+        f"{cell.method}/{cell.budget}/{cell.seed}",
+        both(seconds(row["planned_s"]), seconds(row["spent_s"])),
+        both(count(row["planned_anchor_steps"]), count(row["spent_anchor_steps"])),
+        "-" if deviation is None else f"{100 * deviation:+.1f} %",
+        "-" if contention is None else f"x {contention:.2f}",
+        seconds(row["lost_s"]),
+        saving(row["checkpoints"]),
+        ", ".join(row["marks"]) or "-",
+    )

@@ -30,12 +30,10 @@ def both(planned: str, spent: str) -> str:
 
 
 def saving(checkpoints: Mapping[str, Any] | None) -> str:
-    """A record's `checkpoints`: how many, what one took, how far apart in train time, their share of the train time."""
+    """A record's `checkpoints`: their share of the train time, and how far apart they were in it."""
     if not checkpoints:
         return NOTHING
-    each_s, every_s, share = (checkpoints.get(name) for name in ("seconds_each", "every_s", "share_of_train"))
-    each = NOTHING if each_s is None else seconds(each_s) if each_s >= 1 else f"{1000 * each_s:.0f} ms"
-    return f"{checkpoints['count']} x {each}, {seconds(every_s)}, {percent(share, 2)} %"
+    return f"{percent(checkpoints['share_of_train'], 2)} %, every {seconds(checkpoints['every_s'])}"
 
 
 def ratio(value: float | None, low: float | None = None, high: float | None = None) -> str:
