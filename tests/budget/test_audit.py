@@ -115,15 +115,15 @@ def test_what_saving_took_is_shown(
     monkeypatch.setenv("COLUMNS", "300")
     assert main(["audit", "--grid", "toy"]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "kd/iteration-6/0" in line]
-    assert f"{100 * sum(saves_s) / train_s:.2f} %, every 0.0 s" in line
+    assert f"{100 * sum(saves_s) / train_s:.2f} % / 0.0 s" in line
 
 
 @pytest.mark.parametrize(
     ("checkpoints", "told"),
     [
-        ({"count": 4, "seconds_each": 0.0213, "every_s": 60.0, "share_of_train": 0.00031}, "0.03 %, every 60.0 s"),
-        ({"count": 1, "seconds_each": 2.5, "every_s": 7200.0, "share_of_train": 0.008}, "0.80 %, every 2.00 h"),
-        ({"count": 1, "seconds_each": 0.02, "every_s": 60.0, "share_of_train": None}, "– %, every 60.0 s"),
+        ({"count": 4, "seconds_each": 0.0213, "every_s": 60.0, "share_of_train": 0.00031}, "0.03 % / 60.0 s"),
+        ({"count": 1, "seconds_each": 2.5, "every_s": 7200.0, "share_of_train": 0.008}, "0.80 % / 2.00 h"),
+        ({"count": 1, "seconds_each": 0.02, "every_s": 60.0, "share_of_train": None}, "– % / 60.0 s"),
         (None, "–"),
     ],
 )

@@ -23,7 +23,7 @@ def print_audit(rows: Sequence[dict[str, Any]], cells: int) -> None:
     # What many cells share is said once, above their table: a name that is cut off tells nothing.
     for (of, device), group in groupby(rows, _shared):
         columns = [Column(name, no_wrap=True) for name in WHOLE]
-        table = Table(*columns, "saving", "marks", title=f"{of} on {device}", box=SIMPLE_HEAD)
+        table = Table(*columns, "saving / every", "marks", title=f"{of} on {device}", box=SIMPLE_HEAD)
         for row in group:
             table.add_row(*_figures(row))
         console.print(table)

@@ -33,7 +33,7 @@ def saving(checkpoints: Mapping[str, Any] | None) -> str:
     """A record's `checkpoints`: their share of the train time, and how far apart they were in it."""
     if not checkpoints:
         return NOTHING
-    return f"{percent(checkpoints['share_of_train'], 2)} %, every {seconds(checkpoints['every_s'])}"
+    return f"{percent(checkpoints['share_of_train'], 2)} % / {seconds(checkpoints['every_s'])}"
 
 
 def ratio(value: float | None, low: float | None = None, high: float | None = None) -> str:
