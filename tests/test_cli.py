@@ -11,7 +11,7 @@ from isoclock import __version__
 from isoclock.artifacts import write_json
 from isoclock.cli import main
 from isoclock.verbs.prepare import root_variable
-from tiny_study import TinyStudy
+from tiny_study import TinyStudy, add_avenues
 
 HEAVY = ("torch", "albumentations", "segmentation_models_pytorch", "timm", "mlflow", "cv2")
 STUDY_MISTAKES = {
@@ -65,6 +65,16 @@ def test_a_mistake_is_status_2_and_one_line(
     assert problems == err.splitlines(), err
     assert any(told in line for line in problems)
     assert "Traceback" not in err
+
+
+def test_a_teacher_that_is_another_data_sets(in_study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
+    add_avenues(in_study.folder / "params")
+    assert main(["teacher", "avenues", "small"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        "isoclock: params/datasets.yaml: avenues.teacher_from: 'streets': avenues has no teachers of its own; "
+        "ask for those of streets"
+    )
 
 
 def test_a_process_ends_with_status_2_and_no_traceback(in_study: TinyStudy) -> None:

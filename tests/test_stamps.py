@@ -92,6 +92,18 @@ def test_images_without_labels_are_in_no_stamp_of_a_data_set_that_has_none(
     assert refresh() == STUDENTS_AND_PROFILES | {"budget/streets/tiny/compute-6"}
 
 
+def test_whose_teachers_there_are_is_in_the_students_stamp_alone(shared_study: TinyStudy) -> None:
+    root = shared_study.layout.results / "stamps"
+    found = stamps.stamps(shared_study.params, "both", shared_study.layout)
+    paths = {str(path.relative_to(root)): path for path in found}
+    assert {path for path in paths if path.startswith("teacher/")} == {"teacher/streets/small.json"}
+    assert found[paths["prepare/avenues.json"]] == found[paths["prepare/streets.json"]]
+    own, shared = (found[paths[f"student/{name}/tiny/kd.json"]] for name in ("streets", "avenues"))
+    assert shared == {**own, "teacher_from": "streets"}
+    only = stamps.stamps(shared_study.params, "avenues", shared_study.layout)
+    assert {"prepare/streets.json", "teacher/streets/small.json"} <= {str(path.relative_to(root)) for path in only}
+
+
 def test_nothing_changed_writes_nothing(refresh: Callable[[], Refreshed]) -> None:
     assert refresh() == set()
 

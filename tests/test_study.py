@@ -8,7 +8,7 @@ from isoclock.artifacts import write_json
 from isoclock.cluster import site as site_module
 from isoclock.cluster.site import OVERHEAD_MIN, RUNTIME_FLOOR_MIN, Site
 from isoclock.study import ASSUMED_MIN, Study
-from tiny_study import TinyStudy
+from tiny_study import TinyStudy, add_avenues
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +33,15 @@ def test_it_names_every_file_once_and_relative_to_the_study() -> None:
     assert study.students()[2] == "results/student/streets/tiny/kd/iteration-6/0/record.json"
     assert study.evaluations()[2] == "results/evaluate/streets/tiny/kd/iteration-6/0/scores.json"
     assert study.report() == "results/report/toy/report.html"
+
+
+def test_a_shared_teacher_is_trained_once_and_its_data_are_prepared(in_the_study: TinyStudy) -> None:
+    add_avenues(in_the_study.folder / "params")
+    both, only = (Study.open({"grid": grid}) for grid in ("both", "avenues"))
+    assert both.teachers() == only.teachers() == ["results/teacher/streets/small/record.json"]
+    assert only.prepared() == ["results/data/avenues/index.json", "results/data/streets/index.json"]
+    wildcards = SimpleNamespace(dataset="avenues", pair="tiny")
+    assert only.teacher_of(wildcards) == "results/teacher/streets/small/record.json"
 
 
 def test_opening_writes_the_stamps(in_the_study: TinyStudy) -> None:

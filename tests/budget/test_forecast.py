@@ -106,6 +106,14 @@ def test_a_trained_teacher_tells_its_own_time(empty_study: TinyStudy) -> None:
     assert (found.hours, found.hours_left, found.basis) == (pytest.approx(1.0), 0.0, MEASURED)
 
 
+def test_a_shared_teacher_is_counted_once(shared_study: TinyStudy) -> None:
+    params, layout = shared_study.params, shared_study.layout
+    (alone,) = forecast(params, "toy", layout).of("teacher")
+    for grid in ("both", "avenues"):
+        assert forecast(params, grid, layout).of("teacher") == [alone]
+    assert {row.where for row in forecast(params, "avenues", layout).of("prepare")} == {"avenues", "streets"}
+
+
 def test_scores_take_time_once_the_images_are_known(prepared_study: TinyStudy) -> None:
     found = row(prepared_study, "evaluate")
     assert found.hours is not None

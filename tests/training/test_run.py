@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from isoclock.data.loading import TrainingStream
 from isoclock.errors import ArtifactError, UserError
 from isoclock.training.ledger import read_ledger
 from isoclock.training.run import train_student, train_teacher
-from tiny_study import TinyStudy, cell, cpu_kind, write_plan
+from tiny_study import TinyStudy, add_avenues, cell, cpu_kind, write_plan
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
 KIND = cpu_kind()
@@ -239,6 +240,25 @@ def test_a_teacher_that_diverged_teaches_nobody(taught_study: TinyStudy) -> None
     write_json(path, read_json(path, "teacher") | {"status": "diverged", "message": "loss is nan"})
     with pytest.raises(ArtifactError, match="this teacher diverged: loss is nan"):
         train(taught_study)
+
+
+def test_a_student_learns_from_another_data_sets_teacher(taught_study: TinyStudy) -> None:
+    add_avenues(taught_study.folder / "params")
+    layout = taught_study.layout
+    shutil.copytree(layout.prepared("streets"), layout.prepared("avenues"))
+    path = write_plan(taught_study)
+    avenues = replace(CELL, dataset="avenues")
+    write_json(layout.plan("avenues", "tiny", "kd", "iteration-6"), read_json(path, "plan"))
+    assert train_student(taught_study.params, avenues, layout) == "finished"
+    teacher = read_json(layout.teacher("streets", "small") / "record.json", "teacher")
+    found = read_json(layout.student(avenues) / "record.json", "student")
+    assert found["digests"]["teacher"] == teacher["digests"]["weights"]
+    train(taught_study)
+    assert record(taught_study)["digests"]["weights"] == found["digests"]["weights"], "of the same images and teacher"
+    write_json(layout.teacher("streets", "small") / "record.json", teacher | {"params": {"classes": ["lawn"]}})
+    shutil.rmtree(layout.student_run(avenues))
+    with pytest.raises(ArtifactError, match=r"another class list than .*avenues"):
+        train_student(taught_study.params, avenues, layout)
 
 
 def test_no_kd_needs_no_teachers_weights(taught_study: TinyStudy) -> None:

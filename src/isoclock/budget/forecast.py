@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from isoclock.artifacts import read_json
 from isoclock.data.packed import INDEX, PackedSplit
 from isoclock.data.reader import find_reader
-from isoclock.grid import Cell, Layout, cells, profiles_needed
+from isoclock.grid import Cell, Layout, cells, datasets_needed, profiles_needed, teachers_needed
 from isoclock.params import Params
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class _Forecaster:
         self.cells = cells(params, grid)
         self.needed = profiles_needed(params, grid)
         self.pairs = list(dict.fromkeys((cell.dataset, cell.pair) for cell in self.cells))
-        self.datasets = list(dict.fromkeys(cell.dataset for cell in self.cells))
+        self.datasets = datasets_needed(params, self.cells)
         self._costs: dict[tuple[str, str, str], _Cost] = {}
         self.uncounted: dict[str, None] = {}
 
@@ -134,7 +134,7 @@ class _Forecaster:
         from isoclock.budget import flops  # torch: not for those who only plan
 
         rows = []
-        for dataset, model in dict.fromkeys((d, self.params.pair(pair).teacher) for d, pair in self.pairs):
+        for dataset, model in teachers_needed(self.params, self.cells):
             recipe = self.params.recipe(dataset, "teacher")
             gflops = flops.training_gflops(recipe, self.params.model(model), self._classes(dataset))
             seconds = (recipe.iterations or 0) * self._estimated_s(gflops)

@@ -76,7 +76,7 @@ def train_student(params: Params, cell: Cell, layout: Layout) -> str:
             f"across device kinds: run the cell there, or profile here (isoclock profile {cell.dataset} {cell.pair} {cell.method})"
         )
     stamp = student_stamp(params, cell)
-    teacher_folder = layout.teacher(cell.dataset, pair.teacher)
+    taught_by = params.teacher_dataset(cell.dataset), pair.teacher
     spec = Spec(
         kind="student",
         cell=cell.as_dict(),
@@ -88,7 +88,7 @@ def train_student(params: Params, cell: Cell, layout: Layout) -> str:
         plan=plan,
         params={key: stamp[key] for key in ("recipe", "student", "teacher", "method")} | {"classes": data.classes},
         digests={
-            "teacher": read_json(teacher_folder / "record.json", made_by="teacher")["digests"]["weights"],
+            "teacher": read_json(layout.teacher(*taught_by) / "record.json", made_by="teacher")["digests"]["weights"],
             "data": data.digest,
             "code": stamp["code"],
             "plan": sha256_file(plan_path),
@@ -97,7 +97,7 @@ def train_student(params: Params, cell: Cell, layout: Layout) -> str:
 
     def build() -> TrainingStep:
         needs_teacher = needs_a_teacher(method)
-        teacher = trained_teacher(params, cell.dataset, pair.teacher, data, layout) if needs_teacher else None
+        teacher = trained_teacher(params, *taught_by, data, layout) if needs_teacher else None
         return assemble_step(
             recipe, params.model(pair.student), data, device, seed=cell.seed, method=method, teacher=teacher
         )
