@@ -28,6 +28,9 @@ STUDY_MISTAKES = {
     "a plan before its profile": (["plan", "streets", "tiny", "iteration-6", "kd"], "`isoclock profile` makes it"),
     "a budget before its yardstick": (["plan", "streets", "tiny", "compute-6"], "`isoclock profile` makes it"),
     "an unknown budget": (["plan", "streets", "tiny", "compute-7"], "there is no budget 'compute-7'"),
+    "a teacher's scores before it": (["evaluate", "streets/small"], "`isoclock prepare` makes it"),
+    "scores of an unknown teacher": (["evaluate", "streets/large"], "there is no model 'large'; there are: small, tiny"),
+    "scores of nothing": (["evaluate", "streets/small/0"], "must be dataset/pair/method/budget/seed"),
     "scores before their student": (["evaluate", "streets/tiny/kd/compute-6/0"], "`isoclock prepare` makes it"),
 }  # fmt: skip
 
@@ -121,7 +124,7 @@ def test_check_counts_cells(in_study: TinyStudy, capsys: pytest.CaptureFixture[s
 
 def test_stamp_tells_what_changed(in_study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["stamp", "--grid", "toy"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 16
+    assert len(capsys.readouterr().out.splitlines()) == 17
     assert main(["stamp", "--grid", "toy"]) == 0
     assert capsys.readouterr().out == ""
 

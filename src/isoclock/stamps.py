@@ -82,6 +82,7 @@ def stamps(params: Params, grid_name: str, layout: Layout) -> dict[Path, Any]:
         found[layout.stamp("prepare", dataset)] = prepare_stamp(params, dataset)
     for dataset, model in teachers_needed(params, grid_cells):
         found[layout.stamp("teacher", dataset, model)] = teacher_stamp(params, dataset, model)
+        found[layout.stamp("evaluate_teacher", dataset)] = evaluate_stamp(params, dataset, "teacher")
     for dataset, pair_name, method in profiles_needed(params, grid_name):
         found[layout.stamp("profile", dataset, pair_name, method)] = profile_stamp(params, dataset, pair_name, method)
     found[layout.stamp("grid", grid_name)] = {
@@ -166,9 +167,9 @@ def student_stamp(params: Params, cell: Cell) -> dict[str, Any]:
     return content if other is None else {**content, "teacher_from": other}
 
 
-def evaluate_stamp(params: Params, dataset: str) -> dict[str, Any]:
-    """What scores depend on, but for the student."""
-    scoring = params.recipe(dataset, "student").scoring.model_dump(mode="json")
+def evaluate_stamp(params: Params, dataset: str, role: str = "student") -> dict[str, Any]:
+    """What the scores of students or teachers depend on, but for the network."""
+    scoring = params.recipe(dataset, role).scoring.model_dump(mode="json")
     return {"val": params.dataset(dataset).val, "scoring": scoring, "code": code_digest("evaluate")}
 
 

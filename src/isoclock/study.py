@@ -83,6 +83,10 @@ class Study:
         """Record of every teacher of the grid."""
         return _paths(self.layout.teacher(*one) / "record.json" for one in teachers_needed(self.params, self.cells))
 
+    def teacher_scores(self) -> list[str]:
+        """Scores of every teacher of the grid."""
+        return _paths(self.layout.teacher(*one) / "scores.json" for one in teachers_needed(self.params, self.cells))
+
     def profiles(self) -> list[str]:
         """Profile of every method of the grid, yardsticks included."""
         return _paths(self.layout.profile(*needed) for needed in profiles_needed(self.params, self.grid))
@@ -110,7 +114,7 @@ class Study:
     def synced_after(self, wildcards: Any) -> list[str]:
         """What a stage makes, so that a sync comes after it."""
         stages = {
-            "teacher": self.teachers() + self.profiles(),
+            "teacher": self.teacher_scores() + self.profiles(),
             "student": self.students(),
             "evaluate": self.evaluations(),
         }

@@ -259,7 +259,9 @@ def _teachers(
 
     def scored(dataset: str) -> list[dict[str, Any]]:
         paths = sorted((results / "teacher" / dataset).glob("*/scores.json"))
-        return [scores | {"model": path.parent.name} for path in paths if (scores := read(path, "teacher")) is not None]
+        return [
+            scores | {"model": path.parent.name} for path in paths if (scores := read(path, "evaluate")) is not None
+        ]
 
     chosen = {}
     everywhere = sorted(path.name for path in (results / "teacher").glob("*"))

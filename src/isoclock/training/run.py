@@ -25,7 +25,7 @@ from isoclock.training.engine import Engine, Hooks
 from isoclock.training.lease import Lease
 from isoclock.training.ledger import Ledger, read_ledger
 from isoclock.training.mishaps import peak_memory, told_in_one_line
-from isoclock.training.publish import publish, publish_scores
+from isoclock.training.publish import publish
 from isoclock.training.spec import Spec, open_run
 from isoclock.training.step import TrainingStep
 
@@ -34,7 +34,7 @@ PRETRAIN_SEED = 15485863  # added to a run's: pre-training sees the samples in a
 
 
 def train_teacher(params: Params, dataset: str, model: str, layout: Layout, *, seed: int = 0) -> str:
-    """Train a teacher and publish weights, record, ledger and scores. Returns the status (finished, stopped, diverged)."""
+    """Train a teacher and publish weights, record and ledger. Returns the status (finished, stopped, diverged)."""
     recipe = params.recipe(dataset, "teacher")
     stamp = teacher_stamp(params, dataset, model)
     data = PreparedData.open(layout.prepared(dataset))
@@ -56,7 +56,7 @@ def train_teacher(params: Params, dataset: str, model: str, layout: Layout, *, s
     def build() -> TrainingStep:
         return assemble_step(recipe, params.model(model), data, device, seed=seed)
 
-    return _run(spec, data, device, build, seed, anchor=None, publish_extra=publish_scores)
+    return _run(spec, data, device, build, seed, anchor=None)
 
 
 def train_student(params: Params, cell: Cell, layout: Layout) -> str:
@@ -117,7 +117,6 @@ def _run(
     seed: int,
     *,
     anchor: AnchorMeter | None,
-    publish_extra: Callable[[Spec, PreparedData, TrainingStep], None] | None = None,
 ) -> str:
     def describe() -> str:
         method, (height, width) = spec.cell.get("method", "none"), spec.recipe.crop
@@ -175,8 +174,6 @@ def _run(
             return outcome.status
         lease.check()
         publish(spec, run, step, outcome, device, ledger, engine.checkpoint_every_s, data.images)
-        if publish_extra is not None:
-            publish_extra(spec, data, step)
         return outcome.status
 
 
