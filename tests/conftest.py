@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tiny_study import SIZE, TinyStudy, write_tiny_params
+from tiny_study import SIZE, TinyStudy, add_avenues, write_tiny_params
 
 
 @pytest.fixture
@@ -15,6 +15,13 @@ def empty_study(tmp_path: Path) -> TinyStudy:
     """Tiny params/, and nothing made of them yet."""
     write_tiny_params(tmp_path / "study")
     return TinyStudy(tmp_path / "study")
+
+
+@pytest.fixture
+def shared_study(empty_study: TinyStudy) -> TinyStudy:
+    """Tiny params/ with a second data set, `avenues`, whose teachers are those of `streets`."""
+    add_avenues(empty_study.folder / "params")
+    return empty_study
 
 
 @pytest.fixture(scope="session")

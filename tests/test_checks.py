@@ -160,6 +160,74 @@ def test_a_grid_of_a_data_set_that_nobody_can_train_on(empty_study: TinyStudy) -
     assert "training.yaml: avenues: missing, and grid toy needs it" in found
 
 
+def test_a_data_set_may_have_the_teachers_of_another(shared_study: TinyStudy) -> None:
+    params = shared_study.params
+    assert [params.teacher_dataset(name) for name in ("streets", "avenues")] == ["streets", "streets"]
+    assert ("avenues", "teacher") not in params.recipes
+
+
+SHARED = "teacher_from: streets"
+
+
+@pytest.mark.parametrize(
+    ("new", "told"),
+    [
+        ("teacher_from: avenues", "'avenues' is the data set itself; remove it"),
+        ("teacher_from: allées", "avenues.teacher_from: 'allées': String should match pattern"),
+        ("teacher_from: alleys", "'alleys' is no data set; there are: streets"),
+        (
+            f"{SHARED}\n  size: [64, 128]",
+            "'streets': size is None there and (64, 128) here; a teacher has its students' classes",
+        ),
+        (f"{SHARED}\n  storage: jpeg", "'streets': storage is 'raw' there and 'jpeg' here; a teacher"),
+    ],
+)
+def test_whose_teachers_cannot_be_had(shared_study: TinyStudy, new: str, told: str) -> None:
+    shared_study.edit("datasets.yaml", SHARED, new)
+    (found,) = problems(shared_study)
+    assert "datasets.yaml: avenues.teacher_from: " in found
+    assert told in found
+
+
+def test_a_teacher_of_other_classes_on_other_images(shared_study: TinyStudy) -> None:
+    shared_study.edit(
+        "datasets.yaml",
+        "avenues:\n  reader: cityscapes\n  root: data/streets\n  train: train\n  val: val\n",
+        "avenues:\n  reader: camvid\n  root: data/camvid\n  train: train\n  val: test\n",
+    )
+    found = problems(shared_study)
+    assert [problem.split(": ")[3].split(" is ")[0] for problem in found] == ["reader", "root", "val"]
+
+
+def test_teachers_are_passed_on_once_only(shared_study: TinyStudy) -> None:
+    shared_study.edit("datasets.yaml", "streets:\n", "lanes:\n  teacher_from: avenues\n  reader: cityscapes\n"
+                      "  root: data/streets\n  train: train\n  val: val\n  provenance: {'*': ours}\nstreets:\n")  # fmt: skip
+    (found,) = problems(shared_study)
+    assert "lanes.teacher_from: 'avenues' has teacher_from of its own; name streets here instead" in found
+
+
+def test_whose_teachers_there_are_is_said_once(shared_study: TinyStudy) -> None:
+    path = shared_study.folder / "params" / "training.yaml"
+    path.write_text(path.read_text() + '  teacher:\n    lr: 0.02\n    iterations: 6\n    provenance: {"*": ours}\n')
+    (found,) = problems(shared_study)
+    assert "training.yaml: avenues.teacher: the teachers of avenues are those of streets (teacher_from in" in found
+
+
+def test_a_data_set_without_a_teacher(shared_study: TinyStudy) -> None:
+    shared_study.edit("datasets.yaml", f"  {SHARED}\n", "")
+    (found,) = problems(shared_study)
+    assert "training.yaml: avenues.teacher: missing; say how its teachers are trained" in found
+
+
+def test_a_grid_needs_the_recipes_of_where_its_teachers_are_from(shared_study: TinyStudy) -> None:
+    path = shared_study.folder / "params" / "training.yaml"
+    path.write_text("avenues:" + path.read_text().partition("avenues:")[2])
+    found = problems(shared_study)
+    assert [problem.partition("training.yaml: ")[2] for problem in found] == [
+        f"streets: missing, and grid {name} needs it" for name in ("avenues", "both", "toy")
+    ]
+
+
 def test_several_problems_are_told_at_once(empty_study: TinyStudy) -> None:
     for mistake in ("yardstick", "reader", "choice that is none", "model of a pair", "budget of a grid"):
         file, old, new, _ = MISTAKES[mistake]

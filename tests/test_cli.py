@@ -11,7 +11,7 @@ from isoclock import __version__
 from isoclock.artifacts import write_json
 from isoclock.cli import main
 from isoclock.verbs.prepare import root_variable
-from tiny_study import TinyStudy
+from tiny_study import TinyStudy, add_avenues
 
 HEAVY = ("torch", "albumentations", "segmentation_models_pytorch", "timm", "mlflow", "cv2")
 STUDY_MISTAKES = {
@@ -28,6 +28,9 @@ STUDY_MISTAKES = {
     "a plan before its profile": (["plan", "streets", "tiny", "iteration-6", "kd"], "`isoclock profile` makes it"),
     "a budget before its yardstick": (["plan", "streets", "tiny", "compute-6"], "`isoclock profile` makes it"),
     "an unknown budget": (["plan", "streets", "tiny", "compute-7"], "there is no budget 'compute-7'"),
+    "a teacher's scores before it": (["evaluate", "streets/small"], "`isoclock prepare` makes it"),
+    "scores of an unknown teacher": (["evaluate", "streets/large"], "there is no model 'large'; there are: small, tiny"),
+    "scores of nothing": (["evaluate", "streets/small/0"], "must be dataset/pair/method/budget/seed"),
     "scores before their student": (["evaluate", "streets/tiny/kd/compute-6/0"], "`isoclock prepare` makes it"),
 }  # fmt: skip
 
@@ -65,6 +68,16 @@ def test_a_mistake_is_status_2_and_one_line(
     assert problems == err.splitlines(), err
     assert any(told in line for line in problems)
     assert "Traceback" not in err
+
+
+def test_a_teacher_that_is_another_data_sets(in_study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
+    add_avenues(in_study.folder / "params")
+    assert main(["teacher", "avenues", "small"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        "isoclock: params/datasets.yaml: avenues.teacher_from: 'streets': avenues has no teachers of its own; "
+        "ask for those of streets"
+    )
 
 
 def test_a_process_ends_with_status_2_and_no_traceback(in_study: TinyStudy) -> None:
@@ -111,7 +124,7 @@ def test_check_counts_cells(in_study: TinyStudy, capsys: pytest.CaptureFixture[s
 
 def test_stamp_tells_what_changed(in_study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["stamp", "--grid", "toy"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 16
+    assert len(capsys.readouterr().out.splitlines()) == 17
     assert main(["stamp", "--grid", "toy"]) == 0
     assert capsys.readouterr().out == ""
 

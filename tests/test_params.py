@@ -269,6 +269,13 @@ def test_asking_for_what_is_not_there(folder: Path, ask: object, told: str) -> N
         ask(params)  # type: ignore[operator]
 
 
+def test_a_recipe_for_teachers_that_are_anothers(shared_study: TinyStudy) -> None:
+    params = shared_study.params
+    assert params.recipe("avenues", "student") == params.recipe("streets", "student")
+    with pytest.raises(ParamsError, match=r"avenues\.teacher_from: 'streets': avenues has no teachers of its own"):
+        params.recipe("avenues", "teacher")
+
+
 def test_an_entry_cannot_be_changed(folder: Path) -> None:
     budget = load_params(folder).budget("iteration-6")
     with pytest.raises(ValueError, match="frozen"):

@@ -71,6 +71,7 @@ def test_the_stamps_of_a_grid(empty_study: TinyStudy) -> None:
     assert {str(path.relative_to(root)) for path in found} == {
         "prepare/streets.json",
         "teacher/streets/small.json",
+        "evaluate_teacher/streets.json",
         "evaluate/streets.json",
         "grid/toy.json",
         "budget/streets/tiny/iteration-6.json",
@@ -90,6 +91,21 @@ def test_images_without_labels_are_in_no_stamp_of_a_data_set_that_has_none(
     assert refresh() == {"prepare/streets"}
     empty_study.edit("training.yaml", "  student:\n", "  student:\n    unlabelled_per_batch: 1\n")
     assert refresh() == STUDENTS_AND_PROFILES | {"budget/streets/tiny/compute-6"}
+
+
+def test_whose_teachers_there_are_is_in_the_students_stamp_alone(shared_study: TinyStudy) -> None:
+    root = shared_study.layout.results / "stamps"
+    found = stamps.stamps(shared_study.params, "both", shared_study.layout)
+    paths = {str(path.relative_to(root)): path for path in found}
+    assert {path for path in paths if "teacher" in path} == {
+        "teacher/streets/small.json",
+        "evaluate_teacher/streets.json",
+    }
+    assert found[paths["prepare/avenues.json"]] == found[paths["prepare/streets.json"]]
+    own, shared = (found[paths[f"student/{name}/tiny/kd.json"]] for name in ("streets", "avenues"))
+    assert shared == {**own, "teacher_from": "streets"}
+    only = stamps.stamps(shared_study.params, "avenues", shared_study.layout)
+    assert {"prepare/streets.json", "teacher/streets/small.json"} <= {str(path.relative_to(root)) for path in only}
 
 
 def test_nothing_changed_writes_nothing(refresh: Callable[[], Refreshed]) -> None:
@@ -183,13 +199,18 @@ def test_an_edit_of_scoring_changes_no_weights(refresh: Callable[[], Refreshed],
     path = package / "scoring" / "confusion.py"
     path.write_text(path.read_text() + "\nEXTRA = 2\n")
     changed = refresh()
-    assert of("evaluate", changed) == {"streets"}
+    assert of("evaluate", changed) == of("evaluate_teacher", changed) == {"streets"}
     assert not {"student", "teacher", "profile", "prepare"} & {path.split("/")[0] for path in changed}
 
 
 def test_how_images_are_scored_changes_scores_only(refresh: Callable[[], Refreshed], empty_study: TinyStudy) -> None:
     empty_study.edit("training.yaml", "    evaluations: 2\n", "    evaluations: 2\n    scoring: {flip: true}\n")
-    assert refresh() == {"evaluate/streets"}
+    assert refresh() == {"evaluate/streets", "evaluate_teacher/streets"}, "it is said under shared"
+    empty_study.edit("training.yaml", "    scoring: {flip: true}\n", "")
+    for role, changed in (("teacher", "evaluate_teacher/streets"), ("student", "evaluate/streets")):
+        refresh()
+        empty_study.edit("training.yaml", f"  {role}:\n", f"  {role}:\n    scoring: {{flip: true}}\n")
+        assert refresh() == {changed}
 
 
 def test_an_edit_of_the_report_changes_the_report_only(refresh: Callable[[], Refreshed], package: Path) -> None:

@@ -8,7 +8,7 @@ from isoclock.artifacts import write_json
 from isoclock.cluster import site as site_module
 from isoclock.cluster.site import OVERHEAD_MIN, RUNTIME_FLOOR_MIN, Site
 from isoclock.study import ASSUMED_MIN, Study
-from tiny_study import TinyStudy
+from tiny_study import TinyStudy, add_avenues
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +25,7 @@ def test_it_names_every_file_once_and_relative_to_the_study() -> None:
     study = opened()
     assert study.prepared() == ["results/data/streets/index.json"]
     assert study.teachers() == ["results/teacher/streets/small/record.json"]
+    assert study.teacher_scores() == ["results/teacher/streets/small/scores.json"]
     assert study.profiles() == [
         f"results/profile/streets/tiny/{m}.json" for m in ("none", "kd", "fitnet", "cwd", "mgd")
     ]
@@ -35,13 +36,28 @@ def test_it_names_every_file_once_and_relative_to_the_study() -> None:
     assert study.report() == "results/report/toy/report.html"
 
 
+def test_mlflow_hears_of_a_teacher_once_it_is_scored() -> None:
+    study = opened()
+    assert study.synced_after(SimpleNamespace(stage="teacher")) == study.teacher_scores() + study.profiles()
+
+
+def test_a_shared_teacher_is_trained_once_and_its_data_are_prepared(in_the_study: TinyStudy) -> None:
+    add_avenues(in_the_study.folder / "params")
+    both, only = (Study.open({"grid": grid}) for grid in ("both", "avenues"))
+    assert both.teachers() == only.teachers() == ["results/teacher/streets/small/record.json"]
+    assert both.teacher_scores() == only.teacher_scores() == ["results/teacher/streets/small/scores.json"]
+    assert only.prepared() == ["results/data/avenues/index.json", "results/data/streets/index.json"]
+    wildcards = SimpleNamespace(dataset="avenues", pair="tiny")
+    assert only.teacher_of(wildcards) == "results/teacher/streets/small/record.json"
+
+
 def test_opening_writes_the_stamps(in_the_study: TinyStudy) -> None:
     opened()
     stamps = {
         str(path.relative_to(in_the_study.folder)) for path in in_the_study.folder.rglob("results/stamps/**/*.json")
     }
     assert "results/stamps/student/streets/tiny/kd.json" in stamps
-    assert len(stamps) == 16
+    assert len(stamps) == 17
 
 
 def test_stamps_stay_while_a_snakemake_works_here(in_the_study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:

@@ -151,6 +151,22 @@ def write_tiny_params(study: Path) -> Path:
     return study / "params"
 
 
+def add_avenues(params: Path) -> None:
+    """A second data set, `avenues`: the raw files of `streets`, and its teachers. Grid `both` has `kd` on either."""
+    entry, recipe = FILES["datasets.yaml"], FILES["training.yaml"]
+    teacher = recipe[recipe.index("  teacher:\n") : recipe.index("  student:\n")]
+    avenues = entry.replace("streets:", "avenues:", 1).replace("  val: val\n", "  val: val\n  teacher_from: streets\n")
+    for name, added in (
+        ("datasets.yaml", avenues),
+        ("training.yaml", recipe.replace("streets:", "avenues:", 1).replace(teacher, "")),
+    ):
+        path = params / name
+        path.write_text(path.read_text(encoding="utf-8") + added, encoding="utf-8")
+    grid = FILES["grids/toy.yaml"].replace("[none, kd, fitnet, cwd, mgd]", "[kd]").replace("iteration-6, ", "")
+    for name, datasets in (("both", "streets, avenues"), ("avenues", "avenues")):
+        (params / "grids" / f"{name}.yaml").write_text(grid.replace("[streets]", f"[{datasets}]"), encoding="utf-8")
+
+
 def edit(path: Path, old: str, new: str) -> None:
     """Replace a text that is there exactly once."""
     text = path.read_text(encoding="utf-8")

@@ -23,7 +23,7 @@ import yaml
 from isoclock.artifacts import read_json, sha256_file, sha256_json, write_bytes, written_atomically
 from isoclock.data.packed import PackedSplit, read_index
 from isoclock.errors import ArtifactError, UserError
-from isoclock.grid import Cell, Layout, cells, profiles_needed
+from isoclock.grid import Cell, Layout, cells, datasets_needed, profiles_needed, teachers_needed
 from isoclock.params import Params
 from isoclock.scoring.confusion import mean_iou
 from isoclock.stamps import budget_stamp, cost_inputs, profile_stamp, refresh, student_stamp, teacher_stamp
@@ -75,7 +75,7 @@ class _Verification:
     def grid(self, name: str) -> None:
         """Data, teachers, profiles, budgets, plans, students and scores of a grid."""
         params, layout, found = self.params, self.layout, cells(self.params, name)
-        for dataset in dict.fromkeys(cell.dataset for cell in found):
+        for dataset in datasets_needed(params, found):
             folder = layout.prepared(dataset)
             try:
                 splits = list(read_index(folder)["splits"])
@@ -87,7 +87,7 @@ class _Verification:
                     PackedSplit(folder, split).verify()
                 except UserError as error:
                     self.problems += error.problems
-        for dataset, model in dict.fromkeys((cell.dataset, params.pair(cell.pair).teacher) for cell in found):
+        for dataset, model in teachers_needed(params, found):
             self._teacher(dataset, model)
         for dataset, pair, method in profiles_needed(params, name):
             self._profile(dataset, pair, method)
@@ -149,7 +149,8 @@ class _Verification:
         self._is(path, "code", digests["code"], stamp["code"])
         plan = layout.plan(cell.dataset, cell.pair, cell.method, cell.budget)
         self._is(path, "plan", digests["plan"], self._digest(plan))
-        teacher = layout.teacher(cell.dataset, self.params.pair(cell.pair).teacher) / "weights.safetensors"
+        ((dataset, model),) = teachers_needed(self.params, [cell])
+        teacher = layout.teacher(dataset, model) / "weights.safetensors"
         self._is(path, "teacher", digests["teacher"], self._digest(teacher))
         self._made(folder, cell.dataset, record)
         self._scored(layout.evaluation(cell), record)
@@ -265,7 +266,13 @@ def _sync(params: Params, grid_name: str, layout: Layout, tell: Callable[[str], 
 
     study = Study(params, grid_name, cells(params, grid_name), layout)
     try:
-        summary = sync(layout.results, layout.runs, grid_name=grid_name, cells=[cell.as_dict() for cell in study.cells])
+        summary = sync(
+            layout.results,
+            layout.runs,
+            grid_name=grid_name,
+            cells=[cell.as_dict() for cell in study.cells],
+            teachers_of=datasets_needed(params, study.cells),
+        )
     except UserError as error:
         tell(f"MLflow is left for later: {error}")
         return

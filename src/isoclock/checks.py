@@ -14,6 +14,7 @@ from isoclock.schema import IMPLEMENTATIONS
 
 FOLDER = Path("params")
 SUFFIXES = tuple(f".{kind}" for kind in IMPLEMENTATIONS)
+SAME_OF_A_TEACHERS_DATA = ("reader", "root", "val", "size", "storage")  # where teachers are another data set's
 RESERVED_NAMES = ("accepted",)  # folders of results/plan that are no methods
 
 
@@ -49,6 +50,7 @@ def problems_of(params: Params) -> list[str]:
                     f"{name}, {list(dataset.size)} (datasets.yaml); choose a crop that fits into them"
                 )
         problems += _unlabelled_problems(params, name)
+        problems += _teacher_problems(params, name)
     for name, model in params.models.items():
         known(
             "models.yaml", f"models.{name}.architecture", model.architecture, catalogue.architectures(), "architecture"
@@ -88,8 +90,10 @@ def problems_of(params: Params) -> list[str]:
             where = f"blocks[{number}]"
             for entry in block.datasets:
                 known(f"grids/{name}.yaml", f"{where}.datasets", entry, params.datasets, "data set")
-                if entry in params.datasets and not all((entry, role) in params.recipes for role in ROLES):
-                    problems.append(f"{params.folder / 'training.yaml'}: {entry}: missing, and grid {name} needs it")
+                for dataset_name in _trained_on(params, entry):
+                    if not any((dataset_name, role) in params.recipes for role in ROLES):
+                        told = f"{params.folder / 'training.yaml'}: {dataset_name}: missing, and grid {name} needs it"
+                        problems.append(told)
             for key, table, what in (
                 ("pairs", params.pairs, "pair"),
                 ("methods", variants, "method"),
@@ -141,6 +145,43 @@ def _unlabelled_problems(params: Params, name: str) -> list[str]:
             "`labelled_images` in datasets.yaml"
         )
     return problems
+
+
+def _teacher_problems(params: Params, name: str) -> list[str]:
+    """Teachers that are another data set's and should not be, or are said to be of both, or of none."""
+    where, told = f"{params.folder / 'datasets.yaml'}: {name}.teacher_from", params.folder / "training.yaml"
+    entry, other = params.datasets[name], params.datasets[name].teacher_from
+    own, trained = (name, "teacher") in params.recipes, (name, "student") in params.recipes
+    if other is None:
+        missing = f"{told}: {name}.teacher: missing; say how its teachers are trained, or give it teacher_from in datasets.yaml"
+        return [missing] if trained and not own else []
+    problems = []
+    if own:
+        problems.append(
+            f"{told}: {name}.teacher: the teachers of {name} are those of {other} (teacher_from in datasets.yaml); keep one"
+        )
+    if other == name:
+        return [*problems, f"{where}: {other!r} is the data set itself; remove it"]
+    if other not in params.datasets:
+        there = ", ".join(sorted(set(params.datasets) - {name}))
+        return [*problems, f"{where}: {other!r} is no data set; there are: {there}"]
+    theirs = params.datasets[other]
+    if theirs.teacher_from is not None:
+        problems.append(f"{where}: {other!r} has teacher_from of its own; name {theirs.teacher_from} here instead")
+    for key in SAME_OF_A_TEACHERS_DATA:
+        if (here := getattr(entry, key)) != (there := getattr(theirs, key)):
+            problems.append(
+                f"{where}: {other!r}: {key} is {there!r} there and {here!r} here; a teacher has its students' classes and is "
+                "scored on the same images"
+            )
+    return problems
+
+
+def _trained_on(params: Params, name: str) -> list[str]:
+    """Data sets of which a grid that names one needs recipes: that one, and where its teachers are from."""
+    if name not in params.datasets:
+        return []
+    return [one for one in dict.fromkeys((name, params.teacher_dataset(name))) if one in params.datasets]
 
 
 def _in_methods_yaml(problem: str, method: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -108,6 +109,17 @@ def cells(params: Params, grid_name: str) -> list[Cell]:
         for point in product(block.datasets, block.pairs, block.methods, block.budgets, block.seeds):
             found[Cell(*point)] = None
     return list(found)
+
+
+def teachers_needed(params: Params, found: Iterable[Cell]) -> list[tuple[str, str]]:
+    """(data set, model) of every teacher of some cells; the data set is that of the teacher, which several may share."""
+    needed = ((params.teacher_dataset(cell.dataset), params.pair(cell.pair).teacher) for cell in found)
+    return list(dict.fromkeys(needed))
+
+
+def datasets_needed(params: Params, found: Sequence[Cell]) -> list[str]:
+    """Every data set that is to be prepared for some cells: theirs, and those of their teachers."""
+    return list(dict.fromkeys([*(cell.dataset for cell in found), *(d for d, _ in teachers_needed(params, found))]))
 
 
 def profiles_needed(params: Params, grid_name: str) -> list[tuple[str, str, str]]:

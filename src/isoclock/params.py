@@ -85,8 +85,20 @@ class Params:
         """The budget called `name`. Raises ParamsError if there is none."""
         return self._one("budgets.yaml", self.budgets, name, "budget")
 
+    def teacher_dataset(self, name: str) -> str:
+        """Name of the data set whose teachers teach on the data set called `name`: its own, if nothing else is said."""
+        return self.dataset(name).teacher_from or name
+
     def recipe(self, dataset: str, role: str) -> Recipe:
-        """How `role` (teacher or student) is trained on `dataset`. Raises ParamsError if nothing is said of it."""
+        """How `role` (teacher or student) is trained on `dataset`.
+
+        Raises ParamsError if nothing is said of it, or if its teachers are those of another data set.
+        """
+        if role == "teacher" and dataset in self.datasets and (other := self.teacher_dataset(dataset)) != dataset:
+            raise ParamsError(
+                f"{self.folder / 'datasets.yaml'}: {dataset}.teacher_from: {other!r}: {dataset} has no teachers of its own; "
+                f"ask for those of {other}"
+            )
         return self._one("training.yaml", self.recipes, (dataset, role), "recipe")
 
     def _one(self, file: str, table: Mapping[Any, EntryT], name: Any, what: str) -> EntryT:
@@ -128,6 +140,8 @@ def _recipes(path: Path, problems: list[str]) -> dict[tuple[str, str], Recipe]:
         problems += [f"{path}: {dataset}.{key}: unknown key; there are: shared, teacher, student" for key in unknown]
         shared = _mapping(path, f"{dataset}.shared", sections.get("shared") or {}, problems)
         for role in ROLES:
+            if role == "teacher" and role not in sections:
+                continue  # teachers may be another data set's: `isoclock.checks` tells where they are not
             own = _mapping(path, f"{dataset}.{role}", sections.get(role) or {}, problems)
             twice = sorted((set(shared) & set(own)) - {"provenance"})
             problems += [

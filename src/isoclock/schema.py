@@ -71,6 +71,7 @@ class Dataset(Entry):
     unlabelled: str | None = Field(None, exclude_if=_is_none)  # raw split of further images; labels it has are not read
     labelled_images: Count | None = Field(None, exclude_if=_is_none)  # of `train`; the labels of all others are hidden
     labelled_seed: Annotated[int, Field(ge=0, strict=True)] | None = Field(None, exclude_if=_is_none)  # which; none: 0
+    teacher_from: Name | None = None  # the data set whose teachers teach here; none: its own
 
     @model_validator(mode="after")
     def _further_images(self) -> Dataset:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from isoclock.artifacts import sha256_file, to_json, write_if_changed
-from isoclock.grid import Cell, Layout, cells, profiles_needed
+from isoclock.grid import Cell, Layout, cells, datasets_needed, profiles_needed, teachers_needed
 from isoclock.params import Params
 from isoclock.schema import Entry, Model
 
@@ -74,13 +74,15 @@ def stamps(params: Params, grid_name: str, layout: Layout) -> dict[Path, Any]:
     grid_cells = cells(params, grid_name)
     # None of these depends on the seed: a grid of a thousand cells has a few, and each reads dozens of files of code.
     for cell in dict.fromkeys(replace(cell, seed=0) for cell in grid_cells):
-        pair = params.pair(cell.pair)
-        found[layout.stamp("prepare", cell.dataset)] = prepare_stamp(params, cell.dataset)
-        found[layout.stamp("teacher", cell.dataset, pair.teacher)] = teacher_stamp(params, cell.dataset, pair.teacher)
         where = (cell.dataset, cell.pair, cell.budget)
         found[layout.stamp("budget", *where)] = budget_stamp(params, *where)
         found[layout.stamp("student", cell.dataset, cell.pair, cell.method)] = student_stamp(params, cell)
         found[layout.stamp("evaluate", cell.dataset)] = evaluate_stamp(params, cell.dataset)
+    for dataset in datasets_needed(params, grid_cells):
+        found[layout.stamp("prepare", dataset)] = prepare_stamp(params, dataset)
+    for dataset, model in teachers_needed(params, grid_cells):
+        found[layout.stamp("teacher", dataset, model)] = teacher_stamp(params, dataset, model)
+        found[layout.stamp("evaluate_teacher", dataset)] = evaluate_stamp(params, dataset, "teacher")
     for dataset, pair_name, method in profiles_needed(params, grid_name):
         found[layout.stamp("profile", dataset, pair_name, method)] = profile_stamp(params, dataset, pair_name, method)
     found[layout.stamp("grid", grid_name)] = {
@@ -150,7 +152,7 @@ def student_stamp(params: Params, cell: Cell) -> dict[str, Any]:
     """What a student depends on, but for its plan, its teacher and the data, which are inputs of their own."""
     pair, parts = params.pair(cell.pair), params.method_parts(cell.method, cell.dataset)
     modules = (*_pair_modules(params, cell.pair), *_method_modules(params, cell.method, cell.dataset))
-    return {
+    content = {
         "recipe": _values(params.recipe(cell.dataset, "student")),
         "teacher": _model_values(params.model(pair.teacher)),
         "student": _model_values(params.model(pair.student)),
@@ -160,11 +162,14 @@ def student_stamp(params: Params, cell: Cell) -> dict[str, Any]:
         },
         "code": code_digest("student", *modules),
     }
+    # Another teacher may be older than the student that had the one before: its time alone would tell nobody.
+    other = params.dataset(cell.dataset).teacher_from
+    return content if other is None else {**content, "teacher_from": other}
 
 
-def evaluate_stamp(params: Params, dataset: str) -> dict[str, Any]:
-    """What scores depend on, but for the student."""
-    scoring = params.recipe(dataset, "student").scoring.model_dump(mode="json")
+def evaluate_stamp(params: Params, dataset: str, role: str = "student") -> dict[str, Any]:
+    """What the scores of students or teachers depend on, but for the network."""
+    scoring = params.recipe(dataset, role).scoring.model_dump(mode="json")
     return {"val": params.dataset(dataset).val, "scoring": scoring, "code": code_digest("evaluate")}
 
 
@@ -264,4 +269,5 @@ def _model_values(model: Model) -> dict[str, Any]:
 
 
 def _values(entry: Entry) -> dict[str, Any]:
-    return entry.model_dump(mode="json", exclude={"provenance", "scoring"})  # scores do not change weights
+    # Scores do not change weights, and whose teachers teach on it does not change a data set.
+    return entry.model_dump(mode="json", exclude={"provenance", "scoring", "teacher_from"})

@@ -13,7 +13,7 @@ from typing import Any
 from isoclock.checks import load_params
 from isoclock.cluster.site import RUNTIME_FLOOR_MIN, Site, check_filled_in, exit_with, in_use
 from isoclock.errors import UserError
-from isoclock.grid import Cell, Layout, cells, profiles_needed
+from isoclock.grid import Cell, Layout, cells, datasets_needed, profiles_needed, teachers_needed
 from isoclock.params import Params
 from isoclock.stamps import add_missing, refresh
 
@@ -76,15 +76,16 @@ class Study:
         return replace(self, cells=kept)
 
     def prepared(self) -> list[str]:
-        """Index of every prepared data set of the grid."""
-        return _paths(self.layout.prepared(cell.dataset) / "index.json" for cell in self.cells)
+        """Index of every prepared data set of the grid, those of its teachers included."""
+        return _paths(self.layout.prepared(name) / "index.json" for name in datasets_needed(self.params, self.cells))
 
     def teachers(self) -> list[str]:
         """Record of every teacher of the grid."""
-        return _paths(
-            self.layout.teacher(cell.dataset, self.params.pair(cell.pair).teacher) / "record.json"
-            for cell in self.cells
-        )
+        return _paths(self.layout.teacher(*one) / "record.json" for one in teachers_needed(self.params, self.cells))
+
+    def teacher_scores(self) -> list[str]:
+        """Scores of every teacher of the grid."""
+        return _paths(self.layout.teacher(*one) / "scores.json" for one in teachers_needed(self.params, self.cells))
 
     def profiles(self) -> list[str]:
         """Profile of every method of the grid, yardsticks included."""
@@ -113,7 +114,7 @@ class Study:
     def synced_after(self, wildcards: Any) -> list[str]:
         """What a stage makes, so that a sync comes after it."""
         stages = {
-            "teacher": self.teachers() + self.profiles(),
+            "teacher": self.teacher_scores() + self.profiles(),
             "student": self.students(),
             "evaluate": self.evaluations(),
         }
@@ -121,7 +122,8 @@ class Study:
 
     def teacher_of(self, wildcards: Any) -> str:
         """Record of the teacher of a cell."""
-        return str(self.layout.teacher(wildcards.dataset, self.params.pair(wildcards.pair).teacher) / "record.json")
+        dataset = self.params.teacher_dataset(wildcards.dataset)
+        return str(self.layout.teacher(dataset, self.params.pair(wildcards.pair).teacher) / "record.json")
 
     def yardstick_profile(self, wildcards: Any) -> list[str]:
         """Profile that a budget is resolved with; none for a budget in anchor-steps or iterations."""

@@ -37,12 +37,13 @@ def row(study: TinyStudy, stage: str, **arguments: Any) -> Row:
 
 def test_jobs_of_every_stage_with_nothing_there(empty_study: TinyStudy) -> None:
     found = forecast(empty_study.params, "toy", empty_study.layout)
-    assert {row.stage: (row.jobs, row.made) for row in found.rows} == {
-        "prepare": (1, 0), "teacher": (1, 0), "profile": (5, 0), "plan": (12, 0), "student": (10, 0), "evaluate": (10, 0)
-    }  # fmt: skip
+    assert [(row.stage, row.jobs, row.made) for row in found.rows] == [
+        ("prepare", 1, 0), ("teacher", 1, 0), ("profile", 5, 0), ("plan", 12, 0), ("student", 10, 0),
+        ("evaluate", 1, 0), ("evaluate", 10, 0),
+    ]  # fmt: skip
     assert (found.tflops, found.tflops_from) == (ASSUMED_TFLOPS, "assumed: give yours with --tflops")
     assert {row.basis for row in found.rows if row.stage in ("teacher", "profile", "student")} == {ESTIMATED}
-    assert row(empty_study, "evaluate").hours is None
+    assert [row.hours for row in found.of("evaluate")] == [None, None], "of the teacher, and of its students"
     assert not found.as_json()["total"]["complete"]
     assert not (empty_study.folder / "results").exists()
 
@@ -106,10 +107,23 @@ def test_a_trained_teacher_tells_its_own_time(empty_study: TinyStudy) -> None:
     assert (found.hours, found.hours_left, found.basis) == (pytest.approx(1.0), 0.0, MEASURED)
 
 
+def test_a_shared_teacher_is_counted_once(shared_study: TinyStudy) -> None:
+    params, layout = shared_study.params, shared_study.layout
+    (alone,) = forecast(params, "toy", layout).of("teacher")
+    for grid in ("both", "avenues"):
+        assert forecast(params, grid, layout).of("teacher") == [alone]
+    assert {row.where for row in forecast(params, "avenues", layout).of("prepare")} == {"avenues", "streets"}
+
+
 def test_scores_take_time_once_the_images_are_known(prepared_study: TinyStudy) -> None:
-    found = row(prepared_study, "evaluate")
-    assert found.hours is not None
-    assert found.hours > 0
+    teacher, students = forecast(prepared_study.params, "toy", prepared_study.layout).of("evaluate")
+    assert (teacher.where, students.where) == ("streets/small", "streets/tiny")
+    assert teacher.hours is not None
+    assert students.hours is not None
+    assert students.hours > teacher.hours > 0
+    prepared_study.edit("training.yaml", "    evaluations: 2\n", "    evaluations: 0\n")
+    (once, _) = forecast(prepared_study.params, "toy", prepared_study.layout).of("evaluate")
+    assert once.hours == pytest.approx(teacher.hours / 3)
     assert row(prepared_study, "prepare").made == 1
 
 

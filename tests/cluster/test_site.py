@@ -118,7 +118,7 @@ def test_one_gpu_a_job_either_way(
     values: dict[str, object], resources: dict, option: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     found = profile(monkeypatch, tmp_path, **values)["set-resources"]
-    assert found == dict.fromkeys(("teacher", "profile", "student", "evaluate"), resources)
+    assert found == dict.fromkeys(("teacher", "profile", "student", "evaluate", "evaluate_teacher"), resources)
     assert a_site(**values).options == ["-p", "gpu", option]
 
 

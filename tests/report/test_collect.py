@@ -82,6 +82,17 @@ def test_the_teacher_is_the_one_the_students_had(tree):
     assert rows(tree)[0].teacher_miou == 0.5
 
 
+def test_a_teacher_may_be_another_data_sets(tree):
+    tree.teacher(dataset="streets", model="pspnet-r101", miou=0.7)
+    tree.teacher(dataset="streets", model="pspnet-r18", miou=0.5)
+    tree.teacher(dataset="avenues", model="pspnet-r50", miou=0.6)
+    tree.profile("kd", dataset="avenues")
+    tree.scored(cell(dataset="avenues"))
+    study = collect(tree.root, tree.cells, tree.audit)
+    assert study.rows[0].teacher_miou == 0.5
+    assert study.teachers["avenues", "demo"]["model"] == "pspnet-r18"
+
+
 def test_two_teachers_and_no_student_leave_the_teacher_open(tree):
     tree.teacher(model="a")
     tree.teacher(model="b")

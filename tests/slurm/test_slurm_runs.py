@@ -26,7 +26,7 @@ def test_the_demo_grid_ends_with_its_report(played: OnCluster) -> None:
     assert "kd" in page
     assert (folder / "mlflow.db").is_file()
     submitted = set(re.findall(r"slurm_logs/rule_(\w+)/", played.told))
-    assert submitted == {"prepare", "teacher", "profile", "student", "evaluate"}
+    assert submitted == {"prepare", "teacher", "evaluate_teacher", "profile", "student", "evaluate"}
     assert set(re.findall(r"^localrule (\w+):$", played.told, re.MULTILINE)) == {
         "budget",
         "plan",

@@ -249,6 +249,22 @@ def test_a_teacher_stands_below_the_pair_that_uses_it(study: Any) -> None:
     assert teacher.data.metrics["miou"] == 0.7
 
 
+def test_a_teacher_of_another_data_set_stands_in_that_ones_experiment(study: Any) -> None:
+    study.teacher("avenues", "r101")
+    study.profile("streets", "demo", "kd")
+    study.student(CELL, run_id="one")
+    cell = {"dataset": "streets", "pair": "demo", "method": "kd", "budget": "compute-400", "seed": 0}
+    assert study.sync(cells=[cell]).created == 2, "nobody said whose teachers they are"
+    assert study.sync(cells=[cell], teachers_of=["avenues", "streets"]).created == 1
+    (teacher,) = study.found("tags.`isoclock.kind` = 'teacher'")
+    (parent,) = study.found("tags.`isoclock.kind` = 'pair'")
+    (student,) = _students(study)
+    assert study.client.get_experiment(teacher.info.experiment_id).name == "avenues"
+    assert "mlflow.parentRunId" not in teacher.data.tags, "no parent has children of another experiment"
+    assert parent.info.experiment_id == student.info.experiment_id != teacher.info.experiment_id
+    assert student.data.tags["digests.teacher"] == teacher.data.tags["digests.weights"]
+
+
 def test_an_unreadable_record_is_a_line_and_the_rest_is_synced(study: Any) -> None:
     study.student(CELL, run_id="one")
     broken = study.student("streets/demo/kd/compute-400/1", run_id="two") / "record.json"

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,9 +20,10 @@ from isoclock.artifacts import read_json, sha256_file, write_json
 from isoclock.budget.audit import audit
 from isoclock.data.loading import TrainingStream
 from isoclock.errors import ArtifactError, UserError
+from isoclock.scoring.score import evaluate_teacher
 from isoclock.training.ledger import read_ledger
 from isoclock.training.run import train_student, train_teacher
-from tiny_study import TinyStudy, cell, cpu_kind, write_plan
+from tiny_study import TinyStudy, add_avenues, cell, cpu_kind, write_plan
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
 KIND = cpu_kind()
@@ -72,9 +74,7 @@ def stop() -> None:
 def test_a_teacher_is_published_whole(taught_study: TinyStudy) -> None:
     folder = taught_study.layout.teacher("streets", "small")
     found = read_json(folder / "record.json", "teacher")
-    assert {path.name for path in folder.iterdir()} == {
-        "record.json", "weights.safetensors", "ledger.jsonl", "scores.json", "confusion.npz"
-    }  # fmt: skip
+    assert {path.name for path in folder.iterdir()} == {"record.json", "weights.safetensors", "ledger.jsonl"}
     assert set(found) == RECORD
     assert (found["kind"], found["status"], found["message"]) == ("teacher", "finished", "")
     assert found["cell"] == {"dataset": "streets", "model": "small", "seed": 0}
@@ -82,10 +82,7 @@ def test_a_teacher_is_published_whole(taught_study: TinyStudy) -> None:
     assert found["plan"] is None
     assert found["segments"][0]["anchor_s"] is None
     assert found["digests"]["teacher"] is None
-    scores = read_json(folder / "scores.json", "teacher")
-    assert scores["weights"] == found["digests"]["weights"] == sha256_file(folder / "weights.safetensors")
-    assert (scores["status"], scores["iterations"], scores["images"], scores["split"]) == ("finished", 6, 2, "val")
-    assert 0 <= scores["miou"] <= 1
+    assert found["digests"]["weights"] == sha256_file(folder / "weights.safetensors")
 
 
 def test_a_student_is_published_whole(taught_study: TinyStudy) -> None:
@@ -241,6 +238,25 @@ def test_a_teacher_that_diverged_teaches_nobody(taught_study: TinyStudy) -> None
         train(taught_study)
 
 
+def test_a_student_learns_from_another_data_sets_teacher(taught_study: TinyStudy) -> None:
+    add_avenues(taught_study.folder / "params")
+    layout = taught_study.layout
+    shutil.copytree(layout.prepared("streets"), layout.prepared("avenues"))
+    path = write_plan(taught_study)
+    avenues = replace(CELL, dataset="avenues")
+    write_json(layout.plan("avenues", "tiny", "kd", "iteration-6"), read_json(path, "plan"))
+    assert train_student(taught_study.params, avenues, layout) == "finished"
+    teacher = read_json(layout.teacher("streets", "small") / "record.json", "teacher")
+    found = read_json(layout.student(avenues) / "record.json", "student")
+    assert found["digests"]["teacher"] == teacher["digests"]["weights"]
+    train(taught_study)
+    assert record(taught_study)["digests"]["weights"] == found["digests"]["weights"], "of the same images and teacher"
+    write_json(layout.teacher("streets", "small") / "record.json", teacher | {"params": {"classes": ["lawn"]}})
+    shutil.rmtree(layout.student_run(avenues))
+    with pytest.raises(ArtifactError, match=r"another class list than .*avenues"):
+        train_student(taught_study.params, avenues, layout)
+
+
 def test_no_kd_needs_no_teachers_weights(taught_study: TinyStudy) -> None:
     write_plan(taught_study, "none")
     (taught_study.layout.teacher("streets", "small") / "weights.safetensors").unlink()
@@ -302,9 +318,12 @@ def test_divergence_is_published(taught_study: TinyStudy, at_batch: dict[int, An
 def test_a_teacher_that_diverges_is_published_too(prepared_study: TinyStudy) -> None:
     prepared_study.edit("training.yaml", "lr: 0.02\n    iterations: 6", "lr: 1.0e+30\n    iterations: 6")
     assert train_teacher(prepared_study.params, "streets", "small", prepared_study.layout) == "diverged"
-    scores = read_json(prepared_study.layout.teacher("streets", "small") / "scores.json", "teacher")
-    assert scores["status"] == "diverged"
-    assert scores["miou"] is None
+    found = read_json(prepared_study.layout.teacher("streets", "small") / "record.json", "teacher")
+    assert found["status"] == "diverged"
+    scores = evaluate_teacher(prepared_study.params, "streets", "small", prepared_study.layout, torch.device("cpu"))
+    assert scores.miou is None
+    told = read_json(prepared_study.layout.teacher("streets", "small") / "scores.json", "evaluate")
+    assert (told["status"], told["miou"]) == ("diverged", None)
 
 
 def test_a_second_writer_is_refused_before_it_touches_anything(taught_study: TinyStudy) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tiny_study import edit, write_tiny_params
 
@@ -75,6 +76,17 @@ class Clone:
     def snakemake(self, *arguments: str, status: int = 0) -> str:
         """Run Snakemake with the local profile."""
         return self.run("snakemake", "--profile", "workflow/profiles/local", *arguments, status=status)
+
+    def teacher(self) -> tuple[str, str]:
+        """(run id, digest of the weights) of the teacher."""
+        record = json.loads((self.folder / "results/teacher/streets/small/record.json").read_text())
+        return record["run_id"], record["digests"]["weights"]
+
+    def teacher_scores(self) -> dict[str, Any]:
+        """The teacher's scores.json. Fails if they are of other weights than it has."""
+        scores: dict[str, Any] = json.loads((self.folder / "results/teacher/streets/small/scores.json").read_text())
+        assert scores["weights"] == self.teacher()[1]
+        return scores
 
     def students(self) -> dict[str, tuple[str, str]]:
         """(run id, digest of the weights) of every student, by the cell's path."""

@@ -43,6 +43,15 @@ def test_repro_redoes_what_changed(studied: Clone) -> None:
     assert "Running stage 'student@fitnet'" in told
     assert "Running stage 'student@kd'" not in told
     assert studied.retrained(before) == {"fitnet"}
+
+    before, trained = studied.students(), studied.teacher()
+    edit(studied.folder / "params/training.yaml", "  teacher:\n", "  teacher:\n    scoring: {flip: true}\n")
+    told = studied.run("dvc", "repro", timeout_s=600)
+    assert "Running stage 'teacher'" in told
+    assert "Running stage 'evaluate" not in told, "students are looked at as before"
+    assert studied.teacher_scores()["scoring"]["flip"]
+    assert studied.teacher() == trained
+    assert studied.retrained(before) == set()
     told = studied.snakemake("--dry-run", "all")
     left = set(re.findall(r"^(?:local)?rule (\w+):$", told, re.MULTILINE))
     assert left <= {"sync", "all"}, "and Snakemake agrees: only MLflow's marks are its own"

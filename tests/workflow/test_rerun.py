@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -18,6 +19,11 @@ pytestmark = [pytest.mark.xdist_group("workflow"), pytest.mark.timeout(600)]
 
 KD = "src/isoclock/methods/kd.py"
 NOTHING = "Nothing to be done"
+
+
+def rules(told: str) -> set[str]:
+    """Names of the rules that Snakemake says it runs."""
+    return set(re.findall(r"^(?:local)?rule (\w+):$", told, re.MULTILINE))
 
 
 def test_everything_is_made(studied: Clone) -> None:
@@ -61,9 +67,20 @@ def test_a_scoring_edit_scores_again_and_trains_nothing(studied: Clone) -> None:
     path = studied.folder / "src/isoclock/scoring/confusion.py"
     path.write_text(path.read_text() + "\n\nADDED = 1\n")
     told = studied.snakemake("--dry-run", "all")
-    assert "rule evaluate:" in told
-    assert "rule student:" not in told
+    assert rules(told) >= {"evaluate", "evaluate_teacher"}
+    assert not rules(told) & {"student", "teacher"}
     assert studied.retrained(before) == set()
+
+
+def test_how_a_teacher_is_looked_at_scores_it_again_and_trains_nothing(studied: Clone) -> None:
+    before, trained = studied.students(), studied.teacher()
+    edit(studied.folder / "params/training.yaml", "  teacher:\n", "  teacher:\n    scoring: {flip: true}\n")
+    told = studied.snakemake("all")
+    assert rules(told) == {"evaluate_teacher", "report", "sync", "all"}
+    assert studied.teacher() == trained
+    assert studied.teacher_scores()["scoring"]["flip"]
+    assert studied.retrained(before) == set()
+    assert NOTHING in studied.snakemake("all")
 
 
 def test_an_interrupted_run_goes_on_and_ends_with_the_same_weights(studied: Clone) -> None:

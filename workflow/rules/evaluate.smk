@@ -1,4 +1,5 @@
-# Score the last weights of a student on whole validation images.
+# Score the last weights of a student or a teacher on whole validation images, as `scoring` of its recipe says: a change of that
+# trains nothing. A teacher's scores lie beside its weights.
 
 
 rule evaluate:
@@ -22,3 +23,22 @@ rule evaluate:
     shell:
         "isoclock --log {log} evaluate "
         "{wildcards.dataset}/{wildcards.pair}/{wildcards.method}/{wildcards.budget}/{wildcards.seed}"
+
+
+rule evaluate_teacher:
+    input:
+        stamp="results/stamps/evaluate_teacher/{dataset}.json",
+        data="results/data/{dataset}/index.json",
+        record="results/teacher/{dataset}/{model}/record.json",
+    output:
+        scores="results/teacher/{dataset}/{model}/scores.json",
+        confusion="results/teacher/{dataset}/{model}/confusion.npz",
+    log:
+        "runs/logs/evaluate_teacher/{dataset}/{model}.log",
+    conda:
+        "../../environment.yml"
+    threads: lambda wildcards: STUDY.threads(wildcards.dataset, "teacher")
+    resources:
+        runtime=lambda wildcards: STUDY.runtime_min("evaluate"),
+    shell:
+        "isoclock --log {log} evaluate {wildcards.dataset}/{wildcards.model}"

@@ -8,7 +8,7 @@ rule report:
         scores=STUDY.evaluations(),
         profiles=STUDY.profiles(),
         plans=STUDY.plans(),
-        teachers=STUDY.teachers(),
+        teachers=STUDY.teacher_scores(),
     output:
         page="results/report/{grid}/report.html",
     log:

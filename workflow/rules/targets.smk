@@ -14,6 +14,7 @@ rule prepared:
 rule teachers:
     input:
         STUDY.teachers(),
+        STUDY.teacher_scores(),
 
 
 rule profiles:

@@ -9,8 +9,6 @@ rule teacher:
         record="results/teacher/{dataset}/{model}/record.json",
         weights="results/teacher/{dataset}/{model}/weights.safetensors",
         ledger="results/teacher/{dataset}/{model}/ledger.jsonl",
-        scores="results/teacher/{dataset}/{model}/scores.json",
-        confusion="results/teacher/{dataset}/{model}/confusion.npz",
     log:
         "runs/logs/teacher/{dataset}/{model}.log",
     retries: STUDY.retries("teacher")

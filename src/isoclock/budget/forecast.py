@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from isoclock.artifacts import read_json
 from isoclock.data.packed import INDEX, PackedSplit
 from isoclock.data.reader import find_reader
-from isoclock.grid import Cell, Layout, cells, profiles_needed
+from isoclock.grid import Cell, Layout, cells, datasets_needed, profiles_needed, teachers_needed
 from isoclock.params import Params
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class _Forecaster:
         self.cells = cells(params, grid)
         self.needed = profiles_needed(params, grid)
         self.pairs = list(dict.fromkeys((cell.dataset, cell.pair) for cell in self.cells))
-        self.datasets = list(dict.fromkeys(cell.dataset for cell in self.cells))
+        self.datasets = datasets_needed(params, self.cells)
         self._costs: dict[tuple[str, str, str], _Cost] = {}
         self.uncounted: dict[str, None] = {}
 
@@ -134,7 +134,7 @@ class _Forecaster:
         from isoclock.budget import flops  # torch: not for those who only plan
 
         rows = []
-        for dataset, model in dict.fromkeys((d, self.params.pair(pair).teacher) for d, pair in self.pairs):
+        for dataset, model in teachers_needed(self.params, self.cells):
             recipe = self.params.recipe(dataset, "teacher")
             gflops = flops.training_gflops(recipe, self.params.model(model), self._classes(dataset))
             seconds = (recipe.iterations or 0) * self._estimated_s(gflops)
@@ -180,23 +180,26 @@ class _Forecaster:
         return rows
 
     def evaluations(self) -> list[Row]:
-        """The scores of each cell, and those on the way, of teachers too, which are off the train clock."""
+        """The scores of each teacher and each cell, and those on the way, which are off the train clock."""
+        rows = []
+        for dataset, model in teachers_needed(self.params, self.cells):
+            outputs = [self.layout.teacher(dataset, model) / "scores.json"]
+            rows.append(self._scores(dataset, model, "teacher", model, outputs))
+        for dataset, pair in self.pairs:
+            outputs = [self.layout.evaluation(cell) / "scores.json" for cell in self._of(dataset, pair)]
+            rows.append(self._scores(dataset, pair, "student", self.params.pair(pair).student, outputs))
+        return rows
+
+    def _scores(self, dataset: str, name: str, role: str, model: str, outputs: Sequence[Path]) -> Row:
         from isoclock.budget import flops
 
-        rows = []
-        for dataset, pair in self.pairs:
-            mine, entry = self._of(dataset, pair), self.params.pair(pair)
-            outputs = [self.layout.evaluation(cell) / "scores.json" for cell in mine]
-            images = self._scored(dataset)
-            if images is None:
-                rows.append(self._row("evaluate", f"{dataset}/{pair}", outputs, None, UNKNOWN))
-                continue
-            count, size = images
-            classes, model = self._classes(dataset), self.params.model(entry.student)
-            once = count * self._estimated_s(flops.forward_gflops(model, classes, size))
-            times = 1 + self.params.recipe(dataset, "student").evaluations
-            rows.append(self._row("evaluate", f"{dataset}/{pair}", outputs, [times * once] * len(mine), ESTIMATED))
-        return rows
+        images = self._scored(dataset)
+        if images is None:
+            return self._row("evaluate", f"{dataset}/{name}", outputs, None, UNKNOWN)
+        count, size = images
+        gflops = flops.forward_gflops(self.params.model(model), self._classes(dataset), size)
+        times = 1 + self.params.recipe(dataset, role).evaluations
+        return self._row("evaluate", f"{dataset}/{name}", outputs, times * count * self._estimated_s(gflops), ESTIMATED)
 
     def _row(
         self, stage: str, where: str, outputs: Sequence[Path], seconds: float | Sequence[float] | None, basis: str

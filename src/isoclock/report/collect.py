@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -253,22 +254,32 @@ def _teachers(
     records: dict[str, dict[str, Any]],
     read: Callable[[Path, str], dict[str, Any] | None],
 ) -> dict[tuple[str, str], dict[str, Any]]:
-    """Each pair's teacher scores: by the digest its students recorded, else the data set's only teacher."""
+    """Each pair's teacher scores: by the digest its students recorded, else the data set's only teacher.
+
+    The teacher with that digest is looked for among the data set's own, and then, since it may be shared, among all others.
+    """
+
+    def scored(dataset: str) -> list[dict[str, Any]]:
+        paths = sorted((results / "teacher" / dataset).glob("*/scores.json"))
+        return [
+            scores | {"model": path.parent.name} for path in paths if (scores := read(path, "evaluate")) is not None
+        ]
+
     chosen = {}
+    everywhere = sorted(path.name for path in (results / "teacher").glob("*"))
     for dataset, pair in dict.fromkeys(pairs):
-        folder = results / "teacher" / dataset
-        known = {path.parent.name: read(path, "teacher") for path in sorted(folder.glob("*/scores.json"))}
-        scored = {model: scores for model, scores in known.items() if scores is not None}
         used = {
             record.get("digests", {}).get("teacher")
             for path, record in records.items()
             if path.startswith(f"{dataset}/{pair}/")
         } - {None}
-        matching = [model for model, scores in scored.items() if scores.get("weights") in used]
-        if len(matching) != 1 and not used and len(scored) == 1:
-            matching = list(scored)
-        if len(matching) == 1:
-            chosen[dataset, pair] = scored[matching[0]] | {"model": matching[0]}
+        found = scored(dataset)
+        if used:
+            others = (scored(name) for name in everywhere if name != dataset)
+            matching = ([one for one in some if one.get("weights") in used] for some in chain([found], others))
+            found = next(filter(None, matching), [])
+        if len(found) == 1:
+            chosen[dataset, pair] = found[0]
     return chosen
 
 

@@ -1,6 +1,9 @@
-"""The verb `evaluate`: the scores of a trained student, from its last weights."""
+"""The verb `evaluate`: the scores of a trained student or teacher, from its last weights."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,7 +14,7 @@ from isoclock.grid import Cell, Layout
 from isoclock.models.segmenter import Segmenter
 from isoclock.models.trained import load_weights, new_segmenter
 from isoclock.params import Params
-from isoclock.schema import Recipe
+from isoclock.schema import Model, Recipe
 from isoclock.scoring.evaluate import Scores, evaluate_segmenter
 from isoclock.scoring.overlays import spread_over, write_overlays
 
@@ -38,12 +41,7 @@ def evaluate_cell(params: Params, cell: Cell, layout: Layout, device: torch.devi
     recipe = params.recipe(cell.dataset, "student")
     trained, folder = layout.student(cell), layout.evaluation(cell)
     record = read_json(trained / "record.json", made_by="student")
-    student = new_segmenter(params.model(params.pair(cell.pair).student), len(data.classes), initial=False)
-    load_weights(student, trained / "weights.safetensors", "student")
-    student.to(device)
-    if recipe.channels_last:
-        student.to(memory_format=torch.channels_last)
-    torch.set_num_threads(recipe.threads)
+    student = _loaded(params.model(params.pair(cell.pair).student), trained, "student", data, recipe, device)
     scores = score(student, data, recipe, device, overlays=OVERLAYS)
     packed = PackedSplit(data.folder, "val")
     pictures = (
@@ -51,16 +49,46 @@ def evaluate_cell(params: Params, cell: Cell, layout: Layout, device: torch.devi
         for number, predicted in sorted(scores.predictions.items())
     )
     write_overlays(folder / "overlays", pictures, data.index["palette"])
+    _write(scores, folder, data, record, cell.dataset, cell)
+    return scores
+
+
+def evaluate_teacher(params: Params, dataset: str, model: str, layout: Layout, device: torch.device) -> Scores:
+    """Score a trained teacher and write scores.json and confusion.npz beside its weights."""
+    recipe, entry = params.recipe(dataset, "teacher"), params.model(model)
+    data, folder = PreparedData.open(layout.prepared(dataset)), layout.teacher(dataset, model)
+    record = read_json(folder / "record.json", made_by="teacher")
+    scores = score(_loaded(entry, folder, "teacher", data, recipe, device), data, recipe, device)
+    _write(scores, folder, data, record, dataset)
+    return scores
+
+
+def _loaded(
+    model: Model, trained: Path, made_by: str, data: PreparedData, recipe: Recipe, device: torch.device
+) -> Segmenter:
+    """The network of a result folder on its device, with the recipe's memory layout and threads."""
+    network = new_segmenter(model, len(data.classes), initial=False)
+    load_weights(network, trained / "weights.safetensors", made_by)
+    network.to(device)
+    if recipe.channels_last:
+        network.to(memory_format=torch.channels_last)
+    torch.set_num_threads(recipe.threads)
+    return network
+
+
+def _write(
+    scores: Scores, folder: Path, data: PreparedData, record: dict[str, Any], dataset: str, cell: Cell | None = None
+) -> None:
+    """confusion.npz first: where there are scores, they are whole."""
     scores.write_confusion(folder / "confusion.npz")
     write_json(
         folder / "scores.json",
         scores.as_json(
             classes=data.classes,
-            dataset=cell.dataset,
+            dataset=dataset,
             weights=record["digests"]["weights"],
             iterations=record["iterations"]["done"],
-            cell=cell.as_dict(),
+            cell=None if cell is None else cell.as_dict(),
             status=record["status"],
         ),
     )
-    return scores

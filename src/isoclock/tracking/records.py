@@ -19,28 +19,31 @@ STALE_S = 1800.0
 """A live ledger that stays silent for longer than this (no evaluation takes as long) belongs to a killed run."""
 
 
-def read_sources(layout: Layout, cells: list[Cell], problems: list[str]) -> list[RunSource]:
+def read_sources(
+    layout: Layout, cells: list[Cell], problems: list[str], teachers_of: Iterable[str] = ()
+) -> list[RunSource]:
     """Every teacher, profile and cell in reach of `cells` (none given: all there are).
 
-    Teachers are those of the cells' data sets, profiles those of their pairs. A run that was published is read from
-    results/, one that lives from runs/; where a cell is being trained anew beside its older record, both are given, the
-    older first. What cannot be read is left out and adds a line to `problems`.
+    Teachers are those of the cells' data sets and of `teachers_of`, profiles those of their pairs. A run that was
+    published is read from results/, one that lives from runs/; where a cell is being trained anew beside its older record,
+    both are given, the older first. What cannot be read is left out and adds a line to `problems`.
     """
     pairs = {(cell.dataset, cell.pair) for cell in cells}
-    datasets = {cell.dataset for cell in cells}
+    datasets = {cell.dataset for cell in cells} | set(teachers_of)
     if not cells:
         cells = _cells_on_disk(layout)
         pairs = {(cell.dataset, cell.pair) for cell in cells} | _pairs_with_profiles(layout)
         datasets = {dataset for dataset, _ in pairs} | _datasets_with_teachers(layout)
     sources: list[RunSource] = []
-    teacher_pairs: dict[str, str] = {}  # digest of a teacher's weights -> first pair that uses it
+    # (data set, digest of a teacher's weights) -> first pair there that uses it. A parent has children of its data set only.
+    teacher_pairs: dict[tuple[str, str], str] = {}
 
     for cell in sorted(cells):
         for folder in (layout.student(cell), layout.student_run(cell)):
             for record, live in _read_record(folder, problems):
                 used = (record.get("digests") or {}).get("teacher")
                 if used:
-                    teacher_pairs.setdefault(used, f"{cell.dataset}/{cell.pair}")
+                    teacher_pairs.setdefault((cell.dataset, used), f"{cell.dataset}/{cell.pair}")
                 with _reported(problems, folder):
                     sources.append(_student(layout, cell, folder, record, live))
     for dataset, pair in sorted(pairs):
@@ -158,11 +161,11 @@ def _student(layout: Layout, cell: Cell, folder: Path, record: dict[str, Any], l
 
 
 def _teacher(
-    dataset: str, model: str, folder: Path, record: dict[str, Any], live: bool, pairs: dict[str, str]
+    dataset: str, model: str, folder: Path, record: dict[str, Any], live: bool, pairs: dict[tuple[str, str], str]
 ) -> RunSource:
     source = _trained(f"{dataset}/teacher/{model}", "teacher", dataset, folder, record, live)
     source.name = f"teacher {model}"
-    source.pair = pairs.get((record.get("digests") or {}).get("weights") or "")
+    source.pair = pairs.get((dataset, (record.get("digests") or {}).get("weights") or ""))
     source.tags |= texts(model=model, seed=(record.get("cell") or {}).get("seed"))
     if not live:
         _add_scores(source, folder, record)

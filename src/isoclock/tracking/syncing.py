@@ -57,14 +57,17 @@ def sync(
     *,
     grid_name: str | None = None,
     cells: Sequence[dict[str, Any]] = (),
+    teachers_of: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> SyncSummary:
     """Bring MLflow up to date from `results` and `runs`. Idempotent; a deleted store comes back whole.
 
-    `cells` (dataset, pair, method, budget, seed) bounds what is looked at; none means everything on disk. An experiment
-    per data set holds a parent run per pair with the teacher, the profiles and the cells below it. What is on disk is
-    the truth: of several trainings of one cell the others are tagged `isoclock.superseded`, and a run that is RUNNING
-    in the store but gone from disk is ended as KILLED. One store belongs to one study: two would supersede each other.
+    `cells` (dataset, pair, method, budget, seed) bounds what is looked at; none means everything on disk. `teachers_of` names
+    further data sets of which the teachers are looked at, since they teach on the cells'. An experiment per data set holds
+    a parent run per pair with the teacher, the profiles and the cells below it; a teacher of another data set stands in
+    that one's. What is on disk is the truth: of several trainings of one cell the others are tagged
+    `isoclock.superseded`, and a run that is RUNNING in the store but gone from disk is ended as KILLED. One store belongs
+    to one study: two would supersede each other.
     Raises UserError for a store that cannot be used or does not answer; records that cannot be read are in the
     summary's `problems`.
     """
@@ -75,7 +78,7 @@ def sync(
         upgrade_locked(uri, lock)
         client = open_store(uri)
         # Read under the lock: what another sync has just written must not be overtaken by an older look at the disk.
-        sources = read_sources(Layout(results, runs), wanted, summary.problems)
+        sources = read_sources(Layout(results, runs), wanted, summary.problems, teachers_of)
         datasets = sorted({cell.dataset for cell in wanted} | {source.dataset for source in sources})
         for dataset in datasets:
             mine = [source for source in sources if source.dataset == dataset]
@@ -91,6 +94,7 @@ def watch(
     *,
     grid_name: str | None = None,
     cells: Sequence[dict[str, Any]] = (),
+    teachers_of: Sequence[str] = (),
     progress: Progress | None = None,
     interval_s: float = 5.0,
     stop: threading.Event | None = None,
@@ -107,7 +111,15 @@ def watch(
     while True:
         began = time.monotonic()
         try:
-            summary = sync(results, runs, tracking_uri, grid_name=grid_name, cells=cells, progress=progress)
+            summary = sync(
+                results,
+                runs,
+                tracking_uri,
+                grid_name=grid_name,
+                cells=cells,
+                teachers_of=teachers_of,
+                progress=progress,
+            )
         except UserError as error:
             if summary is None:
                 raise

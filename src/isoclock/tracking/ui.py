@@ -56,6 +56,7 @@ def serve_ui(
     port: int = 5000,
     grid_name: str | None = None,
     cells: Sequence[dict[str, Any]] = (),
+    teachers_of: Sequence[str] = (),
     progress: Progress | None = None,
     stop: threading.Event | None = None,
 ) -> int:
@@ -76,7 +77,16 @@ def serve_ui(
         tell(f"MLflow: {first_page(host, port)} (end with Ctrl-C)")
         threading.Thread(target=_set_when_ended, args=(process, ended), daemon=True).start()
         with contextlib.suppress(KeyboardInterrupt):
-            watch(results, runs, uri, grid_name=grid_name, cells=cells, progress=progress, stop=ended)
+            watch(
+                results,
+                runs,
+                uri,
+                grid_name=grid_name,
+                cells=cells,
+                teachers_of=teachers_of,
+                progress=progress,
+                stop=ended,
+            )
         return process.poll() or 0
 
 

@@ -10,9 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from isoclock.artifacts import read_json, sha256_file, write_json, written_atomically
-from isoclock.data.prepared import PreparedData
-from isoclock.scoring.score import score
+from isoclock.artifacts import sha256_file, write_json, written_atomically
 from isoclock.training.anchor import anchor_steps
 from isoclock.training.device import environment, hardware
 from isoclock.training.engine import Outcome
@@ -71,21 +69,4 @@ def publish(
             "environment": environment(),
             "hardware": hardware(device),
         },
-    )
-
-
-def publish_scores(spec: Spec, data: PreparedData, step: TrainingStep) -> None:
-    """A teacher's scores lie beside its weights."""
-    scores = score(step.student, data, spec.recipe, step.device)
-    record = read_json(spec.result_folder / "record.json", made_by="teacher")
-    scores.write_confusion(spec.result_folder / "confusion.npz")
-    write_json(
-        spec.result_folder / "scores.json",
-        scores.as_json(
-            classes=data.classes,
-            dataset=spec.cell["dataset"],
-            weights=record["digests"]["weights"],
-            iterations=record["iterations"]["done"],
-            status=record["status"],
-        ),
     )

@@ -25,7 +25,7 @@ from isoclock.training.engine import Engine, Hooks
 from isoclock.training.lease import Lease
 from isoclock.training.ledger import Ledger, read_ledger
 from isoclock.training.mishaps import figures, told_in_one_line
-from isoclock.training.publish import publish, publish_scores
+from isoclock.training.publish import publish
 from isoclock.training.spec import Spec, open_run
 from isoclock.training.step import TrainingStep
 
@@ -34,7 +34,7 @@ PRETRAIN_SEED = 15485863  # added to a run's: pre-training sees the samples in a
 
 
 def train_teacher(params: Params, dataset: str, model: str, layout: Layout, *, seed: int = 0) -> str:
-    """Train a teacher and publish weights, record, ledger and scores. Returns the status (finished, stopped, diverged)."""
+    """Train a teacher and publish weights, record and ledger. Returns the status (finished, stopped, diverged)."""
     recipe = params.recipe(dataset, "teacher")
     stamp = teacher_stamp(params, dataset, model)
     data = PreparedData.open(layout.prepared(dataset))
@@ -56,7 +56,7 @@ def train_teacher(params: Params, dataset: str, model: str, layout: Layout, *, s
     def build() -> TrainingStep:
         return assemble_step(recipe, params.model(model), data, device, seed=seed)
 
-    return _run(spec, data, device, build, seed, anchor=None, publish_extra=publish_scores)
+    return _run(spec, data, device, build, seed, anchor=None)
 
 
 def train_student(params: Params, cell: Cell, layout: Layout) -> str:
@@ -76,7 +76,7 @@ def train_student(params: Params, cell: Cell, layout: Layout) -> str:
             f"across device kinds: run the cell there, or profile here (isoclock profile {cell.dataset} {cell.pair} {cell.method})"
         )
     stamp = student_stamp(params, cell)
-    teacher_folder = layout.teacher(cell.dataset, pair.teacher)
+    taught_by = params.teacher_dataset(cell.dataset), pair.teacher
     spec = Spec(
         kind="student",
         cell=cell.as_dict(),
@@ -88,7 +88,7 @@ def train_student(params: Params, cell: Cell, layout: Layout) -> str:
         plan=plan,
         params={key: stamp[key] for key in ("recipe", "student", "teacher", "method")} | {"classes": data.classes},
         digests={
-            "teacher": read_json(teacher_folder / "record.json", made_by="teacher")["digests"]["weights"],
+            "teacher": read_json(layout.teacher(*taught_by) / "record.json", made_by="teacher")["digests"]["weights"],
             "data": data.digest,
             "code": stamp["code"],
             "plan": sha256_file(plan_path),
@@ -97,7 +97,7 @@ def train_student(params: Params, cell: Cell, layout: Layout) -> str:
 
     def build() -> TrainingStep:
         needs_teacher = needs_a_teacher(method)
-        teacher = trained_teacher(params, cell.dataset, pair.teacher, data, layout) if needs_teacher else None
+        teacher = trained_teacher(params, *taught_by, data, layout) if needs_teacher else None
         return assemble_step(
             recipe, params.model(pair.student), data, device, seed=cell.seed, method=method, teacher=teacher
         )
@@ -117,7 +117,6 @@ def _run(
     seed: int,
     *,
     anchor: AnchorMeter | None,
-    publish_extra: Callable[[Spec, PreparedData, TrainingStep], None] | None = None,
 ) -> str:
     def describe() -> str:
         return figures(spec.cell.get("method", "none"), spec.recipe, device)
@@ -174,8 +173,6 @@ def _run(
             return outcome.status
         lease.check()
         publish(spec, run, step, outcome, device, ledger, engine.checkpoint_every_s, data.images)
-        if publish_extra is not None:
-            publish_extra(spec, data, step)
         return outcome.status
 
 

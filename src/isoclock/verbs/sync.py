@@ -7,15 +7,24 @@ import sys
 
 from isoclock.checks import load_params
 from isoclock.errors import EXIT_USER_ERROR
-from isoclock.grid import RESULTS, RUNS, cells
+from isoclock.grid import RESULTS, RUNS, cells, datasets_needed
 from isoclock.tracking import sync, watch
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what the command line asks for; returns the exit status."""
-    grid_cells = [cell.as_dict() for cell in cells(load_params(), arguments.grid)]
+    params = load_params()
+    found = cells(params, arguments.grid)
     run = watch if arguments.watch else sync
-    summary = run(RESULTS, RUNS, None, grid_name=arguments.grid, cells=grid_cells, progress=print)
+    summary = run(
+        RESULTS,
+        RUNS,
+        None,
+        grid_name=arguments.grid,
+        cells=[cell.as_dict() for cell in found],
+        teachers_of=datasets_needed(params, found),
+        progress=print,
+    )
     for problem in summary.problems:
         print(f"isoclock: {problem}", file=sys.stderr)
     print(summary.line)

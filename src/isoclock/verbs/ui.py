@@ -5,13 +5,21 @@ from __future__ import annotations
 import argparse
 
 from isoclock.checks import load_params
-from isoclock.grid import RESULTS, RUNS, cells
+from isoclock.grid import RESULTS, RUNS, cells, datasets_needed
 from isoclock.tracking import serve_ui
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what the command line asks for; returns the exit status."""
-    grid_cells = [cell.as_dict() for cell in cells(load_params(), arguments.grid)]
+    params = load_params()
+    found = cells(params, arguments.grid)
     return serve_ui(
-        None, RESULTS, RUNS, grid_name=arguments.grid, cells=grid_cells, host=arguments.host, port=arguments.port
+        None,
+        RESULTS,
+        RUNS,
+        grid_name=arguments.grid,
+        cells=[cell.as_dict() for cell in found],
+        teachers_of=datasets_needed(params, found),
+        host=arguments.host,
+        port=arguments.port,
     )
