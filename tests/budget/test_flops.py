@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from isoclock.budget.flops import forward_gflops, method_gflops, training_gflops
+from isoclock.budget.flops import forward_gflops, method_gflops, scoring_gflops, training_gflops
 from isoclock.budget.profile import profile_method
+from isoclock.schema import Scoring
 from tiny_study import TinyStudy
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
@@ -41,3 +42,17 @@ def test_an_image_that_no_stride_fits_counts_as_the_next_larger(empty_study: Tin
     model = empty_study.params.model("tiny")
     assert forward_gflops(model, CLASSES, (60, 121)) == forward_gflops(model, CLASSES, (64, 128))
     assert forward_gflops(model, CLASSES, (128, 256)) > 3 * forward_gflops(model, CLASSES, (64, 128))
+
+
+def test_a_score_costs_as_many_looks_as_it_takes(empty_study: TinyStudy) -> None:
+    model = empty_study.params.model("tiny")
+
+    def cost(**scoring: object) -> float:
+        return scoring_gflops(model, CLASSES, (64, 128), Scoring.model_validate(scoring))
+
+    once = forward_gflops(model, CLASSES, (64, 128))
+    assert cost() == once
+    assert cost(flip=True) == 2 * once
+    assert cost(scales=[1.0, 2.0]) == once + forward_gflops(model, CLASSES, (128, 256))
+    assert cost(window=(64, 64), stride=(64, 32)) == 3 * forward_gflops(model, CLASSES, (64, 64))
+    assert cost(short_side=128) == forward_gflops(model, CLASSES, (128, 256))

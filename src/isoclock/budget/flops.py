@@ -6,6 +6,7 @@ convolutions are counted and nothing else; a loss that looks at values cannot be
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +22,8 @@ from isoclock.models.build import build_segmenter
 from isoclock.models.outputs import AUX_LOGITS, LOGITS, OUTPUTS, TAPS, ChannelSpec, SegmenterOutput
 from isoclock.models.segmenter import Segmenter
 from isoclock.schema import Method as Entry
-from isoclock.schema import Model, Recipe
+from isoclock.schema import Model, Recipe, Scoring
+from isoclock.scoring.views import boxes_of, view_sizes
 
 META = torch.device("meta")
 STRIDE = Segmenter.output_stride
@@ -50,6 +52,13 @@ def forward_gflops(model: Model, num_classes: int, size: tuple[int, int]) -> flo
     """GFLOPs of the scores of one image of `size` (height, width), as in evaluation."""
     padded = (-(-size[0] // STRIDE) * STRIDE, -(-size[1] // STRIDE) * STRIDE)
     return _pass(model, num_classes, 1, padded, {LOGITS}, False).gflops
+
+
+def scoring_gflops(model: Model, num_classes: int, size: tuple[int, int], scoring: Scoring) -> float:
+    """GFLOPs of the scores of one image of `size` (height, width), looked at as often as `scoring` says."""
+    passes = Counter(box[2:] for view in view_sizes(size, scoring) for box in boxes_of(view, scoring))
+    once = sum(count * forward_gflops(model, num_classes, seen) for seen, count in passes.items())
+    return once * (2 if scoring.flip else 1)
 
 
 def training_gflops(recipe: Recipe, model: Model, num_classes: int) -> float:

@@ -197,8 +197,9 @@ class _Forecaster:
         if images is None:
             return self._row("evaluate", f"{dataset}/{name}", outputs, None, UNKNOWN)
         count, size = images
-        gflops = flops.forward_gflops(self.params.model(model), self._classes(dataset), size)
-        times = 1 + self.params.recipe(dataset, role).evaluations
+        recipe = self.params.recipe(dataset, role)
+        gflops = flops.scoring_gflops(self.params.model(model), self._classes(dataset), size, recipe.scoring)
+        times = 1 + recipe.evaluations
         return self._row("evaluate", f"{dataset}/{name}", outputs, times * count * self._estimated_s(gflops), ESTIMATED)
 
     def _row(

@@ -60,7 +60,7 @@ def look(forward: Forward, image: Tensor, scoring: Scoring) -> list[View]:
         if size != tuple(image.shape[-2:]):
             # Normalising is linear: the image resized and then normalised would be the same, but for rounding to uint8.
             scaled = functional.interpolate(image, size, mode="bilinear", align_corners=False)
-        boxes = windows(size, scoring.window or size, scoring.stride or scoring.window or size)
+        boxes = boxes_of(size, scoring)
         for mirrored in (False, True) if scoring.flip else (False,):
             seen = scaled.flip(-1) if mirrored else scaled
             logits = [
@@ -81,6 +81,11 @@ def view_sizes(size: Size, scoring: Scoring) -> list[Size]:
             base = min(base, scoring.long_side_at_most / max(size))
     factors = [base * scale for scale in scoring.scales]
     return [(max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))) for factor in factors]
+
+
+def boxes_of(size: Size, scoring: Scoring) -> list[tuple[int, int, int, int]]:
+    """Boxes (top, left, height, width) of the forward passes over one view of `size`."""
+    return windows(size, scoring.window or size, scoring.stride or scoring.window or size)
 
 
 def windows(size: Size, window: Size, stride: Size) -> list[tuple[int, int, int, int]]:

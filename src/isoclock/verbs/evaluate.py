@@ -19,7 +19,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     with told:
         if trained.count("/") == 1:
-            scores = evaluate_teacher(params, *trained.split("/"), layout, device)
+            dataset, model = trained.split("/")
+            scores = evaluate_teacher(params, dataset, model, layout, device)
         else:
             scores = evaluate_cell(params, Cell.parse(trained), layout, device)
     print(f"{trained}: mIoU {scores.miou:.4f}" if scores.miou is not None else f"{trained}: diverged")
