@@ -1,4 +1,4 @@
-# Every target sets up what it needs. make demo | test | lint | bench | bench-data | bench-methods | docs | ui | data | format
+# Every target sets up what it needs. make demo | data | weights | test | test-slurm | test-faults | lint | format | bench | bench-data | bench-methods | docs | ui
 
 PYTHON ?= python3
 GRID ?= demo

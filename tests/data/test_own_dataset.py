@@ -15,7 +15,7 @@ from PIL import Image
 
 from isoclock.artifacts import read_json
 from isoclock.data.packed import PackedSplit
-from tiny_study import TinyStudy
+from tiny_study import FILES, TinyStudy
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOWN = dict(re.findall(r"```(python|yaml)\n(.*?)```", (ROOT / "docs" / "own-dataset.md").read_text(), re.DOTALL)[:2])
@@ -58,6 +58,18 @@ def test_one_file_and_one_entry_are_enough(clone: Path) -> None:
     assert (len(split), split.sizes[0], split.sizes[3]) == (4, (40, 60), (43, 60))
     raw = np.asarray(Image.open(clone / "data/meadow/masks/train/2.png"))
     np.testing.assert_array_equal(split.label(2), raw)
+
+    # A recipe of its own, a copy of one that is near, and what comes next follows by itself.
+    recipe = FILES["training.yaml"].replace("streets:", "meadow:").replace("iterations: 6", "iterations: 2")
+    with (clone / "params/training.yaml").open("a") as recipes:
+        recipes.write(recipe)
+    done = isoclock(clone, "teacher", "meadow", "small")
+    assert done.returncode == 0, done.stderr
+    folder = clone / "results/teacher/meadow/small"
+    record, scores = (read_json(folder / name, "teacher") for name in ("record.json", "scores.json"))
+    assert (record["status"], record["iterations"]) == ("finished", {"planned": 2, "done": 2})
+    assert record["params"]["classes"] == list(scores["per_class_iou"]) == ["grass", "water", "path"]
+    assert scores["images"] == 2
 
 
 def test_a_value_that_it_does_not_have_is_told_with_its_file(clone: Path) -> None:

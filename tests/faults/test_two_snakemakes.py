@@ -15,36 +15,32 @@ from clone import Clone
 from trainers import until
 
 from isoclock.training.ledger import read_ledger
-from tiny_study import TinyStudy, edit, write_plan
+from tiny_study import TinyStudy, edit
 
 pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(600), pytest.mark.slow]
 
 TARGET = "results/student/streets/tiny/kd/iteration-6/0/record.json"
-# Only the student's rule may run: all before it lies there already.
-COMMAND = (
-    "snakemake",
-    "--profile",
-    "workflow/profiles/local",
-    "--retries",
-    "0",
-    "--allowed-rules",
-    "student",
-    "--",
-    TARGET,
-)
+SNAKEMAKE = ("snakemake", "--profile", "workflow/profiles/local", "--retries", "0")
+ALL = (*SNAKEMAKE, "--", "all")
+# Once the first has made all before it, only the student's rule may run.
+STUDENT = (*SNAKEMAKE, "--allowed-rules", "student", "--", TARGET)
+REPORT = "results/report/demo/report.html"
 
 
 @pytest.fixture
 def clone(taught_study: TinyStudy, tmp_path: Path) -> Clone:
-    """The project with a trained teacher and a plan of some seconds."""
+    """The project with a trained teacher, one cell to train, for some seconds, and a report that shows it as a hole."""
     clone = Clone.make(tmp_path / "clone")
-    grid = clone.folder / "params/grids/demo.yaml"
-    grid.write_text(grid.read_text().replace("[compute-6]", "[iteration-6]"))
+    params = clone.folder / "params"
+    edit(params / "grids/demo.yaml", "[none, kd, fitnet]", "[kd]")
+    edit(params / "grids/demo.yaml", "[compute-6]", "[iteration-6]")
+    edit(params / "budgets.yaml", "protocol: iteration\n    iterations: 6", "protocol: iteration\n    iterations: 100")
     clone.run("isoclock", "stamp", "--grid", "demo")  # older than what was made from them
-    shutil.copytree(
-        taught_study.folder / "results", clone.folder / "results", dirs_exist_ok=True, copy_function=shutil.copy
-    )
-    write_plan(TinyStudy(clone.folder), iterations=100)
+    for made in ("data", "teacher"):  # in this order: the teacher is newer than its data
+        shutil.copytree(
+            taught_study.folder / "results" / made, clone.folder / "results" / made, copy_function=shutil.copy
+        )
+    clone.run("isoclock", "report", "--grid", "demo")
     return clone
 
 
@@ -66,22 +62,24 @@ def holder(folder: Path) -> int | None:
 
 
 def state(folder: Path) -> dict[str, tuple[int, int]]:
-    """Times and sizes of what a second start could touch: all but the living run's own files and Snakemake's.
-
-    And the report: where a cell failed, also because another process writes it, it is made of the others.
-    """
+    """Times and sizes of what a second start could touch: all but the living run's own files and Snakemake's."""
     found = [path for name in ("results", "params", "data", "src") for path in (folder / name).rglob("*.*")]
     return {
-        str(path): (path.stat().st_mtime_ns, path.stat().st_size)
-        for path in [*found, *folder.rglob("run.json")]
-        if path.is_file() and "__pycache__" not in path.parts and folder / "results/report" not in path.parents
+        path.relative_to(folder).as_posix(): (path.stat().st_mtime_ns, path.stat().st_size)
+        for path in [*found, *folder.rglob("run.json"), *folder.glob("mlflow.db")]
+        if path.is_file() and "__pycache__" not in path.parts
     }
+
+
+def without_report(found: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+    """Where a cell has failed, also because another process writes it, the report is made of the others."""
+    return {path: told for path, told in found.items() if not path.startswith("results/report/")}
 
 
 def test_a_second_start_touches_nothing_and_a_killed_one_is_gone_on_from(clone: Clone, run: Path) -> None:
     ledger = run / "ledger.jsonl"
     first = subprocess.Popen(
-        COMMAND, cwd=clone.folder, env=clone.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        ALL, cwd=clone.folder, env=clone.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
     with first:
@@ -92,29 +90,30 @@ def test_a_second_start_touches_nothing_and_a_killed_one_is_gone_on_from(clone: 
         methods = clone.folder / "params/methods.yaml"
         edit(methods, "weights: {kd: 1.0}", "weights: {kd: 2.0}")
         before = state(clone.folder)
-        told = clone.run(*COMMAND, status=1)
+        assert REPORT in before
+        told = clone.run(*ALL, status=1)
         assert "cannot be locked" in told
         assert "kd.json: params/ or code changed, and a Snakemake works here" in told
         assert "Traceback" not in told
         assert state(clone.folder) == before
         edit(methods, "weights: {kd: 2.0}", "weights: {kd: 1.0}")
-        before = state(clone.folder)
+        before = without_report(state(clone.folder))
 
         first.kill()  # its trainer lives
         first.wait()
     assert Path(f"/proc/{trainer}/stat").is_file()
     clone.run("snakemake", "--unlock")
-    told = clone.run(*COMMAND, status=1)
+    told = clone.run(*STUDENT, status=1)
     assert f'another process is writing this run ({{"pid": {trainer}, ' in told
     assert "wait for it, or stop it first" in told
-    assert state(clone.folder) == before
+    assert without_report(state(clone.folder)) == before
     assert holder(run) == trainer
 
     os.kill(trainer, signal.SIGKILL)
     until(lambda: holder(run) is None, "the trainer is gone")
     plan = clone.folder / "results/plan/streets/tiny/kd/iteration-6.json"
     assert json.loads(plan.read_text())["iterations"] == 100
-    clone.run(*COMMAND)
+    clone.run(*STUDENT)
     starts = [event for event in read_ledger(ledger) if event["event"] == "start"]
     complaints = [event["message"] for event in read_ledger(ledger) if event["event"] == "complaint"]
     assert len({event["run_id"] for event in starts}) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ import yaml
 from clone import ROOT, Clone
 
 from isoclock.checks import load_params
+from isoclock.cli import main
 from isoclock.grid import cells
 from isoclock.methods import available
 
@@ -33,6 +35,57 @@ def test_figure_1_has_every_method_and_tuned_has_it_twice() -> None:
     assert sorted(params.method(method).method for method in methods) == sorted(available())
     twice = {cell.method for cell in cells(params, "tuned")}
     assert twice == methods | {f"{method}.tuned" for method in methods - {"none"}}
+
+
+DATASETS = {"figure1": ["cityscapes", "ade20k"], "figure2": ["cityscapes", "ade20k"], "tables": ["cityscapes", "ade20k"],
+            "tuned": ["cityscapes", "ade20k"], "figure3": ["cityscapes", "cityscapes-extra"]}  # fmt: skip
+FEW = ["none", "kd", "fitnet", "cirkd", "mgd"]  # no KD, the canonical ones, two complex ones
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_grid_has_every_combination(name: str) -> None:
+    params = load_params(ROOT / "params")
+    found = cells(params, name)
+    parts = [{getattr(cell, part) for cell in found} for part in ("dataset", "pair", "method", "budget", "seed")]
+    assert len(found) == len(set(found)) == math.prod(map(len, parts))
+    assert parts[0] == set(DATASETS[name])
+
+
+def test_figure_2_has_budgets_of_one_to_sixteen() -> None:
+    params = load_params(ROOT / "params")
+    found = cells(params, "figure2")
+    assert list(dict.fromkeys(cell.method for cell in found)) == FEW
+    budgets = [params.budget(name) for name in dict.fromkeys(cell.budget for cell in found)]
+    assert {(budget.protocol, budget.yardstick) for budget in budgets} == {("compute", "kd")}
+    assert [budget.iterations for budget in budgets] == [40_000 * times for times in (1, 2, 4, 8, 16)]
+
+
+def test_figure_3_adds_images_without_labels_and_nothing_else() -> None:
+    params = load_params(ROOT / "params")
+    assert list(dict.fromkeys(cell.method for cell in cells(params, "figure3"))) == FEW
+    labelled, extra = params.dataset("cityscapes"), params.dataset("cityscapes-extra")
+    assert (labelled.unlabelled, extra.unlabelled) == (None, "train_extra")
+    assert (labelled.train, labelled.val, labelled.root) == (extra.train, extra.val, extra.root)
+    without, mixed = (params.recipe(name, "student") for name in ("cityscapes", "cityscapes-extra"))
+    assert (without.unlabelled_per_batch, mixed.unlabelled_per_batch) == (0, mixed.batch / 2)
+    assert without.crop == mixed.crop
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_grid_takes_is_told_before_anything_is_spent(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("params").symlink_to(ROOT / "params")
+    assert main(["plan", "--dry", "--grid", name, "--tflops", "100", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    found = cells(load_params(), name)
+    assert told["stages"]["student"]["jobs"] == len(found)
+    assert told["total"]["hours"] > 0
+    hours = {row["where"].split("/")[0]: row["hours"] for row in told["rows"] if row["stage"] == "student"}
+    assert set(hours) == set(DATASETS[name])
+    assert all(hours.values())
+    assert not Path("results").exists()
 
 
 def shrink(params: Path) -> None:

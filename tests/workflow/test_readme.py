@@ -40,8 +40,13 @@ def test_the_method_of_the_readme_works_with_one_file_and_one_entry(fresh: Clone
 
 def test_make_targets_are_there() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for target in set(re.findall(r"(?:`|^)make ([a-z]+)", README, re.MULTILINE)):
+    shown = set(re.findall(r"(?:`|^)make ([a-z-]+)", README, re.MULTILINE))
+    assert {"demo", "test", "test-slurm", "bench-methods"} <= shown
+    for target in shown:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    (listed,) = re.findall(r"^# Every target .*?\. make (.*)$", makefile, re.MULTILINE)
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert sorted(listed.split(" | ")) == sorted(phony.split())
 
 
 @pytest.mark.parametrize("verb", sorted(set(re.findall(r"`isoclock ([a-z]+)", README)) - {"VERB"}))
