@@ -63,8 +63,9 @@ def test_one_file_and_one_entry_are_enough(clone: Path) -> None:
     recipe = FILES["training.yaml"].replace("streets:", "meadow:").replace("iterations: 6", "iterations: 2")
     with (clone / "params/training.yaml").open("a") as recipes:
         recipes.write(recipe)
-    done = isoclock(clone, "teacher", "meadow", "small")
-    assert done.returncode == 0, done.stderr
+    for verb in (("teacher", "meadow", "small"), ("evaluate", "meadow/small")):
+        done = isoclock(clone, *verb)
+        assert done.returncode == 0, done.stderr
     folder = clone / "results/teacher/meadow/small"
     record, scores = (read_json(folder / name, "teacher") for name in ("record.json", "scores.json"))
     assert (record["status"], record["iterations"]) == ("finished", {"planned": 2, "done": 2})
