@@ -1,5 +1,4 @@
-"""A real SLURM on this machine: munged, slurmctld and a slurmd for each of three nodes, with GPUs that are device
-files and nothing else. The two small nodes are there to be lost.
+"""A real SLURM on this machine: munged, slurmctld and a slurmd for each of three nodes.
 
 Everything but the installed packages lies in one folder, and $SLURM_CONF points there: a SLURM that this machine has anyway is
 neither used nor touched, and nothing of ours is found once the folder is gone.
@@ -10,124 +9,15 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
-import stat
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import accounting
-from processes import children, command_of, free_ports, processes, runs, wait
-
-PACKAGES = ("slurmctld", "slurmd", "slurm-client", "slurm-wlm-basic-plugins", "munge")
-PROGRAMS = ("slurmctld", "slurmd", "sbatch", "munged")
-HOST = socket.gethostname().split(".")[0]  # also the first node's name
-CPUS = 64  # told to SLURM, so that jobs wait for nothing but what a test makes them wait for
-# By type: who asks for a type gets in the way of its holder only.
-GPUS = {"plain": 6, "hunted": 1, "doomed": 1, "fragile": 1, "brittle": 1}
-SMALL_NODES = ("fragile", "brittle")  # each has one more GPU of the type that is called like it
-NODES = (HOST, *SMALL_NODES)
-NVIDIA = 195  # major device number; no driver is needed
-
-# The partitions `hunted` (requeues) and `doomed` (cancels) are preempted, each by an urgent one of its own. GraceTime is for
-# trainers that save and end by themselves; one that does not is killed at its end. The nodes that are lost are in `mortal`
-# alone: what another test runs never lands on them.
-PARTITIONS = """\
-PartitionName=gpu Nodes={host} Default=YES PriorityTier=10 PreemptMode=OFF MaxTime=1-00:00:00 State=UP
-PartitionName=doomed Nodes={host} PriorityTier=1 PreemptMode=CANCEL GraceTime=60 MaxTime=12:00:00 State=UP
-PartitionName=urgent-doomed Nodes={host} PriorityTier=2 PreemptMode=OFF MaxTime=12:00:00 State=UP
-PartitionName=hunted Nodes={host} PriorityTier=3 PreemptMode=REQUEUE GraceTime=60 MaxTime=12:00:00 State=UP
-PartitionName=urgent-hunted Nodes={host} PriorityTier=4 PreemptMode=OFF MaxTime=12:00:00 State=UP
-PartitionName=mortal Nodes=ALL PriorityTier=10 PreemptMode=OFF MaxTime=12:00:00 State=UP
-PartitionName=closed Nodes={host} PriorityTier=1 PreemptMode=OFF MaxTime=30 State=DOWN
-"""
-
-SETTINGS = """\
-ClusterName=isoclock-test
-SlurmctldHost={host}(127.0.0.1)
-SlurmctldPort={controller_port}
-SlurmUser=root
-AuthType=auth/munge
-# A job that is requeued may start again after cred_expire; the default is two minutes.
-AuthInfo=socket={folder}/munge/socket,cred_expire=5
-StateSaveLocation={folder}/controller
-SlurmdSpoolDir={folder}/node-%n
-SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd-%n.pid
-SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd-%n.log
-MpiDefault=none
-# pgid kills what a job leaves behind, as far as that stays in its process group.
-ProctrackType=proctrack/pgid
-TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/none
-{accounting}
-SelectType=select/cons_tres
-SelectTypeParameters=CR_Core_Memory
-SchedulerParameters=bf_interval=1,sched_interval=1,batch_sched_delay=0
-# More processors than there are.
-SlurmdParameters=config_overrides
-ReturnToService=2
-MinJobAge=3600
-KillWait=10
-UnkillableStepTimeout=60
-PreemptType=preempt/partition_prio
-PreemptMode=REQUEUE
-GresTypes=gpu
-# A job that names no memory would get all of it.
-DefMemPerCPU=100
-# A small node is taken first where it would do: it weighs less.
-NodeName=DEFAULT CPUs={cpus} CoresPerSocket={cpus} RealMemory={memory_mb} State=UNKNOWN
-NodeName={host} NodeHostname={host} NodeAddr=127.0.0.1 Port={node_port} Gres={gres} Weight=2
-"""
-
-# What the profile's squeue is for.
-NO_ACCOUNTING = "AccountingStorageType=accounting_storage/none"
-ACCOUNTING = """\
-AccountingStorageType=accounting_storage/slurmdbd
-AccountingStorageHost=localhost
-AccountingStoragePort={port}
-# munged's socket, once more: AuthInfo is not for slurmdbd.
-AccountingStoragePass={folder}/munge/socket
-AccountingStoreFlags=job_comment"""
-
-SMALL_NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} Gres=gpu:{name}:1 Weight=1\n"
-
-
-def obstacle(packages: Sequence[str] = PACKAGES, programs: Sequence[str] = PROGRAMS) -> str | None:
-    """Why no cluster can be brought up here; None if it can. Installs Debian's packages where they are missing."""
-    if os.name != "posix" or not Path("/proc/self/status").exists():
-        return "needs Linux"
-    if os.geteuid() != 0:
-        return "needs root, to install SLURM and to start jobs"
-    if all(shutil.which(program) for program in programs):
-        return None
-    if shutil.which("apt-get") is None:
-        return f"needs {', '.join(programs)}, and there is no apt-get to install them with"
-    for command in (
-        ("apt-get", "update", "-qq"),
-        ("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages),
-    ):
-        try:
-            # In runlevel 1, Debian's packages start no daemons.
-            environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-            done = subprocess.run(
-                command,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=300,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return f"{' '.join(command[:2])} did not end within 300 s"
-        if done.returncode != 0:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            return f"{' '.join(command[:2])} failed: {last}"
-    return None
+from processes import children, command_of, processes, runs, wait
+from settings import NODES, configure
 
 
 @dataclass(frozen=True)
@@ -148,13 +38,14 @@ class Cluster:
         return {**outer, **database, "PATH": path, "SLURM_CONF": str(self.folder / "slurm.conf")}
 
     @classmethod
-    def up(cls, folder: Path, *, accounts: bool = False) -> Cluster:
+    def up(cls, folder: Path, *, accounts: bool = False, remembers_s: int = 3600) -> Cluster:
         """Start one in `folder`, which is empty, with an accounting database if `accounts`.
 
-        Raises RuntimeError with the logs' ends if it does not come up.
+        squeue forgets a job `remembers_s` after its end (MinJobAge). Raises RuntimeError with the logs' ends if the
+        cluster does not come up.
         """
         self = cls(folder)
-        self._configure(accounts)
+        configure(folder, accounts=accounts, remembers_s=remembers_s)
         try:
             self._start_munge()
             if accounts:
@@ -223,43 +114,6 @@ class Cluster:
                 if not wait(lambda pid=pid: not runs(pid), 15):
                     os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _configure(self, accounts: bool) -> None:
-        for name in ("munge", "controller", "bin", *(f"node-{node}" for node in NODES)):
-            (self.folder / name).mkdir()
-        # Within a job, Snakemake's executor starts srun without any variable of SLURM's.
-        srun = self.folder / "bin" / "srun"
-        srun.write_text(f'#!/bin/sh\nSLURM_CONF={self.folder}/slurm.conf exec {shutil.which("srun")} "$@"\n')
-        srun.chmod(0o755)
-        self.folder.chmod(0o755)  # munged wants its socket's folder to be reachable
-        devices, lines, number = [], [], 0
-        for kind, count in GPUS.items():
-            first = number
-            for number in range(first, first + count):
-                os.mknod(self.folder / f"gpu{number}", 0o666 | stat.S_IFCHR, os.makedev(NVIDIA, number))
-            span = f"[{first}-{number}]" if count > 1 else str(first)
-            lines.append(f"NodeName={HOST} Name=gpu Type={kind} File={self.folder}/gpu{span}")
-            devices.append(f"gpu:{kind}:{count}")
-            number += 1
-        lines += [f"NodeName={node} Name=gpu Type={node} File={self.folder}/gpu0" for node in SMALL_NODES]
-        (self.folder / "gres.conf").write_text("\n".join(lines) + "\n")
-        memory_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
-        controller_port, node_port, database_port, *small_ports = free_ports(3 + len(SMALL_NODES))
-        if accounts:
-            accounting.configure(self.folder, database_port)
-        settings = SETTINGS.format(
-            host=HOST,
-            folder=self.folder,
-            cpus=CPUS,
-            memory_mb=memory_mb,
-            gres=",".join(devices),
-            controller_port=controller_port,
-            node_port=node_port,
-            accounting=ACCOUNTING.format(port=database_port, folder=self.folder) if accounts else NO_ACCOUNTING,
-        )
-        for node, port in zip(SMALL_NODES, small_ports, strict=True):
-            settings += SMALL_NODE.format(name=node, host=HOST, port=port)
-        (self.folder / "slurm.conf").write_text(settings + PARTITIONS.format(host=HOST))
 
     def _start_accounting(self) -> None:
         accounting.start_database(self.folder)

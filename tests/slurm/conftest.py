@@ -19,9 +19,11 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "workflow"))  # clone.
 
 import accounting
 from clone import Clone
-from scenario import LIMIT_S, PATIENCE_S, OnCluster, make_clone, make_taught, train_undisturbed
+from installation import PACKAGES, PROGRAMS, obstacle
+from scenario import LIMIT_S, PATIENCE_S, OnCluster
+from studies import make_clone, make_taught, train_undisturbed
 
-from cluster import PACKAGES, PROGRAMS, Cluster, obstacle
+from cluster import Cluster
 
 AT_ONCE = 5  # scenarios; more of them only make each other's jobs start later
 
@@ -46,7 +48,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """A real SLURM. Where there can be none the test is skipped, and fails under CI=true."""
-    yield from _cluster(obstacle(), accounts=False)
+    yield from _cluster(obstacle())
+
+
+@pytest.fixture
+def on_the_cluster(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process asks the cluster."""
+    for name, value in cluster.environment.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="session")
+def forgetful() -> Iterator[Cluster]:
+    """Another one, which forgets a job a minute after its end."""
+    yield from _cluster(obstacle(), remembers_s=60)
 
 
 @pytest.fixture(scope="session")
@@ -56,12 +71,12 @@ def accounted() -> Iterator[Cluster]:
     yield from _cluster(obstacle(packages, programs), accounts=True)
 
 
-def _cluster(reason: str | None, *, accounts: bool) -> Iterator[Cluster]:
+def _cluster(reason: str | None, *, accounts: bool = False, remembers_s: int = 3600) -> Iterator[Cluster]:
     if reason is None:
         # Not pytest's own folder: a socket's path may have 107 characters.
         folder = Path(tempfile.mkdtemp(prefix="isoclock-slurm-"))
         try:
-            running = Cluster.up(folder, accounts=accounts)
+            running = Cluster.up(folder, accounts=accounts, remembers_s=remembers_s)
         except (OSError, RuntimeError, subprocess.SubprocessError) as error:
             reason = str(error)
         else:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -13,115 +13,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from clone import Clone
 
 from cluster import Cluster
 from isoclock.artifacts import write_text
-from tiny_study import SIZE, TinyStudy, cell, edit
+from isoclock.cluster.site import SITE_FILE
 
 LIMIT_S = 660  # of a scenario; its failure mode is to wait for ever, and a busy machine is slow to start jobs
-ITERATIONS = 200
 PATIENCE_S = 240  # until a trainer trains: start-ups on a busy machine
 
-# While there is a file `step_s`, a step takes that many seconds more: a run is long enough to be hurt, whatever the machine, and
-# costs no processor time. And it fails for the method whose class is named by $BROKEN.
-SLOWER = """
+KD = "results/student/streets/tiny/kd/iteration-6/0/record.json"
 
-import os as _os
-import time as _time
-from pathlib import Path as _Path
-
-_at_full_speed = TrainingStep.__call__
+# Values of the site file, where a scenario says nothing else.
+SITE = {"partition": "gpu", "account": None, "gpu_as": "gpu", "gpu_model": "plain", "spare_retries": 2}
 
 
-def _slowly(self, *arguments, **named):
-    if type(self.method).__name__ == _os.environ.get("BROKEN"):
-        raise RuntimeError("this method is broken")
-    try:
-        _time.sleep(float(_Path("step_s").read_text()))
-    except FileNotFoundError:
-        pass
-    return _at_full_speed(self, *arguments, **named)
+@dataclass(frozen=True)
+class Job:
+    """One of SLURM's, as squeue tells."""
 
+    number: int
+    state: str
+    limit: str  # M:SS
 
-TrainingStep.__call__ = _slowly
-"""
-
-# The executor looks at its jobs after a while, and then ever more rarely. What it sees is the same if it looks all the time.
-IMPATIENT = """
-
-from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor as _RemoteExecutor
-
-_RemoteExecutor.next_seconds_between_status_checks = property(lambda self: 2, lambda self, seconds: None)
-"""
-
-SITE = """\
-partition: {partition}
-account: null
-gpu_as: {gpu_as}
-gpu_model: {gpu_model}
-spare_retries: {spare_retries}
-"""
-
-
-def make_clone(folder: Path, methods: str = "kd") -> Clone:
-    """A clone with streets, loader processes, a budget of a few hundred iterations and jobs of little memory."""
-    from isoclock.data.streets import make_streets
-
-    clone = Clone.make(folder)
-    make_streets(folder / "data" / "streets", train=5, val=2, size=SIZE, workers=1)
-    params, profile = folder / "params", folder / "workflow/profiles/slurm/profile.yaml"
-    edit(params / "training.yaml", "workers: 0", "workers: 1")
-    edit(params / "budgets.yaml", "iteration\n    iterations: 6", f"iteration\n    iterations: {ITERATIONS}")
-    edit(params / "grids/demo.yaml", "[none, kd, fitnet]", f"[{methods}]")
-    edit(profile, "mem_mb: 16000", "mem_mb: 700")
-    edit(profile, "profile: 12", "profile: 2")
-    with (folder / "Snakefile").open("a") as snakefile:
-        snakefile.write(IMPATIENT)
-    return clone
-
-
-def make_taught(folder: Path) -> Clone:
-    """A clone in which students are what is left to train."""
-    from isoclock.budget.plan import accept_budget, make_plan
-    from isoclock.budget.profile import profile_method
-    from isoclock.data.cityscapes import READER
-    from isoclock.data.prepare import prepare
-    from isoclock.training.run import train_teacher
-
-    clone = make_clone(folder, "kd, fitnet")
-    edit(folder / "params/grids/demo.yaml", "[compute-6]", "[iteration-6]")
-    with (folder / "src/isoclock/training/step.py").open("a") as step:
-        step.write(SLOWER)
-    clone.run("isoclock", "stamp", timeout_s=120)  # first: what is older than its stamp is made again
-    study = TinyStudy(folder)
-    params, layout = study.params, study.layout
-    prepare(
-        READER,
-        folder / "data/streets",
-        layout.prepared("streets"),
-        splits={"train": "train", "val": "val"},
-        dataset="streets",
-    )
-    train_teacher(params, "streets", "small", layout)
-    accept_budget(params, "streets", "tiny", "iteration-6", layout)
-    for method in ("kd", "fitnet"):
-        profile_method(params, "streets", "tiny", method, layout)
-        make_plan(params, "streets", "tiny", method, "iteration-6", layout, study=False)
-    return clone
-
-
-def train_undisturbed(taught: Clone, folder: Path) -> str:
-    """Digest of the weights of `kd`, trained in one go, in a folder beside."""
-    from isoclock.grid import Layout
-    from isoclock.training.run import train_student
-
-    study, layout = TinyStudy(taught.folder), Layout(folder / "results", folder / "runs")
-    shutil.copytree(study.layout.results, layout.results)
-    train_student(study.params, cell("kd"), layout)
-    record = json.loads((layout.student(cell("kd")) / "record.json").read_text())
-    assert record["iterations"] == {"planned": ITERATIONS, "done": ITERATIONS}
-    return str(record["digests"]["weights"])
+    @property
+    def ended(self) -> bool:
+        """Whether it will not run any more."""
+        return self.state not in ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED")
 
 
 @dataclass
@@ -133,14 +52,9 @@ class OnCluster:
     told: str = ""  # what Snakemake printed
     process: subprocess.Popen[bytes] | None = None
 
-    def settle(
-        self, *, partition: str = "gpu", gpu_as: str = "gpu", gpu_model: str = "plain", spare_retries: int = 2
-    ) -> None:
+    def settle(self, **site: object) -> None:
         """Fill in the site file."""
-        path = self.clone.folder / "workflow/profiles/slurm/site.yaml"
-        path.write_text(
-            SITE.format(partition=partition, gpu_as=gpu_as, gpu_model=gpu_model, spare_retries=spare_retries)
-        )
+        (self.clone.folder / SITE_FILE).write_text(yaml.safe_dump(SITE | site))
 
     @property
     def environment(self) -> dict[str, str]:
@@ -148,6 +62,11 @@ class OnCluster:
         there, here = self.cluster.environment, self.clone.environment
         programs = here["PATH"].split(os.pathsep)[0]  # of this Python
         return {**there, **here, "PATH": f"{programs}{os.pathsep}{there['PATH']}", "SLURM_CONF": there["SLURM_CONF"]}
+
+    @property
+    def output(self) -> Path:
+        """What Snakemake prints, while it runs."""
+        return self.clone.folder / "snakemake.out"
 
     def slow_down(self, step_s: float) -> None:
         """Let every step take that much longer, until `speed_up`."""
@@ -170,7 +89,7 @@ class OnCluster:
         """
         quick = ["--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "20"]
         command = ["snakemake", "--profile", "slurm", *quick]
-        output = self.clone.folder / "snakemake.out"
+        output = self.output
         with output.open("w") as told:
             self.process = process = subprocess.Popen(
                 [*command, *arguments],
@@ -196,19 +115,31 @@ class OnCluster:
 
     def jobs(self) -> dict[int, str]:
         """State of this clone's jobs that have not ended, by number."""
-        lines = (line.split(maxsplit=2) for line in self.cluster.ask("squeue", "-h", "-o", "%A %T %Z").splitlines())
-        return {int(number): state for number, state, folder in lines if folder == str(self.clone.folder)}
+        return {job.number: job.state for job in self.submitted() if not job.ended}
 
-    def job_that_trains(self, method: str = "kd") -> int:
-        """Wait until the student is trained; the number of its job."""
-        ledger = self.ledger(method)
-        self.until(lambda: ledger.is_file() and '"event": "train"' in ledger.read_text(), f"{method} trains")
+    def submitted(self) -> list[Job]:
+        """All jobs of this clone, in the order in which they were submitted."""
+        asked = self.cluster.ask("squeue", "-h", "--states=all", "--sort=i", "-o", "%A %T %l %Z")
+        lines = (line.split(maxsplit=3) for line in asked.splitlines())
+        return [
+            Job(int(number), state, limit) for number, state, limit, folder in lines if folder == str(self.clone.folder)
+        ]
+
+    def job_that_trains(self) -> int:
+        """Wait until `kd` is trained; the number of its job."""
+        self.until_events("train", 1, "kd trains")
         (number,) = [number for number, state in self.jobs().items() if state == "RUNNING"]
         return number
 
-    def ledger(self, method: str = "kd") -> Path:
-        """Ledger of the live run."""
-        return self.clone.folder / f"runs/student/streets/tiny/{method}/iteration-6/0/ledger.jsonl"
+    def events(self) -> list[dict[str, Any]]:
+        """Ledger of the live run of `kd`, as far as it goes."""
+        ledger = self.clone.folder / "runs/student/streets/tiny/kd/iteration-6/0/ledger.jsonl"
+        lines = ledger.read_text().splitlines(keepends=True) if ledger.is_file() else []
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def until_events(self, kind: str, count: int, what: str) -> None:
+        """Wait until that run has so many events of a kind."""
+        self.until(lambda: [event["event"] for event in self.events()].count(kind) >= count, what)
 
     def until(self, holds: Callable[[], bool], what: str, limit_s: float = PATIENCE_S) -> None:
         """Wait for something that other processes do."""
@@ -218,8 +149,16 @@ class OnCluster:
             assert time.monotonic() < deadline, f"within {limit_s:.0f} s it did not happen that {what}"
             time.sleep(0.05)
 
-    def record(self, method: str = "kd", verb: str = "student", budget: str = "iteration-6") -> dict[str, Any]:
+    def cell(self, verb: str, method: str, budget: str, name: str) -> Path:
+        """A file that a verb has published for a cell."""
+        return self.clone.folder / f"results/{verb}/streets/tiny/{method}/{budget}/0/{name}"
+
+    def record(self, method: str = "kd", budget: str = "iteration-6") -> dict[str, Any]:
         """The published record of a cell."""
-        path = self.clone.folder / f"results/{verb}/streets/tiny/{method}/{budget}/0/record.json"
-        record: dict[str, Any] = json.loads(path.read_text())
+        record: dict[str, Any] = json.loads(self.cell("student", method, budget, "record.json").read_text())
         return record
+
+    def reported(self, name: str) -> list[dict[str, str]]:
+        """Rows of a table of the report."""
+        with (self.clone.folder / "results/report/demo" / name).open(encoding="utf-8") as stream:
+            return list(csv.DictReader(stream))

@@ -6,29 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
+from examined import examined
+from settings import GPUS
 
-from cluster import GPUS, Cluster
+from cluster import Cluster
 from isoclock.cluster import slurm
-from isoclock.cluster.doctor_slurm import examine_cluster
-from isoclock.cluster.finding import Finding
-from isoclock.cluster.site import SITE_FILE, Site
+from isoclock.cluster.site import Site
 
-pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.timeout(300)]
-
-
-@pytest.fixture(autouse=True)
-def on_the_cluster(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in cluster.environment.items():
-        monkeypatch.setenv(name, value)
-
-
-def examined(folder: Path, *, try_job: bool = False, **site: object) -> dict[str, Finding]:
-    """What is found with these values in the site file."""
-    path = folder / SITE_FILE
-    path.parent.mkdir(parents=True)
-    path.write_text(yaml.safe_dump({"partition": "gpu", "account": None, **site}))
-    return {finding.what: finding for finding in examine_cluster(folder, try_job=try_job)}
+pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.timeout(300), pytest.mark.usefixtures("on_the_cluster")]
 
 
 def test_a_good_site_is_found_in_order_and_a_gpu_is_granted(tmp_path: Path) -> None:
@@ -75,16 +60,6 @@ def test_a_controller_that_is_down_is_told(tmp_path: Path, cluster: Cluster, mon
     assert found.keys() == {"SLURM"}
     assert found["SLURM"].state == "wrong"
     assert "DOWN" in found["SLURM"].found
-
-
-@pytest.mark.slow
-def test_an_accounting_database_is_found(tmp_path: Path, accounted: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in accounted.environment.items():
-        monkeypatch.setenv(name, value)
-    found = examined(tmp_path, account="lab")
-    assert found["job states"].state == found["account"].state == "ok"
-    assert "sacct works" in found["job states"].found
-    assert found["account"].found == "lab"
 
 
 def test_the_executors_variable_that_does_not_reach_srun_is_minded(tmp_path: Path) -> None:

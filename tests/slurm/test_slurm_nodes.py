@@ -1,0 +1,54 @@
+"""Nodes that are lost with their jobs: the run goes on elsewhere, and what was lost is counted."""
+
+from __future__ import annotations
+
+import pytest
+from scenario import KD, OnCluster
+from studies import ITERATIONS
+
+pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.timeout(1500)]
+
+
+def a_node_is_lost_and_its_job_requeued(study: OnCluster) -> None:
+    node_lost(study, "fragile")
+
+
+def a_node_is_lost_with_its_job(study: OnCluster) -> None:
+    node_lost(study, "brittle", "--slurm-no-requeue")
+
+
+def node_lost(study: OnCluster, node: str, *options: str) -> None:
+    """Kill the node on which a student trains; another one has a GPU of its type too."""
+    study.settle(partition="mortal", gpu_model=node)
+    study.slow_down(0.05)
+
+    def meanwhile() -> None:
+        study.cluster.lose(node, study.job_that_trains())
+        study.until_events("start", 2, "the run goes on elsewhere")
+        study.speed_up()
+
+    study.told = study.run(KD, *options, meanwhile=meanwhile)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("scenario", "resubmitted"),
+    [
+        pytest.param(scenario, resubmitted, marks=pytest.mark.scenario(play=scenario), id=scenario.__name__)
+        for scenario, resubmitted in ((a_node_is_lost_and_its_job_requeued, 0), (a_node_is_lost_with_its_job, 1))
+    ],
+)
+def test_a_run_survives_its_node_and_counts_what_is_lost(
+    scenario: object, resubmitted: int, played: OnCluster, undisturbed: str
+) -> None:
+    record = played.record()
+    assert record["digests"]["weights"] == undisturbed
+    assert record["iterations"] == {"planned": ITERATIONS, "done": ITERATIONS}
+    events = played.events()
+    assert [event["iteration"] for event in events if event["event"] == "start"] == [0, 0], "nothing was saved yet"
+    _, second = (place for place, event in enumerate(events) if event["event"] == "start")
+    told_s = max(event["train_s"] for event in events[:second] if "train_s" in event)
+    assert told_s > 0
+    assert record["clock"]["lost_s"] == pytest.approx(told_s, rel=0.01)
+    assert played.told.count("Trying to restart job") == resubmitted
+    assert ("NODE_FAIL" in played.told) == bool(resubmitted)
