@@ -20,7 +20,7 @@ import pytest
 from isoclock.artifacts import write_json
 from isoclock.tracking import serve_ui, upgrade_store
 from isoclock.tracking import sync as sync_study
-from isoclock.tracking.ui import first_page
+from isoclock.tracking.ui import first_page, run_pages
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -126,8 +126,11 @@ def test_the_experiment_lists_the_pair(page: Any, served: tuple[str, str]) -> No
     page.get_by_text("streets").first.wait_for()
     assert page.get_by_text("Prompts", exact=True).count() == 0  # MLflow's mode for training, not for language models
     keep(page, "experiments")
-    page.goto(f"{address}/#/experiments/{ids(uri)['experiment']}/runs")
+    pages = run_pages(uri, "127.0.0.1", int(address.rpartition(":")[2]))
+    assert list(pages) == ["streets"]
+    page.goto(pages["streets"])
     page.get_by_text("pair demo").first.wait_for()
+    assert page.get_by_text("Prompts", exact=True).count() == 0
     keep(page, "runs")
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from isoclock.errors import UserError
 from isoclock.grid import RESULTS, RUNS
-from isoclock.tracking.store import artifact_root, is_server, redacted, resolve_uri, upgrade_store
+from isoclock.tracking.store import artifact_root, is_server, open_store, redacted, resolve_uri, upgrade_store
 from isoclock.tracking.syncing import Progress, watch
 
 _START_WAIT_S = 120.0
@@ -45,6 +45,19 @@ def ui_environment(uri: str) -> dict[str, str]:
 def first_page(host: str, port: int) -> str:
     """Where to begin: the list of experiments, in MLflow's mode for training (its other one is for language models)."""
     return f"http://{host}:{port}/#/experiments?workflowType=machine_learning"
+
+
+def run_pages(uri: str, host: str, port: int) -> dict[str, str]:
+    """Where the runs of each experiment that is there are listed, by its name, in the mode for training.
+
+    Its name in the list of experiments leads to MLflow's pages for language models (3.17), where no run of ours is.
+    """
+    found = open_store(uri).search_experiments()
+    return {
+        one.name: f"http://{host}:{port}/#/experiments/{one.experiment_id}/runs?workflowType=machine_learning"
+        for one in sorted(found, key=lambda one: str(one.name))
+        if one.name != "Default"
+    }
 
 
 def serve_ui(
@@ -75,6 +88,8 @@ def serve_ui(
     with _server(uri, host, port) as process, _stopping_at_sigterm(ended):
         _wait_for(process, f"http://{host}:{port}")
         tell(f"MLflow: {first_page(host, port)} (end with Ctrl-C)")
+        for name, page in run_pages(uri, host, port).items():
+            tell(f"runs of {name}: {page}")
         threading.Thread(target=_set_when_ended, args=(process, ended), daemon=True).start()
         with contextlib.suppress(KeyboardInterrupt):
             watch(
