@@ -16,12 +16,14 @@ from isoclock.study import RUNTIME_MARGIN
 pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.timeout(1500)]
 
 STEP_S = 1.5  # of a step that is slow: more than two jobs' worth of them
-# How often a student's job may be submitted again; Snakemake does not tell by itself.
+# How often a student's job may be submitted again; Snakemake does not tell by itself, and knows when it starts.
 RETRIES = """
 
 import sys as _sys
 
-print(f"a student is submitted again: {workflow.get_rule('student').restart_times} times", file=_sys.stderr)
+
+onstart:
+    print(f"a student is submitted again: {workflow.get_rule('student').restart_times} times", file=_sys.stderr)
 """
 
 
