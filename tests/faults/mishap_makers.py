@@ -137,6 +137,21 @@ def full_gpu() -> None:
     TrainingStep.__call__ = third
 
 
+def broken_step() -> None:
+    """The third step fails by a fault of ours."""
+    from isoclock.training.step import TrainingStep
+
+    at_first, steps = TrainingStep.__call__, [0]
+
+    def third(*arguments: Any, **named: Any) -> Any:
+        steps[0] += 1
+        if steps[0] == 3:
+            raise KeyError("no such map")
+        return at_first(*arguments, **named)
+
+    TrainingStep.__call__ = third
+
+
 def tiny_shared_memory() -> None:
     """A /dev/shm of this process's own, with room for less than a batch. Needs root."""
     import ctypes

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mishap_makers import MemoryLimit, full_gpu, tiny_shared_memory
+from mishap_makers import MemoryLimit, broken_step, full_gpu, tiny_shared_memory
 from trainers import Trainer, ended, until
 
 from isoclock.artifacts import read_json
@@ -85,6 +85,20 @@ def test_a_full_gpu_is_told_as_full_memory(trainer: Callable[..., Trainer]) -> N
     assert "Traceback" not in run.said
     assert run.run() == 0, run.said
     assert "the process before was killed" not in run.said, "it ended with its message"
+
+
+def test_a_fault_of_ours_is_a_traceback_and_is_not_taken_for_a_kill(trainer: Callable[..., Trainer]) -> None:
+    run = trainer()
+    write_plan(run.study)
+    assert run.run(broken_step) == 1, run.said
+    assert "Traceback" in run.said
+    (failed,) = run.told("failed")
+    assert failed["reason"] == "error"
+    assert re.search(rf"^KeyError: 'no such map' \({figures()}\)$", failed["message"]), failed["message"]
+    (source,) = [found for found in read_sources(run.study.layout, [run.cell], []) if found.kind == "student"]
+    assert (source.status, source.tags["status"]) == ("FAILED", "error")
+    assert run.run() == 0, run.said
+    assert "the process before was killed" not in run.said
 
 
 def children(pid: int) -> list[int]:

@@ -17,6 +17,7 @@ from isoclock.errors import UserError
 from isoclock.schema import Recipe
 
 MIB = float(1 << 20)
+_OUTSIDE = (RuntimeError, MemoryError, OSError, SafetensorError)
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _CPU_MEMORY = re.compile(r"can't allocate memory|not enough memory|[Cc]annot allocate memory")
 _SHARED_MEMORY = re.compile(r"out of shared memory|</torch_\S*>.*No space left|shared memory\(shm\)|Bus error")
@@ -33,13 +34,19 @@ def told_in_one_line(
 ) -> Iterator[None]:
     """Turn what breaks a verb from outside into a UserError; `tell(reason, message)` is called first, for the record.
 
-    `describe` gives the figures that the message needs (see `figures`), `then` says what the same command does next.
+    `describe` gives the figures that the message needs (see `figures`), `then` says what the same command does next. What is a
+    fault of ours is told for the record too, and raised as it is.
     """
     try:
         yield
-    except (RuntimeError, MemoryError, OSError, SafetensorError) as error:
-        found = _reason(error)
+    except UserError:
+        raise
+    except Exception as error:
+        found = _reason(error) if isinstance(error, _OUTSIDE) else None
         if found is None:
+            if tell is not None:
+                first_line = (str(error).strip().splitlines() or [""])[0]
+                tell("error", f"{type(error).__name__}: {first_line} ({describe()})")
             raise
         reason, what, advice = found
         message = f"{what} ({describe()}); {advice}; the same command {then}"
