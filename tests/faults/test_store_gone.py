@@ -1,6 +1,6 @@
 """MLflow's store is gone, locked or a dead server (fault 5): training does not care, and a later sync makes it good.
 
-A deleted store, a server that comes back, runs left RUNNING: tests/tracking/test_syncing.py.
+A deleted store, a server that is killed and comes back, runs left RUNNING: tests/tracking/test_syncing.py.
 """
 
 from __future__ import annotations

@@ -231,33 +231,68 @@ def _no_store_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
+@dataclass
+class Server:
+    """A real MLflow server on loopback, over the store in `folder`; it may be killed, and started again at its address."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @classmethod
+    def on(cls, folder: Path, store: Path) -> Server:
+        """Over a copy of `store`, and not started yet."""
+        shutil.copy(store, folder / "mlflow.db")
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return cls(folder, probe.getsockname()[1])
+
+    def start(self) -> None:
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                ui_command("127.0.0.1", self.port),
+                env=ui_environment(f"sqlite:///{self.folder / 'mlflow.db'}"),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + 90
+        while not _answers(f"{self.address}/health"):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail((self.folder / "log").read_text()[-2000:])
+            time.sleep(0.2)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, fresh_store: Path) -> Iterator[str]:
-    """A real MLflow server on loopback; yields its address."""
-    folder = tmp_path_factory.mktemp("server")
-    shutil.copy(fresh_store, folder / "mlflow.db")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            ui_command("127.0.0.1", port),
-            env=ui_environment(f"sqlite:///{folder / 'mlflow.db'}"),
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    address = f"http://127.0.0.1:{port}"
+    """The address of a server for all tests."""
+    running = Server.on(tmp_path_factory.mktemp("server"), fresh_store)
     try:
-        deadline = time.monotonic() + 90
-        while not _answers(f"{address}/health"):
-            if process.poll() is not None or time.monotonic() > deadline:
-                pytest.fail((folder / "log").read_text()[-2000:])
-            time.sleep(0.2)
-        yield address
+        running.start()
+        yield running.address
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        running.kill()
+
+
+@pytest.fixture
+def mortal_server(tmp_path_factory: pytest.TempPathFactory, fresh_store: Path) -> Iterator[Server]:
+    """A server of the test's own, which is started."""
+    running = Server.on(tmp_path_factory.mktemp("mortal-server"), fresh_store)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.kill()
 
 
 def _answers(address: str) -> bool:

@@ -303,6 +303,31 @@ def test_a_real_server_gets_the_same(study: Any, server: str) -> None:
     assert [item.path for item in overlays] == ["overlays/street_0.png"]
 
 
+def test_a_server_that_was_killed_and_comes_back_gets_what_it_missed_once(study: Any, mortal_server: Any) -> None:
+    study.uri = mortal_server.address
+    ended, goes_on, gone = (f"streets/demo/kd/compute-400/{seed}" for seed in range(3))
+    alive = [*study.ledger()[:-1], study.event("train", 50, unix=time.time())]
+    folders = {
+        cell: study.student(cell, run_id=run_id, live=True, events=alive)
+        for run_id, cell in zip("abc", (ended, goes_on, gone), strict=True)
+    }
+    assert study.sync().created == 3
+    assert [run.info.status for run in _students(study)] == ["RUNNING"] * 3
+    mortal_server.kill()
+    study.student(ended, run_id="a")
+    shutil.rmtree(folders[gone])
+    with pytest.raises(UserError, match=r"127\.0\.0\.1"):
+        study.sync()
+    mortal_server.start()
+    summary = study.sync()
+    assert (summary.created, summary.changed) == (0, True)
+    assert [run.info.status for run in _students(study)] == ["FINISHED", "RUNNING", "KILLED"]
+    before = study.census()
+    assert not study.sync().changed
+    assert study.census() == before
+    assert len(study.found()) == 4, "three students and their pair"
+
+
 def test_watch_follows_until_stopped(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("isoclock.tracking.syncing._REST", 0.0)
     study.student(CELL, run_id="one")
