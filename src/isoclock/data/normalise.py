@@ -39,7 +39,9 @@ class Normalise:
     def __call__(self, pixels: Tensor, out: Tensor | None = None) -> Tensor:
         """A batch that lies in one piece, channels last or not; the result lies in the same order, in `out` if it fits."""
         out = filled(out, pixels, torch.float32)
-        shift, factor = self._shift.to(pixels.device), self._factor.to(pixels.device)
+        if self._shift.device != pixels.device:  # once: copying them with every batch would wait for the device
+            self._shift, self._factor = self._shift.to(pixels.device), self._factor.to(pixels.device)
+        shift, factor = self._shift, self._factor
         if pixels.is_contiguous():
             return out.sub_(shift.view(3, 1, 1)).mul_(factor.view(3, 1, 1))
         # Whole rows: a loop over three channels inside would be many times slower.
