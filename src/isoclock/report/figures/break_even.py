@@ -13,10 +13,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from isoclock.report.break_even import BreakEven, Row
 from isoclock.report.curve import Bounds
+from isoclock.report.figures.panels import name_rows, side_by_side
 from isoclock.report.style import COMPUTE, FAINT, HOLE_TEXT, INK, ITERATION, PAPER, RULE, TEACHER_TEXT
 from isoclock.report.summary import budget_size, size_order
 
-COLUMNS = 3
 _SIDES = {"iteration": (-0.17, ITERATION, PAPER), "compute": (0.17, COMPUTE, COMPUTE)}
 """Place in its row, edge and face of a protocol's marks."""
 
@@ -29,12 +29,7 @@ def needed_costs(even: BreakEven) -> Figure | None:
         return None
     methods = list(dict.fromkeys(row.point.method for row in even.rows))
     sizes = sorted({budget_size(name) for row in even.rows for name in row.point.budgets}, key=size_order)
-    columns = min(COLUMNS, len(sizes))
-    lines = -(-len(sizes) // columns)
-    figure = Figure(figsize=(max(6.6, 4.3 * columns), lines * (1.45 + 0.46 * len(methods))), layout="constrained")
-    panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
-    for axes in panels.flat[len(sizes) :]:
-        axes.set_axis_off()
+    figure, panels = side_by_side(len(sizes), methods, head_in=1.45, row_in=0.46)
     low, high = _frame(even)
     for axes, size in zip(panels.flat, sizes, strict=False):
         _limits(axes, even, low)
@@ -51,9 +46,7 @@ def needed_costs(even: BreakEven) -> Figure | None:
     first.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     first.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     first.xaxis.set_minor_locator(NullLocator())
-    for axes in panels[:, 0]:
-        axes.set_yticks(range(len(methods)), methods)
-        axes.set_ylim(len(methods) - 0.45, -0.55)
+    name_rows(panels, methods)
     _legend(figure, {protocol for row in even.rows for protocol in row.point.protocols})
     return figure
 

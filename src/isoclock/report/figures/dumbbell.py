@@ -11,10 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from isoclock.report.collect import FINISHED
+from isoclock.report.figures.panels import name_rows, side_by_side
 from isoclock.report.style import COMPUTE, FAINT, HOLE_TEXT, ITERATION, PAPER, RULE, TEACHER_TEXT
 from isoclock.report.summary import Summary
-
-COLUMNS = 3
 
 
 @dataclass(frozen=True)
@@ -35,19 +34,12 @@ def dumbbells(panels: Sequence[Panel], rows: Sequence[str], hollow: str, filled:
     """The panels side by side; `hollow` and `filled` say what the two sides are. None where nothing is scored."""
     if not any(s.miou.mean is not None for panel in panels for s in panel.shown):
         return None
-    columns = min(COLUMNS, len(panels))
-    lines = -(-len(panels) // columns)
-    figure = Figure(figsize=(max(6.6, 4.3 * columns), lines * (1.35 + 0.42 * len(rows))), layout="constrained")
-    grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
-    for axes in grid.flat[len(panels) :]:
-        axes.set_axis_off()
+    figure, grid = side_by_side(len(panels), rows, head_in=1.35, row_in=0.42)
     for axes, panel in zip(grid.flat, panels, strict=False):
         _draw(axes, panel, rows)
         axes.set_title(panel.title, loc="left", pad=15)  # above the name of the teacher
         axes.set_xlabel("mIoU (%)")
-    for axes in grid[:, 0]:
-        axes.set_yticks(range(len(rows)), rows)
-        axes.set_ylim(len(rows) - 0.45, -0.55)
+    name_rows(grid, rows)
     _teacher_lines(list(grid.flat[: len(panels)]), [s for panel in panels for s in panel.shown])
     outlined: dict[str, Any] = {"markerfacecolor": PAPER, "markeredgecolor": ITERATION, "markeredgewidth": 1.8}
     handles = [
