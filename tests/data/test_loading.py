@@ -3,13 +3,17 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import threading
 from collections.abc import Iterable
+from multiprocessing import resource_sharer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from isoclock.data import loading
 from isoclock.data.loading import TrainingStream, sample_at, whole_images
 from isoclock.data.packed import PackedSplit
 
@@ -133,6 +137,26 @@ def test_workers_ignore_the_signals_that_stop_training(train_split: PackedSplit)
         os.kill(child, signal.SIGTERM)
         os.kill(child, signal.SIGINT)
     assert len(list(going)) == 29
+
+
+def test_a_loader_that_hangs_up_before_it_is_dead_is_waited_for(
+    train_split: PackedSplit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = loading._Batches.__getitem__
+
+    def last_one(batches: loading._Batches, number: int) -> dict[str, Any]:
+        batch = made(batches, number)
+        if number == 2:  # as a killed process does it, and slowly: sockets first
+            resource_sharer._resource_sharer._listener.close()
+            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        return batch
+
+    monkeypatch.setattr(loading._Batches, "__getitem__", last_one)
+    before = set(torch.multiprocessing.active_children())
+    going = iter(stream(train_split, workers=1, iterations=30))
+    (loader,) = set(torch.multiprocessing.active_children()) - before
+    with pytest.raises(RuntimeError, match=rf"DataLoader worker \(pid(\(s\))? {loader.pid}\)"):
+        list(going)
 
 
 def test_whole_images_are_the_normalised_split(train_split: PackedSplit) -> None:

@@ -13,6 +13,7 @@ import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -31,6 +32,7 @@ from isoclock.data.reader import IGNORE
 
 _ENDLESS = 1 << 40
 _AHEAD = 2
+_DYING_S = 4.0  # how long a loader process that has hung up is waited for
 
 
 def sample_at(seed: int, number: int, count: int, order: int = ORDER) -> int:
@@ -79,6 +81,7 @@ class TrainingStream:
         self._numbers = range(start_iteration, end)
         self._workers, self._pin_memory = workers, pin_memory
         self._source: Iterator[dict[str, Any]] | None = None
+        self._loaders: set[BaseProcess] = set()
 
     def __iter__(self) -> TrainingStream:
         if self._source is None:
@@ -89,7 +92,10 @@ class TrainingStream:
         self.__iter__()
         assert self._source is not None
         asked = time.perf_counter()
-        made = next(self._source)
+        try:
+            made = next(self._source)
+        except (ConnectionError, EOFError, FileNotFoundError) as error:
+            raise _dead_one(self._loaders) or error from error
         self.wait_s += time.perf_counter() - asked
         self.loader_core_s += float(made.pop("core_s"))
         return made
@@ -117,7 +123,8 @@ class TrainingStream:
         )
         before = set(multiprocessing.active_children())
         source = iter(loader)
-        atexit.register(_end, set(multiprocessing.active_children()) - before)
+        self._loaders = set(multiprocessing.active_children()) - before
+        atexit.register(_end, self._loaders)
         return source
 
 
@@ -222,6 +229,20 @@ class _Numbers(torch.utils.data.Sampler[int]):
 @lru_cache(maxsize=4)
 def _shuffled(seed: int, epoch: int, count: int, order: int) -> NDArray[np.int64]:
     return generator(seed, order, epoch).permutation(count)
+
+
+def _dead_one(loaders: set[BaseProcess]) -> RuntimeError | None:
+    """What torch would say of a dead loader process; None where all of them live on.
+
+    A process that is killed closes its sockets first and is dead some milliseconds later. A batch that is fetched in between
+    ends in an error of that connection, which does not tell why. Waiting for the end, torch's own handler may raise.
+    """
+    hung_up = wait([process.sentinel for process in loaders], _DYING_S)
+    dead = [process for process in loaders if process.sentinel in hung_up]
+    for process in dead:
+        process.join()
+    told = ", ".join(f"{process.pid}" for process in dead)
+    return RuntimeError(f"DataLoader worker (pid(s) {told}) exited unexpectedly") if dead else None
 
 
 def _end(loaders: set[BaseProcess]) -> None:

@@ -6,6 +6,8 @@ import errno
 import re
 import resource
 import shutil
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,17 +44,18 @@ def told_in_one_line(
     except UserError:
         raise
     except Exception as error:
-        found = _reason(error) if isinstance(error, _OUTSIDE) else None
-        if found is None:
+        with _undisturbed():
+            found = _reason(error) if isinstance(error, _OUTSIDE) else None
+            if found is None:
+                if tell is not None:
+                    first_line = (str(error).strip().splitlines() or [""])[0]
+                    tell("error", f"{type(error).__name__}: {first_line} ({describe()})")
+                raise
+            reason, what, advice = found
+            message = f"{what} ({describe()}); {advice}; the same command {then}"
             if tell is not None:
-                first_line = (str(error).strip().splitlines() or [""])[0]
-                tell("error", f"{type(error).__name__}: {first_line} ({describe()})")
-            raise
-        reason, what, advice = found
-        message = f"{what} ({describe()}); {advice}; the same command {then}"
-        if tell is not None:
-            tell(reason, message)
-        raise UserError(f"{title}: {message}") from error
+                tell(reason, message)
+            raise UserError(f"{title}: {message}") from error
 
 
 def figures(method: str, recipe: Recipe, device: torch.device) -> str:
@@ -77,6 +80,19 @@ def peak_memory(device: torch.device) -> str:
         return f"peak {torch.cuda.max_memory_allocated(device) / MIB:.0f} MiB on {device}"
     # Linux counts in KiB.
     return f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB of the process"
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Loader processes may die meanwhile: torch's handler would raise in what is being told, and leave half of it."""
+    if threading.current_thread() is not threading.main_thread():  # signals are not its business
+        yield
+        return
+    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 def _reason(error: Exception) -> tuple[str, str, str] | None:
