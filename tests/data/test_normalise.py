@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from isoclock.data import normalise as normalise_module
 from isoclock.data.colour import build_colour
 from isoclock.data.normalise import Normalise
 from isoclock.errors import ParamsError
@@ -24,6 +25,13 @@ def test_bits_are_those_of_albumentations(entry: dict, memory_format: torch.memo
     for pixels, found in zip(PIXELS, made, strict=True):
         image = pixels.permute(1, 2, 0).numpy()
         np.testing.assert_array_equal(found.permute(1, 2, 0).numpy(), expected(image=image)["image"])
+
+
+@pytest.mark.parametrize("at_once", [1, 600, 7 * 600, 1 << 20])
+def test_bits_do_not_depend_on_how_much_is_done_at_once(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    expected = Normalise.last_of([NORMALISE])(PIXELS)
+    monkeypatch.setattr(normalise_module, "_IN_CACHE", at_once)
+    assert torch.equal(Normalise.last_of([NORMALISE])(PIXELS), expected)
 
 
 def test_memory_that_fits_is_used_and_other_memory_is_not() -> None:

@@ -163,7 +163,7 @@ class _Batches(Dataset[dict[str, Any]]):
         index = np.empty(self.batch, np.int64)
         labelled = np.empty(self.batch, np.bool_)
         for k, (split, i, before_it) in enumerate(self._drawn(number)):
-            images[k], target[k] = self._sample(split, i, number * self.batch + k)
+            self._sample(split, i, number * self.batch + k, images[k], target[k])
             index[k], labelled[k] = before_it + i, split.labelled[i]
         target[~labelled] = IGNORE
         made = {
@@ -187,11 +187,13 @@ class _Batches(Dataset[dict[str, Any]]):
                 yield split, sample_at(self.seed, number * images + k, len(split), order), before_it
             before_it += len(split)
 
-    def _sample(self, split: PackedSplit, i: int, at: int) -> tuple[Pixels, Pixels]:
+    def _sample(self, split: PackedSplit, i: int, at: int, image: Pixels, label: Pixels) -> None:
         random = generator(self.seed, GEOMETRY, at)
         geometry = draw_geometry(random, split.sizes[i], self.crop, self.scale, self.flip)
-        image, label = crop_sample(split, i, geometry, self.crop, self.colour.fill)
-        return self.colour.augment(image, self.seed, at), label
+        crop_sample(split, i, geometry, self.crop, self.colour.fill, out=(image, label))
+        coloured = self.colour.augment(image, self.seed, at)
+        if coloured is not image:
+            image[:] = coloured
 
 
 class _Reused:
