@@ -1,6 +1,7 @@
 """A token in the environment or in params/ reaches no log, ledger, record, MLflow store or report (fault 16).
 
-That the UI listens on loopback only: tests/tracking/test_ui.py.
+The whole way through Snakemake with one: tests/workflow/test_rerun.py. That the UI listens on loopback only:
+tests/tracking/test_ui.py.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from clone import TOKEN
 from mishap_makers import Environment
 from trainers import Trainer
 
@@ -17,7 +19,6 @@ from isoclock.credentials import holds_credential
 from tiny_study import TinyStudy, write_plan
 
 pytestmark = pytest.mark.xdist_group("faults")
-TOKEN = "hf_" + "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7"  # nobody's
 VARIABLES = ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "GITHUB_TOKEN")
 
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from clone import METHODS, Clone
+from clone import METHODS, TOKEN, Clone
 
 from tiny_study import edit
 
@@ -35,6 +35,15 @@ def test_everything_is_made(studied: Clone) -> None:
 
 def test_a_second_start_finds_nothing_to_do(studied: Clone) -> None:
     assert NOTHING in studied.snakemake("all")
+
+
+def test_a_token_in_the_environment_is_written_nowhere(studied: Clone) -> None:
+    """Every verb ran with one: data, logs of verbs and of Snakemake, ledgers, records, the store, the report (fault 16)."""
+    written = [path for path in studied.folder.rglob("*") if path.is_file()]
+    places = {path.relative_to(studied.folder).parts[0] for path in written}
+    assert places >= {".snakemake", "results", "runs", "mlflow.db", "printed"}
+    assert any(path.parent.name == "log" for path in written if ".snakemake" in path.parts)
+    assert [path for path in written if TOKEN.encode() in path.read_bytes()] == []
 
 
 def test_comments_formatting_and_docstrings_redo_nothing(studied: Clone) -> None:

@@ -6,9 +6,9 @@ In whole numbers of 16 bits: fast, and the same bytes on every machine. A pixel 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import lru_cache
+from typing import Any, cast
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,31 +49,42 @@ def _mix(near: NDArray[np.int32], far: NDArray[np.int32], share: NDArray[Any]) -
     return near + high * share_high + ((high * share_low) >> _HALF) + ((low * share_high) >> _HALF)
 
 
-def _compiled(signature: Any) -> Callable[[Any], Any]:
-    """For this machine's processor, once: the code is kept beside this file, or where the user's caches are."""
-
-    def compiled(function: Any) -> Any:
-        try:
-            return numba.njit(signature, nogil=True, cache=True)(function)
-        except RuntimeError:  # neither place can be written: every process compiles for itself
-            return numba.njit(signature, nogil=True)(function)
-
-    return compiled
-
-
-# With its types, so that it is compiled on import: not in the middle of what is measured, nor by every loader process.
-_WINDOW = numba.types.Array(numba.uint8, 2, "A", readonly=True)
-_AXIS = numba.intp[::1], numba.int16[::1]
-
-
-@_compiled(numba.void(_WINDOW, *_AXIS, *_AXIS, numba.uint8[:, ::1], numba.intp, numba.intp))
 def blend(
-    image: Any, rows: Any, down: Any, columns: Any, across: Any, out: Any, top: int, left: int
-) -> None:  # pragma: no cover (compiled)
+    image: Pixels,
+    rows: NDArray[np.intp],
+    down: NDArray[np.int16],
+    columns: NDArray[np.intp],
+    across: NDArray[np.int16],
+    out: Pixels,
+    top: int,
+    left: int,
+) -> None:
     """Write the pixels at (rows + down, columns + across) to `out` from its pixel (top, left) on.
 
     image (h, 3w) and out (H, 3W) uint8, rows of pixels; rows (n,) and columns (m,) as `near_and_share` gives them.
     """
+    compiled()(image, rows, down, columns, across, out, top, left)
+
+
+@lru_cache(maxsize=1)
+def compiled() -> Callable[..., None]:
+    """`blend` for this machine's processor, compiled once: the code is kept beside this file, or where the user's caches are.
+
+    To be called before loader processes are started, or each would do it. An evaluation needs none of it, nor numba.
+    """
+    import numba
+
+    # Given the types, it is compiled here, and not in the middle of what is measured.
+    window = numba.types.Array(numba.uint8, 2, "A", readonly=True)
+    axis = numba.intp[::1], numba.int16[::1]
+    types = numba.void(window, *axis, *axis, numba.uint8[:, ::1], numba.intp, numba.intp)
+    try:
+        return cast(Callable[..., None], numba.njit(types, nogil=True, cache=True)(_blend))
+    except RuntimeError:  # neither place can be written: every process compiles for itself
+        return cast(Callable[..., None], numba.njit(types, nogil=True)(_blend))
+
+
+def _blend(image: Any, rows: Any, down: Any, columns: Any, across: Any, out: Any, top: int, left: int) -> None:
     # Numbers are kept to 16 bits one by one: numba takes 64 for what comes out of 16, and a processor does a quarter as many.
     wanted, given, last = columns.size, image.shape[1] // 3, image.shape[0] - 1
     row = np.empty(3 * given, np.int16)

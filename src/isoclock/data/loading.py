@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from isoclock.data import bilinear
 from isoclock.data.augment import GEOMETRY, ORDER, UNLABELLED_ORDER, crop_sample, draw_geometry, generator
 from isoclock.data.colour import Colour, build_colour
 from isoclock.data.normalise import Normalise
@@ -95,7 +96,9 @@ class TrainingStream:
         try:
             made = next(self._source)
         except (ConnectionError, EOFError, FileNotFoundError) as error:
-            raise _dead_one(self._loaders) or error from error
+            if (dead := _dead_one(self._loaders)) is not None:
+                raise dead from error
+            raise
         self.wait_s += time.perf_counter() - asked
         self.loader_core_s += float(made.pop("core_s"))
         return made
@@ -106,6 +109,7 @@ class TrainingStream:
         self._source = iter(())
 
     def _open(self) -> Iterator[dict[str, Any]]:
+        bilinear.compiled()
         if self._workers == 0:
             # Crops are too small for OpenCV's pool of threads, which would fight with torch's.
             cv2.setNumThreads(1)
