@@ -42,7 +42,7 @@ def test_nine_of_ten(
         assert main(["student", cell.path]) == 0
         assert main(["evaluate", cell.path]) == 0
     study.edit("training.yaml", "batch: 2", "batch: 4096")  # the tenth fails, and really
-    assert run.run(MemoryLimit(more_mib=200)) == 2
+    assert run.run(MemoryLimit(more_mib=200)) == 2, run.said
     assert "out of memory" in run.said
     study.edit("training.yaml", "batch: 4096", "batch: 2")
 

@@ -10,9 +10,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from isoclock.artifacts import read_json
 from isoclock.grid import Cell
@@ -85,6 +88,7 @@ class Trainer:
 
     def start(self, *arrange: Arrange, verb: Sequence[str] = ()) -> ForkServerProcess:
         """Start a process, which does `arrange` (importable functions) first; `verb` is another one to run, with arguments."""
+        _start_fork_server()
         mine = ["teacher", "streets", "small"] if self.method == "teacher" else ["student", self.cell.path]
         arguments = list(verb) or mine
         process = _CONTEXT.Process(target=_verb, args=(self.study.folder, arguments, self._log, arrange))
@@ -112,6 +116,13 @@ class Trainer:
             if process.is_alive():
                 process.kill()
             process.join(WAIT_S)
+
+
+def _start_fork_server() -> None:
+    """Where it is not running yet. Python 3.11 does not tell it this process's path, and what it cannot find it leaves out."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+        forkserver.ensure_running()
 
 
 def digest_of_a_whole_run(study: TinyStudy) -> str:
