@@ -24,6 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status: 0, 2 for the user's mistakes, 75 for a run that was stopped and can go on."""
     arguments = sys.argv[1:] if arguments is None else arguments
     parsed = _parser().parse_args(arguments)
+    # Threads that wait for each other sleep. By default they spin, and where another process wants the core a training step
+    # takes several times as long. The OpenMP library reads this when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     warnings.formatwarning = _one_line
     with _logged(parsed.log, arguments):
         try:
@@ -123,11 +126,14 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--grid", default="demo", help="a file of params/grids, without .yaml (default: demo)")
         return sub
 
+    def with_study(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--study", action="store_true", help="refuse a precision that is slow on this device")
+
     prepare = add("prepare", "check a raw data set and pack it", "dataset")
     prepare.add_argument("--workers", type=_whole(1), default=os.cpu_count() or 1, help="threads (default: all cores)")
-    add("teacher", "train a teacher", "dataset", "model")
+    with_study(add("teacher", "train a teacher", "dataset", "model"))
     about = "measure what an iteration of a method costs; a ratio within 2 per cent of the accepted one keeps the accepted profile"
-    add("profile", about, "dataset", "pair", "method")
+    with_study(add("profile", about, "dataset", "pair", "method"))
     plan = add("plan", "turn a budget into iterations, or tell what a grid will take (--dry)")
     for positional in ("dataset", "pair", "budget"):
         plan.add_argument(positional, nargs="?")
@@ -140,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
         "--refresh-budget", action="store_true", help="resolve an accepted budget anew from its yardstick's profile"
     )
     plan.add_argument("--study", action="store_true", help="refuse profiles that are marked")
-    add("student", "train a student for its planned iterations", "cell")
+    with_study(add("student", "train a student for its planned iterations", "cell"))
     evaluate = add("evaluate", "score a trained student or teacher")
     evaluate.add_argument("trained", help="a student's cell, or a teacher as dataset/model")
     report = with_grid(add("report", "tables, figures and one HTML page of a grid"))

@@ -163,6 +163,15 @@ class Study:
         return max(RUNTIME_FLOOR_MIN, work_min) if self.site is None else self.site.job_min(work_min)
 
     @property
+    def study_option(self) -> str:
+        """`--study` for the jobs of a study grid.
+
+        Rules ask for it in a function that takes `resources`: Snakemake does not compare such a parameter with the last run's, and
+        another grid with the same teacher does not train it again.
+        """
+        return "--study" if self.is_study else ""
+
+    @property
     def is_study(self) -> bool:
         """Whether marked profiles are refused."""
         return self.params.grid(self.grid).study

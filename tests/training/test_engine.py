@@ -352,8 +352,8 @@ def test_evaluation_saving_and_anchors_are_off_the_train_clock(tmp_path: Path) -
     assert outcome.clock["train"] < 1e3
     assert 2e4 <= outcome.clock["evaluate"] < 2e4 + 100
     assert outcome.clock["io"] < 100
-    assert [seconds for _, seconds in outcome.state.segments[0]["anchors"]] == [0.125] * 2, (
-        "at the start and at the end"
+    assert [seconds for _, seconds in outcome.state.segments[0]["anchors"]] == [0.125] * 5, (
+        "at the start, at three quarters between, and at the end"
     )
     assert outcome.state.segments[0]["train_s"] == outcome.clock["train"]
 

@@ -14,5 +14,7 @@ rule profile:
     threads: 1024  # all there are; the slurm profile asks for fewer
     resources:
         runtime=lambda wildcards: STUDY.runtime_min("profile"),
+    params:
+        study=lambda wildcards, resources: STUDY.study_option,
     shell:
-        "isoclock --log {log} profile {wildcards.dataset} {wildcards.pair} {wildcards.method}"
+        "isoclock --log {log} profile {wildcards.dataset} {wildcards.pair} {wildcards.method} {params.study}"

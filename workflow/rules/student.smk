@@ -19,6 +19,8 @@ rule student:
     threads: lambda wildcards: STUDY.threads(wildcards.dataset, "student")
     resources:
         runtime=lambda wildcards, input: STUDY.student_runtime_min(input.plan),
+    params:
+        study=lambda wildcards, resources: STUDY.study_option,
     shell:
         "isoclock --log {log} student "
-        "{wildcards.dataset}/{wildcards.pair}/{wildcards.method}/{wildcards.budget}/{wildcards.seed}"
+        "{wildcards.dataset}/{wildcards.pair}/{wildcards.method}/{wildcards.budget}/{wildcards.seed} {params.study}"

@@ -17,5 +17,7 @@ rule teacher:
     threads: lambda wildcards: STUDY.threads(wildcards.dataset, "teacher")
     resources:
         runtime=lambda wildcards: STUDY.runtime_min("teacher"),
+    params:
+        study=lambda wildcards, resources: STUDY.study_option,
     shell:
-        "isoclock --log {log} teacher {wildcards.dataset} {wildcards.model}"
+        "isoclock --log {log} teacher {wildcards.dataset} {wildcards.model} {params.study}"

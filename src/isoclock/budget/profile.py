@@ -36,8 +36,14 @@ BOOTSTRAP = 2000
 SEED = 7
 
 
-def profile_method(params: Params, dataset: str, pair_name: str, method_name: str, layout: Layout) -> dict[str, Any]:
-    """Measure a method and write its profile; returns it. Up to `attempts` times if the windows disagree, then marked."""
+def profile_method(
+    params: Params, dataset: str, pair_name: str, method_name: str, layout: Layout, *, study: bool = False
+) -> dict[str, Any]:
+    """Measure a method and write its profile; returns it.
+
+    If the windows disagree the profile is marked. A study refuses marked ones, so that for a `study` it is measured up to
+    `attempts` times before.
+    """
     data = PreparedData.open(layout.prepared(dataset))
     recipe, settings = params.recipe(dataset, "student"), params.profile
     pair, method = params.pair(pair_name), params.method_parts(method_name, dataset)
@@ -58,7 +64,7 @@ def profile_method(params: Params, dataset: str, pair_name: str, method_name: st
 
     memory = _memory_and_flops(bench(True), device)
     title = f"profile {dataset}/{pair_name}/{method_name}"
-    measured, attempts = _measure_until_quiet(bench, settings, title)
+    measured, attempts = _measure_until_quiet(bench, settings, title, settings.attempts if study else 1)
     stamp = profile_stamp(params, dataset, pair_name, method_name)
     about = cost_inputs(params, dataset, pair_name, method_name)
     profile = {
@@ -89,11 +95,11 @@ def profile_method(params: Params, dataset: str, pair_name: str, method_name: st
 
 
 def _measure_until_quiet(
-    open_bench: Callable[[bool], StepBench], settings: ProfileSettings, title: str
+    open_bench: Callable[[bool], StepBench], settings: ProfileSettings, title: str, most: int
 ) -> tuple[dict[str, Any], int]:
     method, anchor = open_bench(True), open_bench(False)
     attempts, measured = 1, _measure(method, anchor, settings, title)
-    while measured["marks"] and attempts < settings.attempts:
+    while measured["marks"] and attempts < most:
         attempts, measured = attempts + 1, _measure(method, anchor, settings, title)
     return {**measured, "pretrain": _measure_pretraining(method, anchor, settings, title)}, attempts
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from isoclock.checks import load_params
 from isoclock.cluster import slurm
 from isoclock.cluster.doctor_slurm import examine_cluster
 from isoclock.cluster.finding import Finding
@@ -18,6 +19,7 @@ from isoclock.errors import EXIT_USER_ERROR, UserError
 from isoclock.grid import RESULTS, RUNS
 
 LOCK = Path("requirements.lock")
+PARAMS = Path("params")
 PYTHON = (3, 11)
 LOCAL_FILE_SYSTEMS = ("tmpfs", "ramfs", "overlay")  # ends with the machine, or with the container
 LEAST_FREE_GB = 5.0
@@ -31,6 +33,7 @@ def examine(folder: Path = Path(), *, try_job: bool = True) -> Iterator[Finding]
     yield python()
     yield packages(folder / LOCK)
     yield device()
+    yield from precisions(folder / PARAMS)
     yield mlflow_store()
     for name in (RUNS, RESULTS):
         yield writable(folder / name)
@@ -76,6 +79,30 @@ def device() -> Finding:
     if found.type == "cuda":
         return Finding("device", "ok", device_kind(found))
     return Finding("device", "ok", f"{device_kind(found)}, no GPU on this machine")
+
+
+def precisions(params_folder: Path) -> Iterator[Finding]:
+    """Whether this machine computes what its recipes ask for as fast as float32."""
+    from isoclock.training.device import choose_device
+    from isoclock.training.precision import SLOWER, slowdown
+
+    if not params_folder.is_dir():
+        yield Finding("precision", "none", f"no {params_folder}/ here", "run this in the study's folder")
+        return
+    try:
+        recipes = load_params(params_folder).recipes
+    except UserError as error:
+        yield Finding("params/", "wrong", error.problems[0], "`isoclock check` reports all problems together")
+        return
+    for precision in sorted({recipe.precision for recipe in recipes.values()} - {"fp32"}):
+        users = sorted({dataset for (dataset, _), recipe in recipes.items() if recipe.precision == precision})
+        slower = slowdown(precision, choose_device())
+        found = f"a matrix product takes {slower:.2g} times as long as in fp32; asked for by {', '.join(users)}"
+        if slower <= SLOWER:
+            yield Finding(precision, "ok", found)
+        else:
+            advice = "a study grid refuses it on this device: set `precision: fp32` in params/training.yaml, or train elsewhere"
+            yield Finding(precision, "warn", found, advice)
 
 
 def mlflow_store() -> Finding:

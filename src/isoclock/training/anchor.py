@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 
@@ -51,6 +52,41 @@ def anchor_steps(train_s: float, anchors: Sequence[Sequence[float]]) -> float | 
     rates = [1 / anchors[0][1], *(1 / seconds for _, seconds in anchors), 1 / anchors[-1][1]]
     spans = zip(itertools.pairwise(times), itertools.pairwise(rates), strict=True)
     return sum(max(0.0, end - begin) * (first + second) / 2 for (begin, end), (first, second) in spans)
+
+
+class AnchorTimes:
+    """When anchor-steps are measured in a segment of a run: at its start and end, at a quarter, half and three quarters of the
+    iterations, and at checkpoints as long as all of it takes at most `share` of the segment's wall time.
+    """
+
+    def __init__(self, iterations: int, *, share: float = 0.05, now: Callable[[], float] = time.perf_counter) -> None:
+        self.marks = sorted({iterations * quarter // 4 for quarter in (1, 2, 3)} - {0})
+        self.share, self._now = share, now
+        self._spent_s: list[float] = []
+        self._began_s = now()
+
+    def start(self) -> None:
+        """A segment begins."""
+        self._spent_s, self._began_s = [], self._now()
+
+    def is_due(self, iteration: int) -> bool:
+        """Whether every run is measured after that iteration."""
+        return iteration in self.marks
+
+    def allow_another(self, iteration: int) -> bool:
+        """Whether one more measurement leaves the share for those that every run still has after that iteration."""
+        if not self._spent_s:
+            return True
+        to_come = 1 + sum(mark > iteration for mark in self.marks)  # the last one is at the end
+        expected_s = sum(self._spent_s) + (1 + to_come) * statistics.median(self._spent_s)
+        return expected_s <= self.share * (self._now() - self._began_s)
+
+    @contextmanager
+    def measuring(self) -> Iterator[None]:
+        """Count the time that a measurement takes."""
+        began_s = self._now()
+        yield
+        self._spent_s.append(self._now() - began_s)
 
 
 class AnchorMeter:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from isoclock.progress import ProgressLine
 from isoclock.training import checkpoint
+from isoclock.training.anchor import AnchorTimes
 from isoclock.training.clock import Clock, Name
 from isoclock.training.device import synchroniser
 from isoclock.training.ledger import Ledger, read_ledger
@@ -74,6 +75,7 @@ class Engine:
         self._pulse = Pulse(folder)
         self._logged_terms: dict[str, Tensor] = {}
         self._save_s = 0.0  # what the last checkpoint took
+        self._anchor_times = AnchorTimes(iterations)
         count = self.recipe.evaluations
         self._evaluations = {round(iterations * k / count) for k in range(1, count + 1)}
 
@@ -107,6 +109,7 @@ class Engine:
         segment = {**segment, "first_iteration": self.state.iteration, "anchors": []}
         with StopSignal() as stop, ProgressLine(title) as progress:
             train_s_before = self.clock.train_s
+            self._anchor_times.start()
             self._measure_anchor(segment, train_s_before)
             self._saved_at_s = train_s_before
             progress.start_at(self.state.iteration)
@@ -138,6 +141,8 @@ class Engine:
                         status = "stopped"
                         break
                     if not at_end:
+                        if self._anchor_times.is_due(at):
+                            self._measure_anchor(segment, train_s_before)
                         self._checkpoint_if_due(segment, train_s_before)
             # Still under StopSignal: a second signal (SLURM sends one to each process of a job) may not break the save.
             if status != "stopped":
@@ -186,7 +191,8 @@ class Engine:
 
     def _checkpoint_if_due(self, segment: dict[str, Any], train_s_before: float) -> None:
         if self.clock.train_s - self._saved_at_s >= self.checkpoint_every_s:
-            self._measure_anchor(segment, train_s_before)
+            if self._anchor_times.allow_another(self.state.iteration):
+                self._measure_anchor(segment, train_s_before)
             self._save(segment, train_s_before)
 
     def _train_s(self) -> float:
@@ -228,7 +234,7 @@ class Engine:
     def _measure_anchor(self, segment: dict[str, Any], train_s_before: float) -> None:
         if self.hooks.measure_anchor is None:
             return
-        with self.clock.running(None):
+        with self.clock.running(None), self._anchor_times.measuring():
             seconds = self.hooks.measure_anchor()
         segment["anchors"].append([self.clock.train_s - train_s_before, seconds])
         self.ledger.append("anchor", self.state.iteration, anchor_s=seconds)
