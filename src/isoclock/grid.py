@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,25 @@ def cells(params: Params, grid_name: str) -> list[Cell]:
         for point in product(block.datasets, block.pairs, block.methods, block.budgets, block.seeds):
             found[Cell(*point)] = None
     return list(found)
+
+
+def same_training(params: Params, cell: Cell) -> list[Cell]:
+    """Cells of other budgets under which `cell` is trained alike, by definition: empty for most.
+
+    A compute budget of N iterations of a yardstick gives that yardstick N iterations, as the iteration budget of N does.
+    (Only as long as its cost is the one that the budget was accepted with: compare the planned iterations.)
+    """
+    budget = params.budget(cell.budget)
+    if budget.iterations is None or (budget.protocol == "compute" and budget.yardstick != cell.method):
+        return []
+    others = [
+        name
+        for name, other in params.budgets.items()
+        if other.iterations == budget.iterations
+        and other.protocol != budget.protocol
+        and cell.method in (budget.yardstick, other.yardstick)
+    ]
+    return [replace(cell, budget=name) for name in others]
 
 
 def teachers_needed(params: Params, found: Iterable[Cell]) -> list[tuple[str, str]]:

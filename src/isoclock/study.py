@@ -13,7 +13,7 @@ from typing import Any
 from isoclock.checks import load_params
 from isoclock.cluster.site import RUNTIME_FLOOR_MIN, Site, check_filled_in, exit_with, in_use
 from isoclock.errors import UserError
-from isoclock.grid import Cell, Layout, cells, datasets_needed, profiles_needed, teachers_needed
+from isoclock.grid import Cell, Layout, cells, datasets_needed, profiles_needed, same_training, teachers_needed
 from isoclock.params import Params
 from isoclock.stamps import add_missing, refresh
 
@@ -124,6 +124,14 @@ class Study:
         """Record of the teacher of a cell."""
         dataset = self.params.teacher_dataset(wildcards.dataset)
         return str(self.layout.teacher(dataset, self.params.pair(wildcards.pair).teacher) / "record.json")
+
+    def trained_before(self, wildcards: Any) -> list[str]:
+        """Record of the cell of this grid that is the same training as a yardstick's compute-matched cell; none for others."""
+        cell = Cell(wildcards.dataset, wildcards.pair, wildcards.method, wildcards.budget, int(wildcards.seed))
+        if self.params.budget(cell.budget).protocol == "iteration":
+            return []
+        twins = set(same_training(self.params, cell)).intersection(self.cells)
+        return _paths(self.layout.student(twin) / "record.json" for twin in sorted(twins))
 
     def yardstick_profile(self, wildcards: Any) -> list[str]:
         """Profile that a budget is resolved with; none for a budget in anchor-steps or iterations."""

@@ -20,7 +20,8 @@ from isoclock.artifacts import read_json, sha256_file, write_json
 from isoclock.budget.audit import audit
 from isoclock.data.loading import TrainingStream
 from isoclock.errors import ArtifactError, UserError
-from isoclock.scoring.score import evaluate_teacher
+from isoclock.scoring.score import evaluate_trained
+from isoclock.scoring.target import Target
 from isoclock.training.ledger import read_ledger
 from isoclock.training.run import train_student, train_teacher
 from tiny_study import TinyStudy, add_avenues, cell, cpu_kind, write_plan
@@ -321,7 +322,9 @@ def test_a_teacher_that_diverges_is_published_too(prepared_study: TinyStudy) -> 
     assert train_teacher(prepared_study.params, "streets", "small", prepared_study.layout) == "diverged"
     found = read_json(prepared_study.layout.teacher("streets", "small") / "record.json", "teacher")
     assert found["status"] == "diverged"
-    scores = evaluate_teacher(prepared_study.params, "streets", "small", prepared_study.layout, torch.device("cpu"))
+    scores = evaluate_trained(
+        Target.of_teacher(prepared_study.params, "streets", "small", prepared_study.layout), torch.device("cpu")
+    )
     assert scores.miou is None
     told = read_json(prepared_study.layout.teacher("streets", "small") / "scores.json", "evaluate")
     assert (told["status"], told["miou"]) == ("diverged", None)

@@ -18,7 +18,8 @@ from isoclock.budget.profile import profile_method
 from isoclock.checks import load_params
 from isoclock.grid import cells
 from isoclock.report.collect import FINISHED, collect
-from isoclock.scoring.score import evaluate_cell
+from isoclock.scoring.score import evaluate_trained
+from isoclock.scoring.target import Target
 from isoclock.training.run import train_student
 from tiny_study import TinyStudy, edit, prepare_as_told
 
@@ -77,7 +78,7 @@ def test_an_entry_goes_all_the_way(study: TinyStudy, name: str) -> None:
         costs[cell.method] = profile_method(params, *WHERE, cell.method, study.layout)["cost"]["ratio"]
         make_plan(params, *WHERE, cell.method, cell.budget, study.layout, study=False)
         assert train_student(params, cell, study.layout) == "finished"
-        assert evaluate_cell(params, cell, study.layout, torch.device("cpu")).miou is not None
+        assert evaluate_trained(Target.of_cell(params, cell, study.layout), torch.device("cpu")).miou is not None
         record = read_json(study.layout.student(cell) / "record.json", "student")
         assert record["epochs"] == {"labelled": 2 / 2, "unlabelled": 2 / 3}
         assert record["params"]["method"]["implementation"] == ("tuned" if ".tuned" in cell.method else "reference")

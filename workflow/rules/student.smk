@@ -1,4 +1,5 @@
-# Train one cell for exactly its planned iterations.
+# Train one cell for exactly its planned iterations. A yardstick's cell under a compute budget is the same training as under the
+# iteration budget that this one is made from: it waits for that cell, and takes it over.
 
 
 rule student:
@@ -7,6 +8,7 @@ rule student:
         data="results/data/{dataset}/index.json",
         plan="results/plan/{dataset}/{pair}/{method}/{budget}.json",
         teacher=STUDY.teacher_of,
+        same=STUDY.trained_before,
     output:
         record="results/student/{dataset}/{pair}/{method}/{budget}/{seed}/record.json",
         weights="results/student/{dataset}/{pair}/{method}/{budget}/{seed}/weights.safetensors",

@@ -1,12 +1,10 @@
-"""Score a segmenter on a split: predictions, confusion matrices, and what stands in scores.json."""
+"""Score a segmenter on a split: predictions and confusion matrices."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -14,10 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from isoclock.artifacts import written_atomically
 from isoclock.errors import DataError
 from isoclock.schema import Scoring
-from isoclock.scoring.confusion import checked_counts, confusion_matrix, iou, label_counts, mean_iou, pixel_accuracy
+from isoclock.scoring.confusion import checked_counts, confusion_matrix, label_counts
+from isoclock.scoring.scores import Scores
 from isoclock.scoring.views import label_map, look
 
 _AUTOCAST = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -26,69 +24,6 @@ _IMAGES_AT_ONCE = 16
 """Images whose counts stay on an accelerator before they are fetched: until then nothing waits for it."""
 
 Sample = tuple[torch.Tensor, NDArray[np.uint8], str]
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What one evaluation found.
-
-    `total` (K, K) int64 and `per_image` (n, K, K) uint32 have rows = truth, columns = prediction. `predictions` holds
-    the label maps that were asked for, uint8 (H, W), by image number. `nonfinite` counts images with a NaN or
-    infinite logit: such a network has diverged and has no score. `scoring` is how it was looked at.
-    """
-
-    total: NDArray[np.int64]
-    per_image: NDArray[np.uint32]
-    names: tuple[str, ...]
-    evaluate_s: float
-    nonfinite: int = 0
-    predictions: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
-    scoring: Scoring = field(default_factory=Scoring)
-
-    @property
-    def miou(self) -> float | None:
-        """Mean IoU, 0..1; None for a diverged network."""
-        return None if self.nonfinite else mean_iou(self.total)
-
-    def as_json(
-        self,
-        *,
-        classes: Collection[str],
-        dataset: str,
-        weights: str | None,
-        iterations: int,
-        cell: dict[str, Any] | None = None,
-        status: str = "finished",
-        split: str = "val",
-    ) -> dict[str, Any]:
-        """The content of scores.json; `weights` is their SHA-256, `cell` None for a teacher."""
-        if len(classes) != len(self.total):
-            raise ValueError(f"{len(classes)} class names for {len(self.total)} classes")
-        diverged = bool(self.nonfinite) or status == "diverged"
-        return {
-            "schema": 1,
-            "cell": cell,
-            "dataset": dataset,
-            "split": split,
-            "status": "diverged" if diverged else status,
-            "iterations": iterations,
-            "images": len(self.names),
-            "scoring": self.scoring.model_dump(mode="json"),
-            "weights": weights,
-            "miou": None if diverged else self.miou,
-            "pixel_accuracy": None if diverged else pixel_accuracy(self.total),
-            "per_class_iou": dict(zip(classes, self._class_scores(diverged), strict=True)),
-        }
-
-    def write_confusion(self, path: Path) -> None:
-        """Write confusion.npz (`total`, `per_image`, `names`), atomically; equal scores are equal bytes."""
-        with written_atomically(path) as temporary:
-            np.savez_compressed(
-                temporary, total=self.total, per_image=self.per_image, names=np.array(self.names, dtype=str)
-            )
-
-    def _class_scores(self, diverged: bool) -> list[float | None]:
-        return [None if diverged or np.isnan(value) else float(value) for value in iou(self.total)]
 
 
 def evaluate_segmenter(

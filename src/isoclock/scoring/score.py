@@ -1,28 +1,27 @@
-"""The verb `evaluate`: the scores of a trained student or teacher, from its last weights."""
+"""Scores of a trained student or teacher, from its last weights."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import torch
 
-from isoclock.artifacts import read_json, write_json
 from isoclock.data.packed import PackedSplit
 from isoclock.data.prepared import PreparedData
-from isoclock.grid import Cell, Layout
 from isoclock.models.segmenter import Segmenter
 from isoclock.models.trained import load_weights, new_segmenter
-from isoclock.params import Params
-from isoclock.schema import Model, Recipe
-from isoclock.scoring.evaluate import Scores, evaluate_segmenter
-from isoclock.scoring.overlays import spread_over, write_overlays
+from isoclock.schema import Recipe
+from isoclock.scoring.evaluate import evaluate_segmenter
+from isoclock.scoring.overlays import spread_over
+from isoclock.scoring.scores import Scores, write_scores
+from isoclock.scoring.target import Target
 
 OVERLAYS = 4
 
 
 def score(model: Segmenter, data: PreparedData, recipe: Recipe, device: torch.device, *, overlays: int = 0) -> Scores:
-    """Score a model on the validation split as the recipe's `scoring` says, in the precision it was trained in."""
+    """Score a model on the validation split as the recipe's `scoring` says, in the precision it was trained in.
+
+    Predictions of `overlays` images, spread evenly, are kept for the eye.
+    """
     return evaluate_segmenter(
         model,
         data.validation_images(recipe),
@@ -35,60 +34,16 @@ def score(model: Segmenter, data: PreparedData, recipe: Recipe, device: torch.de
     )
 
 
-def evaluate_cell(params: Params, cell: Cell, layout: Layout, device: torch.device) -> Scores:
-    """Score a trained student and write scores.json, confusion.npz and overlays into its result folder."""
-    data = PreparedData.open(layout.prepared(cell.dataset))
-    recipe = params.recipe(cell.dataset, "student")
-    trained, folder = layout.student(cell), layout.evaluation(cell)
-    record = read_json(trained / "record.json", made_by="student")
-    student = _loaded(params.model(params.pair(cell.pair).student), trained, "student", data, recipe, device)
-    scores = score(student, data, recipe, device, overlays=OVERLAYS)
-    packed = PackedSplit(data.folder, "val")
-    pictures = (
-        (scores.names[number], packed.image(number), packed.label(number), predicted)
-        for number, predicted in sorted(scores.predictions.items())
-    )
-    write_overlays(folder / "overlays", pictures, data.index["palette"])
-    _write(scores, folder, data, record, cell.dataset, cell)
-    return scores
-
-
-def evaluate_teacher(params: Params, dataset: str, model: str, layout: Layout, device: torch.device) -> Scores:
-    """Score a trained teacher and write scores.json and confusion.npz beside its weights."""
-    recipe, entry = params.recipe(dataset, "teacher"), params.model(model)
-    data, folder = PreparedData.open(layout.prepared(dataset)), layout.teacher(dataset, model)
-    record = read_json(folder / "record.json", made_by="teacher")
-    scores = score(_loaded(entry, folder, "teacher", data, recipe, device), data, recipe, device)
-    _write(scores, folder, data, record, dataset)
-    return scores
-
-
-def _loaded(
-    model: Model, trained: Path, made_by: str, data: PreparedData, recipe: Recipe, device: torch.device
-) -> Segmenter:
-    """The network of a result folder on its device, with the recipe's memory layout and threads."""
-    network = new_segmenter(model, len(data.classes), initial=False)
-    load_weights(network, trained / "weights.safetensors", made_by)
+def evaluate_trained(target: Target, device: torch.device) -> Scores:
+    """Score the last weights of a student or teacher on every validation image, and write what `write_scores` does."""
+    data, recipe = PreparedData.open(target.data), target.recipe
+    target.record()  # what was not trained is told before anything is built
+    network = new_segmenter(target.model, len(data.classes), initial=False)
+    load_weights(network, target.weights, target.role)
     network.to(device)
     if recipe.channels_last:
         network.to(memory_format=torch.channels_last)
     torch.set_num_threads(recipe.threads)
-    return network
-
-
-def _write(
-    scores: Scores, folder: Path, data: PreparedData, record: dict[str, Any], dataset: str, cell: Cell | None = None
-) -> None:
-    """confusion.npz first: where there are scores, they are whole."""
-    scores.write_confusion(folder / "confusion.npz")
-    write_json(
-        folder / "scores.json",
-        scores.as_json(
-            classes=data.classes,
-            dataset=dataset,
-            weights=record["digests"]["weights"],
-            iterations=record["iterations"]["done"],
-            cell=None if cell is None else cell.as_dict(),
-            status=record["status"],
-        ),
-    )
+    scores = score(network, data, recipe, device, overlays=0 if target.cell is None else OVERLAYS)
+    write_scores(scores, target)
+    return scores

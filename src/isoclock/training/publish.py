@@ -28,8 +28,8 @@ def publish(
     ledger: Ledger,
     checkpoint_every_s: float,
     images: Mapping[str, int],
-) -> None:
-    """Weights first, the record last: where there is a record, the result is whole."""
+) -> dict[str, Any]:
+    """Weights first, the record last: where there is a record, the result is whole. Returns the digests in the record."""
     state = outcome.state
     weights = spec.result_folder / "weights.safetensors"
     with written_atomically(weights) as temporary:
@@ -41,6 +41,7 @@ def publish(
         steps = segment["anchor_steps"] = anchor_steps(segment["train_s"], segment["anchors"])
         segment["anchor_s"] = segment["train_s"] / steps if steps else None
     saves = [event for event in read_ledger(ledger.path) if event["event"] == "checkpoint"]
+    digests = {**spec.digests, "weights": sha256_file(weights)}
     saving_s = sum(save["io_s"] for save in saves)
     write_json(
         spec.result_folder / "record.json",
@@ -64,9 +65,10 @@ def publish(
                 "every_s": checkpoint_every_s,
                 "share_of_train": saving_s / outcome.clock["train"] if outcome.clock["train"] else None,
             },
-            "digests": {**spec.digests, "weights": sha256_file(weights)},
+            "digests": digests,
             "ended_unix": round(time.time(), 3),
             "environment": environment(),
             "hardware": hardware(device),
         },
     )
+    return digests

@@ -14,9 +14,12 @@ import torch
 from isoclock.artifacts import read_json, sha256_file
 from isoclock.data.prepared import PreparedData
 from isoclock.errors import UserError
-from isoclock.grid import Cell, Layout
+from isoclock.grid import Cell, Layout, same_training
 from isoclock.params import Params
-from isoclock.scoring.score import score
+from isoclock.scoring.last_validation import keep_validation, validation_inputs
+from isoclock.scoring.score import OVERLAYS, score
+from isoclock.scoring.scores import Scores
+from isoclock.scoring.target import Target
 from isoclock.stamps import student_stamp, teacher_stamp
 from isoclock.training.anchor import AnchorMeter, StepBench
 from isoclock.training.assemble import assemble_step, needs_a_teacher, trained_teacher
@@ -26,6 +29,7 @@ from isoclock.training.lease import Lease
 from isoclock.training.ledger import Ledger, read_ledger
 from isoclock.training.mishaps import figures, told_in_one_line
 from isoclock.training.publish import publish
+from isoclock.training.same_run import take_over
 from isoclock.training.spec import Spec, open_run
 from isoclock.training.step import TrainingStep
 
@@ -56,7 +60,8 @@ def train_teacher(params: Params, dataset: str, model: str, layout: Layout, *, s
     def build() -> TrainingStep:
         return assemble_step(recipe, params.model(model), data, device, seed=seed)
 
-    return _run(spec, data, device, build, seed, anchor=None)
+    inputs = validation_inputs(params, Target.of_teacher(params, dataset, model, layout))
+    return _run(spec, data, device, build, seed, inputs, anchor=None)
 
 
 def train_student(params: Params, cell: Cell, layout: Layout) -> str:
@@ -95,6 +100,10 @@ def train_student(params: Params, cell: Cell, layout: Layout) -> str:
         },
     )
 
+    if (status := take_over(spec, same_training(params, cell), layout)) is not None:
+        print(f"isoclock: {spec.title}: the same training as a cell that is there; taken over", flush=True)
+        return status
+
     def build() -> TrainingStep:
         needs_teacher = needs_a_teacher(method)
         teacher = trained_teacher(params, *taught_by, data, layout) if needs_teacher else None
@@ -106,7 +115,8 @@ def train_student(params: Params, cell: Cell, layout: Layout) -> str:
         step = assemble_step(recipe, params.model(pair.student), data, device, seed=ANCHOR_SEED)
         return StepBench(step, data.training_batches(recipe, ANCHOR_SEED))
 
-    return _run(spec, data, device, build, cell.seed, anchor=AnchorMeter(open_anchor))
+    inputs = validation_inputs(params, Target.of_cell(params, cell, layout))
+    return _run(spec, data, device, build, cell.seed, inputs, anchor=AnchorMeter(open_anchor))
 
 
 def _run(
@@ -115,6 +125,7 @@ def _run(
     device: torch.device,
     build: Callable[[], TrainingStep],
     seed: int,
+    validation_inputs: str,
     *,
     anchor: AnchorMeter | None,
 ) -> str:
@@ -136,8 +147,12 @@ def _run(
         step = build()
         ledger = Ledger(spec.run_folder / "ledger.jsonl")
 
+        validations: dict[int, Scores] = {}  # the last one, by iteration
+
         def evaluate() -> dict[str, Any]:
-            scores = score(step.student, data, spec.recipe, device)
+            scores = score(step.student, data, spec.recipe, device, overlays=OVERLAYS)
+            validations.clear()
+            validations[engine.state.iteration] = scores
             told = scores.as_json(classes=data.classes, dataset=spec.cell["dataset"], weights=None, iterations=0)
             return {"miou": told["miou"], "per_class": told["per_class_iou"]}
 
@@ -172,7 +187,9 @@ def _run(
         if outcome.status == "stopped":
             return outcome.status
         lease.check()
-        publish(spec, run, step, outcome, device, ledger, engine.checkpoint_every_s, data.images)
+        digests = publish(spec, run, step, outcome, device, ledger, engine.checkpoint_every_s, data.images)
+        if outcome.status == "finished" and (scores := validations.get(spec.iterations)) is not None:
+            keep_validation(spec.result_folder, scores, validation_inputs, digests["weights"])
         return outcome.status
 
 

@@ -43,7 +43,7 @@ def open_run(spec: Spec) -> dict[str, Any]:
         run: dict[str, Any] = read_json(path, made_by=spec.kind)
         if run["inputs"] == spec.inputs:
             return run
-        _set_aside(spec.run_folder, run["run_id"])
+        set_aside(spec.run_folder, run["run_id"])
     run = {
         "schema": SCHEMA,
         "run_id": uuid.uuid4().hex,
@@ -60,7 +60,7 @@ def open_run(spec: Spec) -> dict[str, Any]:
     return run
 
 
-def _set_aside(folder: Path, run_id: str) -> None:
+def set_aside(folder: Path, run_id: str) -> None:
     """Keep the trace of a run whose inputs changed (it may have cost hours), and drop its checkpoints."""
     aside = folder / "superseded" / run_id
     aside.mkdir(parents=True, exist_ok=True)

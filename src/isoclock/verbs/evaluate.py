@@ -5,23 +5,34 @@ from __future__ import annotations
 import argparse
 
 from isoclock.checks import load_params
-from isoclock.grid import Cell, Layout
-from isoclock.scoring.score import evaluate_cell, evaluate_teacher
-from isoclock.training.device import choose_device
-from isoclock.training.mishaps import peak_memory, told_in_one_line
+from isoclock.grid import Layout
+from isoclock.scoring.last_validation import kept_validation, validation_inputs
+from isoclock.scoring.scores import Scores, write_scores
+from isoclock.scoring.target import Target
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what the command line asks for; returns the exit status."""
-    params, layout, trained, device = load_params(), Layout(), arguments.trained.strip("/"), choose_device()
+    params = load_params()
+    target = Target.parse(params, arguments.trained, Layout())
+    scores, how = kept_validation(target, validation_inputs(params, target)), ", as its last validation found"
+    if scores is None:
+        scores, how = _scored(target), ""
+    else:
+        write_scores(scores, target)
+    found = f"mIoU {scores.miou:.4f}" if scores.miou is not None else "diverged"
+    print(f"{target.name}: {found}{how}")
+    return 0
+
+
+def _scored(target: Target) -> Scores:
+    from isoclock.scoring.score import evaluate_trained  # here: scores that training kept need no torch
+    from isoclock.training.device import choose_device
+    from isoclock.training.mishaps import peak_memory, told_in_one_line
+
+    device = choose_device()
     told = told_in_one_line(
-        f"evaluate {trained}", lambda: f"whole images, {peak_memory(device)}", then="scores all images again"
+        f"evaluate {target.name}", lambda: f"whole images, {peak_memory(device)}", then="scores all images again"
     )
     with told:
-        if trained.count("/") == 1:
-            dataset, model = trained.split("/")
-            scores = evaluate_teacher(params, dataset, model, layout, device)
-        else:
-            scores = evaluate_cell(params, Cell.parse(trained), layout, device)
-    print(f"{trained}: mIoU {scores.miou:.4f}" if scores.miou is not None else f"{trained}: diverged")
-    return 0
+        return evaluate_trained(target, device)

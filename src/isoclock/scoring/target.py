@@ -1,0 +1,62 @@
+"""What is scored: a trained student or teacher, by its name on the command line. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from isoclock.artifacts import read_json
+from isoclock.grid import Cell, Layout
+from isoclock.params import Params
+from isoclock.schema import Model, Recipe
+
+
+@dataclass(frozen=True)
+class Target:
+    """A student (`cell` says which) or a teacher. `trained` is the folder of its weights, `scores` that of its scores."""
+
+    name: str
+    dataset: str
+    role: str  # student | teacher
+    model: Model
+    recipe: Recipe
+    data: Path  # the prepared data set
+    trained: Path
+    scores: Path
+    cell: Cell | None = None
+
+    @classmethod
+    def parse(cls, params: Params, text: str, layout: Layout) -> Target:
+        """Of a cell's path, or of a teacher as `dataset/model`. Raises UserError for what is neither."""
+        text = text.strip("/")
+        if text.count("/") == 1:
+            dataset, model = text.split("/")
+            return cls.of_teacher(params, dataset, model, layout)
+        return cls.of_cell(params, Cell.parse(text), layout)
+
+    @classmethod
+    def of_cell(cls, params: Params, cell: Cell, layout: Layout) -> Target:
+        """A student. Raises ParamsError if its recipe or pair is not in params/."""
+        model = params.model(params.pair(cell.pair).student)
+        recipe = params.recipe(cell.dataset, "student")
+        folders = layout.prepared(cell.dataset), layout.student(cell), layout.evaluation(cell)
+        return cls(cell.path, cell.dataset, "student", model, recipe, *folders, cell)
+
+    @classmethod
+    def of_teacher(cls, params: Params, dataset: str, model: str, layout: Layout) -> Target:
+        """A teacher, whose scores lie beside its weights. Raises ParamsError if its recipe or model is not in params/."""
+        recipe = params.recipe(dataset, "teacher")
+        trained = layout.teacher(dataset, model)
+        folders = layout.prepared(dataset), trained, trained
+        return cls(f"{dataset}/{model}", dataset, "teacher", params.model(model), recipe, *folders)
+
+    @property
+    def weights(self) -> Path:
+        """Its last weights."""
+        return self.trained / "weights.safetensors"
+
+    def record(self) -> dict[str, Any]:
+        """Its run record. Raises ArtifactError if it was not trained."""
+        record: dict[str, Any] = read_json(self.trained / "record.json", made_by=self.role)
+        return record
