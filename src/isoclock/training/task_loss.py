@@ -15,6 +15,7 @@ from isoclock.training.linear_axis import LinearAxis, Strip
 IGNORE = 255
 _CPU_STRIP = 1 << 18  # elements for each thread, 1 MiB in float32: they stay in the second-level cache
 _DEVICE_STRIP = 1 << 26  # elements, 256 MiB in float32: an accelerator wants few launches
+_GROUP = 1 << 24  # elements, 64 MiB in float32: of the images that are at work, enlarged along one axis
 _LINE = 64  # elements: torch's vectors do badly along a shorter innermost axis
 
 
@@ -67,14 +68,14 @@ def _sweep(logits: Tensor, labels: Labels, wants_gradient: bool) -> tuple[Tensor
     dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
     full = labels.classes.shape[1:]
     rows, columns = (LinearAxis(*sizes, dtype, logits.device) for sizes in zip(logits.shape[2:], full, strict=True))
-    value = torch.zeros((), dtype=dtype, device=logits.device)
+    value = torch.zeros((), dtype=torch.float64, device=logits.device)  # rounding of hundreds of strips would add up
     gradient = torch.empty_like(logits, dtype=dtype) if wants_gradient else None
     limit = _CPU_STRIP * torch.get_num_threads() if logits.device.type == "cpu" else _DEVICE_STRIP
     images, classes = logits.shape[:2]
-    at_once = min(images, max(1, limit // (classes * columns.full * rows.most)))
-    memory = torch.empty(
-        0, dtype=dtype, device=logits.device
-    )  # of a strip: fresh memory costs a CPU more than arithmetic
+    line = classes * columns.full
+    at_once = max(1, min(images, limit // (line * rows.most), _GROUP // (line * (rows.size + 2))))
+    # Of a strip, and used again: fresh memory costs a CPU more than arithmetic.
+    memory = torch.empty(0, dtype=dtype, device=logits.device)
     for first in range(0, images, at_once):
         group = slice(first, first + at_once)
         part = F.pad(logits[group].to(dtype), (1, 1, 1, 1), mode="replicate")
@@ -83,17 +84,17 @@ def _sweep(logits: Tensor, labels: Labels, wants_gradient: bool) -> tuple[Tensor
         for strip, across in _strips(rows, columns.full, len(part) * classes, limit):
             place = (group, slice(strip[0].first, strip[-1].end), across)
             chosen, shares = labels.classes[place].unsqueeze(1), labels.shares[place].unsqueeze(1).to(dtype)
-            shape = (len(part), classes, *chosen.shape[2:])
-            if memory.numel() < shape[0] * shape[1] * shape[2] * shape[3]:
-                memory = torch.empty(shape, dtype=dtype, device=logits.device).view(-1)
-            scores = memory[: shape[0] * shape[1] * shape[2] * shape[3]].view(shape)
+            size = classes * chosen.numel()
+            if memory.numel() < size:
+                memory = memory.new_empty(size)
+            scores = memory[:size].view(len(part), classes, *chosen.shape[2:])
             rows.enlarge(wide[..., across], scores, strip)
             value += _strip_loss_(scores, chosen, shares, wants_gradient)
             if wide_gradient is not None:
                 rows.reduce_(scores, wide_gradient[..., across], strip)
         if gradient is not None and wide_gradient is not None:
             gradient[group] = columns.reduce_rows(rows.fold_(wide_gradient), limit)
-    return value, gradient
+    return value.to(dtype), gradient
 
 
 def _strip_loss_(scores: Tensor, chosen: Tensor, shares: Tensor, wants_gradient: bool) -> Tensor:
