@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -47,10 +48,10 @@ def measure(rounds: int = 9, threads: tuple[int, ...] = (1, 2), scale: int = 1) 
     before = torch.get_num_threads()
     try:
         for case in CASES:
-            plain, strips = _ways(case, scale if case.name != "demo" else 1)
+            ways = {name: partial(_timed, way) for name, way in _ways(case, scale).items()}
             for count in threads:
                 torch.set_num_threads(count)
-                found = in_turns(rounds, plain=lambda: _timed(plain), strips=lambda: _timed(strips))
+                found = in_turns(rounds, **ways)
                 name = f"{case.name}, {count} thread{'s' if count > 1 else ''}"
                 times_s |= {f"{name}: {way}": samples for way, samples in found.items()}
                 ratios[f"{name}: plain / strips"] = pairwise(found["plain"], found["strips"])
@@ -66,10 +67,10 @@ def measure(rounds: int = 9, threads: tuple[int, ...] = (1, 2), scale: int = 1) 
     )
 
 
-def _ways(case: Case, scale: int) -> tuple[Callable[[], tuple[Tensor, ...]], Callable[[], tuple[Tensor, ...]]]:
+def _ways(case: Case, scale: int) -> dict[str, Callable[[], tuple[Tensor, ...]]]:
     """Both ways to the loss and its two gradients, on the same logits; they are compared here."""
     random = torch.Generator().manual_seed(0)
-    full = tuple(side // scale for side in case.size)
+    full = tuple(side // scale if case.name != "demo" else side for side in case.size)
     shape = (case.images, case.classes, *(side // STRIDE for side in full))
     heads = [
         (3 * torch.randn(shape, generator=random))
@@ -99,7 +100,7 @@ def _ways(case: Case, scale: int) -> tuple[Callable[[], tuple[Tensor, ...]], Cal
     for theirs, ours in zip(plain(), strips(), strict=True):
         if (theirs.double() - ours.double()).norm() > 0.01 * theirs.double().norm():
             raise RuntimeError("the two ways find different gradients: there is nothing to time")
-    return plain, strips
+    return {"plain": plain, "strips": strips}
 
 
 def _timed(way: Callable[[], tuple[Tensor, ...]]) -> float:
