@@ -107,7 +107,7 @@ def test_agrees_with_the_plain_loss_in_float64(
         logits = logits.contiguous(memory_format=torch.channels_last)
     exact, exact_gradient = value_and_gradient(plain_task_loss, logits.double(), target, weights)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(task_loss, "_CPU_STRIP", limit)
+        patch.setattr(task_loss, "_strip_limit", lambda _device: limit)
         value, gradient = value_and_gradient(ours, logits, target, weights)
     assert value.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     assert gradient.dtype == dtype
@@ -226,7 +226,8 @@ def test_the_same_bits_every_time() -> None:
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-def test_the_upsampled_map_is_never_held_and_the_device_never_waited_for() -> None:
+def test_the_upsampled_map_is_never_held_and_the_device_never_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_loss, "_strip_limit", lambda _device: task_loss._CPU_STRIP)  # however many threads
     logits, target = random_case((2, 24, 32, 32), (256, 256))
     full = logits.shape[1] * target.numel()
     with Seen() as plain:
@@ -257,7 +258,7 @@ def test_many_images_are_not_all_enlarged_at_once(monkeypatch: pytest.MonkeyPatc
 
 
 def test_launches_do_not_grow_with_classes_nor_size_where_strips_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(task_loss, "_CPU_STRIP", task_loss._DEVICE_STRIP)
+    monkeypatch.setattr(task_loss, "_strip_limit", lambda _device: task_loss._DEVICE_STRIP)
     counts = []
     for classes, size in ((3, 4), (30, 16)):
         logits, target = random_case((2, classes, size, size), (8 * size, 8 * size))

@@ -13,7 +13,8 @@ from torch.autograd.function import once_differentiable
 from isoclock.training.linear_axis import LinearAxis, Strip
 
 IGNORE = 255
-_CPU_STRIP = 1 << 18  # elements for each thread, 1 MiB in float32: they stay in the second-level cache
+_CPU_STRIP = 1 << 18  # elements, 1 MiB in float32: a strip stays in the second-level cache
+_THREAD_STRIP = 1 << 20  # elements for each of several threads, which wait for each other after every operation
 _DEVICE_STRIP = 1 << 26  # elements, 256 MiB in float32: an accelerator wants few launches
 _GROUP = 1 << 24  # elements, 64 MiB in float32: of the images that are at work, enlarged along one axis
 _LINE = 64  # elements: torch's vectors do badly along a shorter innermost axis
@@ -70,7 +71,7 @@ def _sweep(logits: Tensor, labels: Labels, wants_gradient: bool) -> tuple[Tensor
     rows, columns = (LinearAxis(*sizes, dtype, logits.device) for sizes in zip(logits.shape[2:], full, strict=True))
     value = torch.zeros((), dtype=torch.float64, device=logits.device)  # rounding of hundreds of strips would add up
     gradient = torch.empty_like(logits, dtype=dtype) if wants_gradient else None
-    limit = _CPU_STRIP * torch.get_num_threads() if logits.device.type == "cpu" else _DEVICE_STRIP
+    limit = _strip_limit(logits.device)
     images, classes = logits.shape[:2]
     line = classes * columns.full
     at_once = max(1, min(images, limit // (line * rows.most), _GROUP // (line * (rows.size + 2))))
@@ -95,6 +96,14 @@ def _sweep(logits: Tensor, labels: Labels, wants_gradient: bool) -> tuple[Tensor
         if gradient is not None and wide_gradient is not None:
             gradient[group] = columns.reduce_rows(rows.fold_(wide_gradient), limit)
     return value.to(dtype), gradient
+
+
+def _strip_limit(device: torch.device) -> int:
+    """Elements of a strip."""
+    if device.type != "cpu":
+        return _DEVICE_STRIP
+    threads = torch.get_num_threads()
+    return _CPU_STRIP if threads == 1 else _THREAD_STRIP * threads
 
 
 def _strip_loss_(scores: Tensor, chosen: Tensor, shares: Tensor, wants_gradient: bool) -> Tensor:
