@@ -1,6 +1,6 @@
 """Run the benchmarks: one table, and results/bench/bench.json with every sample and the machine.
 
-python benchmarks/run.py [NAME ...]      all of them, or some (about four minutes on two cores)
+python benchmarks/run.py [NAME ...]      all of them, or some (about five minutes on two cores)
 python benchmarks/run.py --tiny          a few samples each: whether they run, not how fast
 """
 
@@ -23,6 +23,7 @@ TINY: dict[str, dict[str, Any]] = {
     "dry_run": {"rounds": 1, "cells": 20},
     "data": {"rounds": 2, "batches": 1, "images": 2, "size": (64, 128), "crop": (32, 64)},
     "scoring": {"rounds": 2, "images": 2, "size": (64, 128)},
+    "task_loss": {"rounds": 2, "scale": 8},
     "storage": {"rounds": 2, "crops": 2, "images": 2, "size": (64, 128), "crop": (32, 64)},
 }
 

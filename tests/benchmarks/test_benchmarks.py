@@ -24,6 +24,7 @@ RATIOS = {
     "dry_run": "20 cells / 10 cells",
     "data": "packed / PNG + albumentations",
     "scoring": "isoclock / cityscapesscripts",
+    "task_loss": "demo, 1 thread: plain / strips",
     "storage": "jpeg / raw",
 }
 GOALS = {
@@ -33,6 +34,7 @@ GOALS = {
     "dry_run": {"20 cells": 10.0},
     "data": {"packed / PNG + albumentations": 1 / 20, "packed / decoded + albumentations": 1 / 4},
     "scoring": {"isoclock / cityscapesscripts": 1 / 20, "counting / counting": 1 / 20},
+    "task_loss": {},
     "storage": {},
 }
 

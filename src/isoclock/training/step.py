@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from isoclock.data.normalise import Normalise, filled
@@ -15,8 +14,8 @@ from isoclock.methods.contract import Batch, Method, detached
 from isoclock.models.outputs import SegmenterOutput
 from isoclock.models.segmenter import Segmenter
 from isoclock.schema import Recipe
+from isoclock.training.task_loss import Labels, upsampled_cross_entropy
 
-IGNORE = 255
 TASK_NEEDS = frozenset({"logits", "aux_logits"})
 NO_OUTPUT = SegmenterOutput(None, None, {})
 
@@ -79,7 +78,6 @@ class TrainingStep:
         # Of the last batch: its memory is used again.
         self._images: Tensor | None = None
         self._target: Tensor | None = None
-        self._class_weight = None if class_weights is None else class_weights.to(device)
         self.parameters = [p for p in (*self.student.parameters(), *self.method.adapters()) if p.requires_grad]
         self.optimiser = torch.optim.SGD(
             self.parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
@@ -91,17 +89,17 @@ class TrainingStep:
         Images that are float32 are taken as normalised already.
         """
         images, samples = self._transfer(batch)
-        target = samples.target
         mark("transfer")
         with self._autocast():
             teacher_out = self._ask_teacher(images, self.teacher_needs)
             mark("teacher")
             student_out = self.student(images, self.student_needs)
             mark("student")
-            terms = {"ce": self._cross_entropy(student_out.logits, target)}
+            labels = Labels(samples.target, self._pixel_weight)
+            terms = {"ce": upsampled_cross_entropy(student_out.logits, labels)}
             total = terms["ce"]
             if self.recipe.aux_weight > 0:
-                terms["aux"] = self._cross_entropy(student_out.aux_logits, target)
+                terms["aux"] = upsampled_cross_entropy(student_out.aux_logits, labels)
                 total = total + self.recipe.aux_weight * terms["aux"]
             for name, value in self.method(student_out, teacher_out, samples).items():
                 terms[name] = value
@@ -151,12 +149,6 @@ class TrainingStep:
         with torch.no_grad():
             output: SegmenterOutput = self.teacher(images, needs)
         return output
-
-    def _cross_entropy(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Mean over labelled pixels at full resolution (bilinear, align_corners=False); 0 where none is labelled."""
-        upsampled = F.interpolate(logits.float(), size=target.shape[-2:], mode="bilinear", align_corners=False)
-        summed = F.cross_entropy(upsampled, target, weight=self._class_weight, ignore_index=IGNORE, reduction="sum")
-        return summed / self._pixel_weight[target].sum().clamp(min=torch.finfo(torch.float32).tiny)
 
 
 def _place(module: nn.Module, device: torch.device, memory_format: torch.memory_format) -> None:
