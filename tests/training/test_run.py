@@ -32,6 +32,7 @@ RECORD = {
     "schema", "run_id", "kind", "cell", "status", "message", "iterations", "clock", "segments", "plan", "params", "best",
     "checkpoints", "digests", "epochs", "started_unix", "ended_unix", "environment", "hardware",
 }  # fmt: skip
+PUBLISHED = {"record.json", "weights.safetensors", "ledger.jsonl", "validation.npz"}
 SEGMENT = {"started_unix", "train_s", "iterations", "anchor_s", "anchor_steps", "device_kind", "threads", "ended"}
 CELL = cell("kd")
 
@@ -75,7 +76,7 @@ def stop() -> None:
 def test_a_teacher_is_published_whole(taught_study: TinyStudy) -> None:
     folder = taught_study.layout.teacher("streets", "small")
     found = read_json(folder / "record.json", "teacher")
-    assert {path.name for path in folder.iterdir()} == {"record.json", "weights.safetensors", "ledger.jsonl"}
+    assert {path.name for path in folder.iterdir()} == PUBLISHED
     assert set(found) == RECORD
     assert (found["kind"], found["status"], found["message"]) == ("teacher", "finished", "")
     assert found["cell"] == {"dataset": "streets", "model": "small", "seed": 0}
@@ -90,7 +91,7 @@ def test_a_student_is_published_whole(taught_study: TinyStudy) -> None:
     plan_path = write_plan(taught_study)
     assert train(taught_study) == "finished"
     folder = taught_study.layout.student(CELL)
-    assert {path.name for path in folder.iterdir()} == {"record.json", "weights.safetensors", "ledger.jsonl"}
+    assert {path.name for path in folder.iterdir()} == PUBLISHED
     found = record(taught_study)
     assert set(found) == RECORD
     assert (found["schema"], found["kind"], found["status"], found["message"]) == (1, "student", "finished", "")
