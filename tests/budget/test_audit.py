@@ -80,7 +80,7 @@ def test_a_run_that_diverged_is_marked_so_and_not_off_budget() -> None:
 def test_hardware_that_changed_on_the_way() -> None:
     row = audit_record(record(segment(5.0), segment(5.0, kind="cpu:other")))
     assert row["marks"] == ["mixed-hardware"]
-    assert row["device_kind"] == "cpu:other, cpu:test"
+    assert row["device_kind"] == "cpu:other; cpu:test"
 
 
 def test_marks_of_the_plan_are_kept() -> None:

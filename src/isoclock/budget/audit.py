@@ -52,7 +52,7 @@ def audit_record(record: dict[str, Any]) -> dict[str, Any]:
         "contention": _contention(measured, plan),
         "lost_s": record["clock"]["lost_s"],
         "checkpoints": record.get("checkpoints"),
-        "device_kind": ", ".join(sorted(kinds)),
+        "device_kind": "; ".join(sorted(kinds)),
         "marks": marks,
     }
 

@@ -271,7 +271,7 @@ class _Forecaster:
             return self.given * 1e12, "given"
         rates = [p["gflops"]["total"] * 1e9 / p["step_s"]["median"] for p in self._profiles.values()]
         if rates:
-            kinds = ", ".join(sorted({profile["device_kind"] for profile in self._profiles.values()}))
+            kinds = "; ".join(sorted({profile["device_kind"] for profile in self._profiles.values()}))
             return statistics.median(rates), f"median of {len(rates)} profiles on {kinds}"
         return ASSUMED_TFLOPS * 1e12, "assumed: give yours with --tflops"
 
