@@ -31,6 +31,7 @@ def record(*segments: dict[str, Any], lost_s: float = 0.0, **changes: Any) -> di
 def test_a_run_that_kept_its_time() -> None:
     assert audit_record(record(segment(10.0))) == {
         "cell": cell().as_dict(),
+        "protocol_version": 1,
         "planned_s": 10.0,
         "spent_s": 10.0,
         "planned_anchor_steps": 100.0,

@@ -25,6 +25,7 @@ from isoclock.grid import Layout
 from isoclock.models.trained import new_segmenter
 from isoclock.params import Params
 from isoclock.progress import ProgressLine
+from isoclock.protocol import KEY, VERSION
 from isoclock.schema import ProfileSettings
 from isoclock.stamps import cost_inputs, profile_stamp
 from isoclock.training.anchor import StepBench
@@ -64,6 +65,7 @@ def profile_method(params: Params, dataset: str, pair_name: str, method_name: st
     about = cost_inputs(params, dataset, pair_name, method_name)
     profile = {
         "schema": SCHEMA,
+        KEY: VERSION,
         "dataset": dataset,
         "pair": pair_name,
         "method": method_name,

@@ -25,6 +25,7 @@ class Point:
         self.protocols = tuple(s.first.protocol for s in summaries)
         self.iterations = first.mean("iterations_planned")
         self.anchor_steps = first.mean("planned_anchor_steps")
+        self.protocol_version = first.first.protocol_version
         self.seeds = len({row.seed for row in rows})
         self.device_kinds = {row.device_kind for row in rows if row.status == FINISHED and row.device_kind}
         self.marks = tuple(dict.fromkeys(mark for s in summaries for mark in s.marks))

@@ -57,6 +57,7 @@ def render_page(
         version=__version__,
         style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
         script=Markup((_TEMPLATES / "report.js").read_text(encoding="utf-8")),
+        version_note=wording.version_note(study.version),
         counts={status: sum(row.status == status for row in study.rows) for status in (FINISHED, DIVERGED, MISSING)},
         cells=len(study.rows),
         provenance=_provenance(study),
@@ -279,6 +280,7 @@ def _provenance(study: Study) -> list[tuple[str, str]]:
     lost_s = sum(record["clock"].get("lost_s") or 0 for record in records)
     digests = {name: values("digests", name) for name in ("data", "teacher")}
     return [
+        ("protocol version", str(study.version)),
         ("devices", f"{values('hardware', 'device')}: {values('hardware', 'device_kind', '; ')}; {threads}"),
         ("environment", environment or wording.NOTHING),
         (

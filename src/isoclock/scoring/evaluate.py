@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from isoclock.artifacts import written_atomically
 from isoclock.errors import DataError
+from isoclock.protocol import KEY, VERSION
 from isoclock.schema import Scoring
 from isoclock.scoring.confusion import checked_counts, confusion_matrix, iou, label_counts, mean_iou, pixel_accuracy
 from isoclock.scoring.views import label_map, look
@@ -67,6 +68,7 @@ class Scores:
         diverged = bool(self.nonfinite) or status == "diverged"
         return {
             "schema": 1,
+            KEY: VERSION,
             "cell": cell,
             "dataset": dataset,
             "split": split,

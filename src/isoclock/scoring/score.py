@@ -14,6 +14,7 @@ from isoclock.grid import Cell, Layout
 from isoclock.models.segmenter import Segmenter
 from isoclock.models.trained import load_weights, new_segmenter
 from isoclock.params import Params
+from isoclock.protocol import check_version
 from isoclock.schema import Model, Recipe
 from isoclock.scoring.evaluate import Scores, evaluate_segmenter
 from isoclock.scoring.overlays import spread_over, write_overlays
@@ -36,11 +37,15 @@ def score(model: Segmenter, data: PreparedData, recipe: Recipe, device: torch.de
 
 
 def evaluate_cell(params: Params, cell: Cell, layout: Layout, device: torch.device) -> Scores:
-    """Score a trained student and write scores.json, confusion.npz and overlays into its result folder."""
+    """Score a trained student and write scores.json, confusion.npz and overlays into its result folder.
+
+    Raises ArtifactError for one that was trained under another version of the protocol.
+    """
     data = PreparedData.open(layout.prepared(cell.dataset))
     recipe = params.recipe(cell.dataset, "student")
     trained, folder = layout.student(cell), layout.evaluation(cell)
     record = read_json(trained / "record.json", made_by="student")
+    check_version(trained / "record.json", record, f"train it again (isoclock student {cell.path})")
     student = _loaded(params.model(params.pair(cell.pair).student), trained, "student", data, recipe, device)
     scores = score(student, data, recipe, device, overlays=OVERLAYS)
     packed = PackedSplit(data.folder, "val")
@@ -54,7 +59,10 @@ def evaluate_cell(params: Params, cell: Cell, layout: Layout, device: torch.devi
 
 
 def evaluate_teacher(params: Params, dataset: str, model: str, layout: Layout, device: torch.device) -> Scores:
-    """Score a trained teacher and write scores.json and confusion.npz beside its weights."""
+    """Score a trained teacher and write scores.json and confusion.npz beside its weights.
+
+    Its weights may be of an earlier version of the protocol: its training is not measured. The scores are of this one.
+    """
     recipe, entry = params.recipe(dataset, "teacher"), params.model(model)
     data, folder = PreparedData.open(layout.prepared(dataset)), layout.teacher(dataset, model)
     record = read_json(folder / "record.json", made_by="teacher")
