@@ -17,6 +17,7 @@ from isoclock.checks import load_params
 from isoclock.methods import REFERENCE, TUNED
 from isoclock.methods.card import Card, cards
 from isoclock.report.methods import describe
+from isoclock.training.kind import short_kinds
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "methods.md"
@@ -62,12 +63,13 @@ def page(figures: Mapping[str, Any] | None) -> str:
     """The whole of docs/methods.md."""
     variants = describe(load_params(ROOT / "params"))
     devices = figures["devices"] if figures else {}
+    short = short_kinds(devices)
     methods = [card for card in cards().values() if card.terms]
     parts = [INTRODUCTION, _contents(methods), *(_measured(kind, found) for kind, found in sorted(devices.items()))]
     if not any(kind.startswith("cuda") for kind in devices):
         parts.append("GPU: unmeasured.\n" if devices else "## Measured\nNothing yet: neither on a CPU nor on a GPU.\n")
     for card in methods:
-        rows = [(kind, row) for kind, found in sorted(devices.items()) for row in _sorted(found["rows"])]
+        rows = [(short[kind], row) for kind, found in sorted(devices.items()) for row in _sorted(found["rows"])]
         mine = [(kind, row) for kind, row in rows if row["method"] == card.name]
         parts.append(_card(card, [variant for variant in variants if variant["method"] == card.name], mine))
     return "\n".join(parts)

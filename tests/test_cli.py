@@ -10,6 +10,7 @@ import pytest
 from isoclock import __version__
 from isoclock.artifacts import write_json
 from isoclock.cli import main
+from isoclock.protocol import VERSION
 from isoclock.verbs.prepare import root_variable
 from tiny_study import TinyStudy, add_avenues
 
@@ -222,10 +223,11 @@ def test_help_waits_for_nothing(tmp_path: Path, arguments: list[str]) -> None:
 def test_arithmetic_waits_for_no_torch(empty_study: TinyStudy, arguments: list[str]) -> None:
     if arguments[0] == "plan":
         profile = {"cost": {"ratio": 2.0}, "anchor_s": {"median": 0.1}, "device_kind": "cpu:test", "marks": []}
-        profile["images"] = {"labelled": 3, "unlabelled": 0}
+        profile |= {"images": {"labelled": 3, "unlabelled": 0}, "protocol_version": VERSION}
         write_json(empty_study.layout.profile("streets", "tiny", "kd"), profile)
     if arguments[-1] == "kd":
         accepted = {"protocol": "compute", "iterations": 6, "anchor_steps": 12.0, "yardstick": "kd"}
+        accepted["protocol_version"] = VERSION
         write_json(empty_study.layout.accepted_budget("streets", "tiny", "compute-6"), accepted)
     status, modules = modules_after(empty_study.folder, *arguments)
     assert status == 0

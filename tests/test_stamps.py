@@ -10,6 +10,7 @@ import pytest
 
 from isoclock import stamps
 from isoclock.artifacts import to_json
+from isoclock.protocol import VERSION
 from tiny_study import TinyStudy, edit
 
 Refreshed = set[str]
@@ -211,6 +212,17 @@ def test_how_images_are_scored_changes_scores_only(refresh: Callable[[], Refresh
         refresh()
         empty_study.edit("training.yaml", f"  {role}:\n", f"  {role}:\n    scoring: {{flip: true}}\n")
         assert refresh() == {changed}
+
+
+def test_another_version_of_the_protocol_makes_all_again_but_data_and_teachers(
+    refresh: Callable[[], Refreshed], package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(package / "protocol.py", f"\nVERSION = {VERSION}\n", f"\nVERSION = {VERSION + 1}\n")
+    assert refresh() == set(), "the constant itself is no code of a teacher's"
+    monkeypatch.setattr(stamps, "VERSION", VERSION + 1)
+    budgets = {f"budget/streets/tiny/{name}" for name in ("iteration-6", "compute-6")}
+    scores = {"evaluate/streets", "evaluate_teacher/streets"}
+    assert refresh() == STUDENTS_AND_PROFILES | budgets | scores | {"grid/toy"}
 
 
 def test_an_edit_of_the_report_changes_the_report_only(refresh: Callable[[], Refreshed], package: Path) -> None:

@@ -4,9 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from isoclock.artifacts import write_json
+from isoclock.artifacts import sha256_json, write_json
 from isoclock.cluster import site as site_module
 from isoclock.cluster.site import OVERHEAD_MIN, RUNTIME_FLOOR_MIN, Site
+from isoclock.stamps import budget_stamp
 from isoclock.study import ASSUMED_MIN, Study
 from tiny_study import TinyStudy, add_avenues
 
@@ -134,6 +135,20 @@ def test_what_a_rule_asks_for_its_wildcards() -> None:
     assert study.yardstick_profile(SimpleNamespace(dataset="streets", pair="tiny", budget="iteration-6")) == []
     assert study.threads("streets", "student") == 1
     assert not study.is_study
+
+
+def test_a_budget_is_to_be_resolved_where_it_is_of_something_else(in_the_study: TinyStudy) -> None:
+    wildcards = SimpleNamespace(dataset="streets", pair="tiny", budget="compute-6")
+    assert not opened().is_to_be_resolved(wildcards), "there is none yet"
+    path = in_the_study.layout.accepted_budget("streets", "tiny", "compute-6")
+    entry = sha256_json(budget_stamp(in_the_study.params, "streets", "tiny", "compute-6"))
+    write_json(path, {"entry": entry})
+    assert not opened().is_to_be_resolved(wildcards)
+    path.write_text("cut o")
+    assert opened().is_to_be_resolved(wildcards)
+    write_json(path, {"entry": entry})
+    in_the_study.edit("training.yaml", "batch: 2", "batch: 4")
+    assert opened().is_to_be_resolved(wildcards)
 
 
 def test_loader_processes_are_asked_for_too(in_the_study: TinyStudy) -> None:

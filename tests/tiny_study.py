@@ -10,6 +10,7 @@ from isoclock.artifacts import write_json
 from isoclock.checks import load_params
 from isoclock.grid import Cell, Layout
 from isoclock.params import Params
+from isoclock.protocol import VERSION
 
 SIZE = (64, 128)
 FILES = {
@@ -220,7 +221,7 @@ def cell(method: str = "kd", budget: str = "iteration-6", seed: int = 0) -> Cell
 def write_plan(study: TinyStudy, method: str = "kd", iterations: int = 6, **changes: Any) -> Path:
     """A plan for this machine's CPU, as `isoclock plan` makes it; `changes` to its values."""
     plan = {
-        "schema": 1, "dataset": "streets", "pair": "tiny", "method": method, "budget": "iteration-6",
+        "schema": 1, "protocol_version": VERSION, "dataset": "streets", "pair": "tiny", "method": method, "budget": "iteration-6",
         "protocol": "iteration", "iterations": iterations, "cost": 1.5, "anchor_steps": iterations * 1.5, "anchor_s": 0.1,
         "planned_s": iterations * 0.15, "device_kind": cpu_kind(), "budget_anchor_steps": None, "yardstick": None, "marks": [],
     }  # fmt: skip

@@ -25,6 +25,7 @@ from isoclock.data.packed import PackedSplit, read_index
 from isoclock.errors import ArtifactError, UserError
 from isoclock.grid import Cell, Layout, cells, datasets_needed, profiles_needed, teachers_needed
 from isoclock.params import Params
+from isoclock.protocol import VERSION, version_of
 from isoclock.scoring.confusion import mean_iou
 from isoclock.stamps import budget_stamp, cost_inputs, profile_stamp, refresh, student_stamp, teacher_stamp
 from isoclock.study import Study
@@ -129,6 +130,7 @@ class _Verification:
         if profile is None:
             return
         digests, about = profile["digests"], cost_inputs(self.params, dataset, pair, method)
+        self._is(path, "version of the protocol", version_of(profile), VERSION)
         self._is(path, "code", digests["code"], profile_stamp(self.params, dataset, pair, method)["code"])
         self._is(path, "params", digests["inputs"], sha256_json(about))
         self._is(path, "data", digests["data"], self._digest(self.layout.prepared(dataset) / "index.json"))
@@ -145,6 +147,7 @@ class _Verification:
         if record is None:
             return
         stamp, digests = student_stamp(self.params, cell), record["digests"]
+        self._is(path, "version of the protocol", version_of(record), VERSION)
         self._same(path, record["params"], stamp, ("recipe", "student", "teacher", "method"))
         self._is(path, "code", digests["code"], stamp["code"])
         plan = layout.plan(cell.dataset, cell.pair, cell.method, cell.budget)
@@ -175,6 +178,7 @@ class _Verification:
         scores = self._read(folder / "scores.json", "evaluate")
         if scores is None or not self._there(folder / "confusion.npz", "evaluate"):
             return
+        self._is(folder / "scores.json", "version of the protocol", version_of(scores), VERSION)
         self._is(folder / "scores.json", "weights", scores["weights"], record["digests"]["weights"])
         try:
             with np.load(folder / "confusion.npz", allow_pickle=False) as stored:

@@ -16,6 +16,7 @@ from typing import Any
 from isoclock.artifacts import sha256_file, to_json, write_if_changed
 from isoclock.grid import Cell, Layout, cells, datasets_needed, profiles_needed, teachers_needed
 from isoclock.params import Params
+from isoclock.protocol import KEY, VERSION
 from isoclock.schema import Entry, Model
 
 PACKAGE = Path(__file__).parent
@@ -43,6 +44,7 @@ GROUND = {
     "grid",
     "params",
     "progress",
+    "protocol",
     "schema",
     "stamps",
     "study",
@@ -86,6 +88,7 @@ def stamps(params: Params, grid_name: str, layout: Layout) -> dict[Path, Any]:
     for dataset, pair_name, method in profiles_needed(params, grid_name):
         found[layout.stamp("profile", dataset, pair_name, method)] = profile_stamp(params, dataset, pair_name, method)
     found[layout.stamp("grid", grid_name)] = {
+        KEY: VERSION,
         "cells": [cell.path for cell in grid_cells],
         "published": {name: row.model_dump(mode="json") for name, row in params.published.items()},
         "code": code_digest("report"),
@@ -101,7 +104,7 @@ def prepare_stamp(params: Params, dataset: str) -> dict[str, Any]:
 
 
 def teacher_stamp(params: Params, dataset: str, model: str) -> dict[str, Any]:
-    """What a teacher depends on."""
+    """What a teacher depends on. Not the protocol's version, which is about costs and scores: weights are not made again."""
     entry = params.model(model)
     return {
         "recipe": _values(params.recipe(dataset, "teacher")),
@@ -129,6 +132,7 @@ def profile_stamp(params: Params, dataset: str, pair_name: str, method: str) -> 
     """What a profile depends on."""
     modules = (*_pair_modules(params, pair_name), *_method_modules(params, method, dataset))
     return {
+        KEY: VERSION,
         **cost_inputs(params, dataset, pair_name, method),
         "profile": _values(params.profile),
         "code": code_digest("profile", *modules),
@@ -142,10 +146,10 @@ def budget_stamp(params: Params, dataset: str, pair_name: str, name: str) -> dic
     """
     budget = params.budget(name)
     if budget.yardstick is None:
-        return {"budget": _values(budget)}
+        return {KEY: VERSION, "budget": _values(budget)}
     about = cost_inputs(params, dataset, pair_name, budget.yardstick)
     del about["method"]
-    return {"budget": _values(budget), "yardstick": about}
+    return {KEY: VERSION, "budget": _values(budget), "yardstick": about}
 
 
 def student_stamp(params: Params, cell: Cell) -> dict[str, Any]:
@@ -153,6 +157,7 @@ def student_stamp(params: Params, cell: Cell) -> dict[str, Any]:
     pair, parts = params.pair(cell.pair), params.method_parts(cell.method, cell.dataset)
     modules = (*_pair_modules(params, cell.pair), *_method_modules(params, cell.method, cell.dataset))
     content = {
+        KEY: VERSION,
         "recipe": _values(params.recipe(cell.dataset, "student")),
         "teacher": _model_values(params.model(pair.teacher)),
         "student": _model_values(params.model(pair.student)),
@@ -170,7 +175,7 @@ def student_stamp(params: Params, cell: Cell) -> dict[str, Any]:
 def evaluate_stamp(params: Params, dataset: str, role: str = "student") -> dict[str, Any]:
     """What the scores of students or teachers depend on, but for the network."""
     scoring = params.recipe(dataset, role).scoring.model_dump(mode="json")
-    return {"val": params.dataset(dataset).val, "scoring": scoring, "code": code_digest("evaluate")}
+    return {KEY: VERSION, "val": params.dataset(dataset).val, "scoring": scoring, "code": code_digest("evaluate")}
 
 
 def code_digest(verb: str, *modules: str) -> str:

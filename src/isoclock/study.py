@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from isoclock.artifacts import read_json, sha256_json
 from isoclock.checks import load_params
 from isoclock.cluster.site import RUNTIME_FLOOR_MIN, Site, check_filled_in, exit_with, in_use
-from isoclock.errors import UserError
+from isoclock.errors import ArtifactError, UserError
 from isoclock.grid import Cell, Layout, cells, datasets_needed, profiles_needed, same_training, teachers_needed
 from isoclock.params import Params
-from isoclock.stamps import add_missing, refresh
+from isoclock.stamps import add_missing, budget_stamp, refresh
 
 DEFAULT_GRID = "demo"
 CONFIG_KEYS = ("grid", "method")
@@ -137,6 +138,18 @@ class Study:
         """Profile that a budget is resolved with; none for a budget in anchor-steps or iterations."""
         yardstick = self.params.budget(wildcards.budget).yardstick
         return [] if yardstick is None else [str(self.layout.profile(wildcards.dataset, wildcards.pair, yardstick))]
+
+    def is_to_be_resolved(self, wildcards: Any) -> bool:
+        """Whether an accepted budget is there, and is of another entry, recipe or protocol version than is asked for now."""
+        where = (wildcards.dataset, wildcards.pair, wildcards.budget)
+        accepted = self.layout.accepted_budget(*where)
+        if not accepted.is_file():
+            return False
+        try:
+            told = read_json(accepted, "plan").get("entry")
+        except ArtifactError:
+            return True
+        return bool(told != sha256_json(budget_stamp(self.params, *where)))
 
     def threads(self, dataset: str, role: str) -> int:
         """CPU threads of a training process and its loader's workers."""

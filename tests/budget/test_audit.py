@@ -31,6 +31,7 @@ def record(*segments: dict[str, Any], lost_s: float = 0.0, **changes: Any) -> di
 def test_a_run_that_kept_its_time() -> None:
     assert audit_record(record(segment(10.0))) == {
         "cell": cell().as_dict(),
+        "protocol_version": 1,
         "planned_s": 10.0,
         "spent_s": 10.0,
         "planned_anchor_steps": 100.0,
@@ -80,7 +81,7 @@ def test_a_run_that_diverged_is_marked_so_and_not_off_budget() -> None:
 def test_hardware_that_changed_on_the_way() -> None:
     row = audit_record(record(segment(5.0), segment(5.0, kind="cpu:other")))
     assert row["marks"] == ["mixed-hardware"]
-    assert row["device_kind"] == "cpu:other, cpu:test"
+    assert row["device_kind"] == "cpu:other; cpu:test"
 
 
 def test_marks_of_the_plan_are_kept() -> None:

@@ -11,6 +11,7 @@ import pytest
 from isoclock.artifacts import write_json
 from isoclock.budget.forecast import ASSUMED_TFLOPS, ESTIMATED, MEASURED, Row, forecast
 from isoclock.cli import main
+from isoclock.protocol import VERSION
 from tiny_study import TinyStudy, cell
 
 METHODS = ("none", "kd", "fitnet", "cwd", "mgd")
@@ -21,6 +22,7 @@ ANCHOR_S = 36.0  # so that a hundred anchor-steps are an hour
 def put_profiles(study: TinyStudy, *methods: str, **changes: Any) -> None:
     for method in methods:
         profile = {
+            "protocol_version": VERSION,
             "cost": {"ratio": COSTS[method]},
             "anchor_s": {"median": ANCHOR_S},
             "step_s": {"median": COSTS[method] * ANCHOR_S},
@@ -57,9 +59,21 @@ def test_students_take_what_was_measured(empty_study: TinyStudy) -> None:
     assert found.basis == MEASURED
 
 
+def test_what_was_measured_under_another_version_is_not_measured(empty_study: TinyStudy) -> None:
+    put_profiles(empty_study, *METHODS, protocol_version=1)
+    assert (row(empty_study, "student").basis, row(empty_study, "profile").made) == (ESTIMATED, 5)
+    put_profiles(empty_study, *METHODS)
+    now = row(empty_study, "student").hours
+    write_json(empty_study.layout.accepted_budget("streets", "tiny", "compute-6"), {"anchor_steps": 20.0})
+    assert row(empty_study, "student").hours == now, "a budget of version 1 is resolved again"
+
+
 def test_an_accepted_budget_holds_whatever_a_new_profile_says(empty_study: TinyStudy) -> None:
     put_profiles(empty_study, *METHODS)
-    write_json(empty_study.layout.accepted_budget("streets", "tiny", "compute-6"), {"anchor_steps": 20.0})
+    write_json(
+        empty_study.layout.accepted_budget("streets", "tiny", "compute-6"),
+        {"protocol_version": VERSION, "anchor_steps": 20.0},
+    )
     assert row(empty_study, "student").hours == pytest.approx((6 * sum(COSTS.values()) + 5 * 20) / 100)
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from isoclock.artifacts import read_json, write_json
 from isoclock.budget.plan import accept_budget, accept_profile, make_plan
 from isoclock.errors import ArtifactError, ParamsError, UserError
+from isoclock.protocol import VERSION
 from tiny_study import TinyStudy
 
 WHERE = ("streets", "tiny")
@@ -17,6 +18,7 @@ WHERE = ("streets", "tiny")
 
 def profile(ratio: float, **changes: Any) -> dict[str, Any]:
     return {
+        "protocol_version": VERSION,
         "cost": {"ratio": ratio, "low": ratio, "high": ratio},
         "anchor_s": {"q25": 0.1, "median": 0.1, "q75": 0.1},
         "device_kind": "cpu:test",
@@ -226,6 +228,50 @@ def test_a_budget_without_a_yardstick_has_no_device_kind(empty_study: TinyStudy)
     assert plan(empty_study, "cwd", "iteration-6")["device_kind"] == "cuda:big"
 
 
+def test_documents_say_under_which_version_they_were_made(empty_study: TinyStudy) -> None:
+    put_profile(empty_study, "kd", 1.5)
+    assert accept(empty_study)["protocol_version"] == plan(empty_study, "kd")["protocol_version"] == VERSION
+
+
+def test_a_profile_of_another_version_is_refused(empty_study: TinyStudy) -> None:
+    put_profile(empty_study, "kd", 1.5)
+    accept(empty_study)
+    put_profile(empty_study, "cwd", 1.0, protocol_version=VERSION + 1)
+    told = rf"cwd\.json: made under version {VERSION + 1} .* this is version {VERSION}; .*isoclock profile streets tiny cwd"
+    with pytest.raises(ArtifactError, match=told):
+        plan(empty_study, "cwd")
+    with_none = profile(1.0)
+    del with_none["protocol_version"]
+    write_json(empty_study.layout.profile(*WHERE, "cwd"), with_none)
+    with pytest.raises(ArtifactError, match=r"cwd\.json: made under version 1 of the protocol"):
+        plan(empty_study, "cwd")
+    assert not empty_study.layout.plan(*WHERE, "cwd", "compute-6").exists()
+
+
+def test_no_budget_is_resolved_with_a_yardstick_of_another_version(empty_study: TinyStudy) -> None:
+    put_profile(empty_study, "kd", 1.5, protocol_version=1)
+    with pytest.raises(ArtifactError, match=r"kd\.json: made under version 1 .*isoclock profile streets tiny kd"):
+        accept(empty_study)
+    assert not empty_study.layout.accepted_budget(*WHERE, "compute-6").exists()
+
+
+def test_a_budget_of_another_version_is_refused_and_never_accepted_again(
+    empty_study: TinyStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        for module in ("budget.plan", "stamps", "protocol"):
+            before.setattr(f"isoclock.{module}.VERSION", 1)
+        put_profile(empty_study, "kd", 1.5, protocol_version=1)
+        assert accept(empty_study)["anchor_steps"] == 9.0
+    put_profile(empty_study, "kd", 2.0)
+    with pytest.raises(
+        ArtifactError, match=r"compute-6\.json: made under version 1 .*isoclock plan streets tiny compute-6\)"
+    ):
+        plan(empty_study, "kd")
+    assert accept(empty_study)["anchor_steps"] == 12.0, "though nothing in params/ changed"
+    assert plan(empty_study, "kd")["iterations"] == 6
+
+
 def test_what_is_missing_names_its_verb(empty_study: TinyStudy) -> None:
     with pytest.raises(ArtifactError, match=r"kd\.json: not there; `isoclock profile` makes it"):
         accept(empty_study)
@@ -252,6 +298,7 @@ def test_a_new_profile_within_reach_re_emits_the_accepted_one(tmp_path: Path, ra
         {"digests": {"code": "other", "data": "d"}},
         {"device_kind": "cuda:big"},
         {"threads": 2},
+        {"protocol_version": 1},
     ],
 )
 def test_what_is_no_comparison_is_accepted_anew(tmp_path: Path, changes: dict[str, Any]) -> None:

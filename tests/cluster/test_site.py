@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import snakemake.cli  # noqa: F401  here, where PATH is whole: it looks for a shell when it is imported
 import yaml
 import yte
 
@@ -12,9 +13,11 @@ from isoclock.cluster.site import (
     PLACEHOLDER,
     RUNTIME_FLOOR_MIN,
     SIGNAL_S,
+    SITE_FILE,
     Site,
     check_filled_in,
     read_site,
+    site_file,
 )
 from isoclock.errors import UserError
 
@@ -82,6 +85,38 @@ def test_a_site_file_that_is_not_there_or_not_yaml(tmp_path: Path) -> None:
     path.write_text("partition: [")
     with pytest.raises(UserError, match="not valid YAML"):
         read_site(path)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--profile", "{there}", "all"],
+        ["-n", "--profile={there}", "--", "all"],
+        ["--profile", "{there}/profile.yaml"],
+        ["--profile", "{there}", "--profile", "plain"],
+        ["--workflow-profile", "{there}", "--profile", "not-there"],
+    ],
+)
+def test_the_site_file_is_the_one_beside_the_profile_that_is_named(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    there = tmp_path / "a cluster"
+    for name in ("a cluster/profile.yaml", "a cluster/site.yaml", "here/plain/profile.yaml", "here" / SITE_FILE):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    monkeypatch.chdir(tmp_path / "here")
+    assert site_file([argument.format(there=there) for argument in arguments]) == there / "site.yaml"
+    monkeypatch.setenv("SNAKEMAKE_PROFILE", str(there))
+    assert site_file(["all"]) == there / "site.yaml"
+    assert site_file(["--profile", "plain"]) == SITE_FILE, "the command line overrides the environment"
+    monkeypatch.delenv("SNAKEMAKE_PROFILE")
+    assert site_file(["all"]) == SITE_FILE
+
+
+def test_the_projects_own_site_file_is_named_as_documentation_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    for profile in ("slurm", str(PROFILE), "workflow/profiles/slurm/profile.yaml"):
+        assert site_file(["--profile", profile]) == SITE_FILE
 
 
 def test_a_profile_takes_the_sites_values_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from isoclock.protocol import VERSION
+
 CLASSES = ["road", "sidewalk", "building", "pole", "sky", "person", "car", "train"]
 PALETTE = [
     (128, 64, 128),
@@ -60,6 +62,11 @@ class ResultsTree:
         self.root = root
         self.cells: list[dict] = []
         self.audit: list[dict] = []
+        self.version = VERSION  # of the protocol, in all that is written from now on; 1: not said, as it was not then
+
+    @property
+    def told_version(self) -> dict:
+        return {} if self.version == 1 else {"protocol_version": self.version}
 
     def write(self, path: str, content: object) -> Path:
         target = self.root / path
@@ -75,6 +82,7 @@ class ResultsTree:
             f"teacher/{dataset}/{model}/scores.json",
             {
                 "schema": 1,
+                **self.told_version,
                 "cell": None,
                 "dataset": dataset,
                 "status": "finished",
@@ -95,6 +103,7 @@ class ResultsTree:
             f"profile/{dataset}/{pair}/{method}.json",
             {
                 "schema": 1,
+                **self.told_version,
                 "dataset": dataset,
                 "pair": pair,
                 "method": method,
@@ -133,6 +142,7 @@ class ResultsTree:
         iterations = math.floor(budget / cost) if budget else size
         plan = {
             "schema": 1,
+            **self.told_version,
             **{key: of[key] for key in ("dataset", "pair", "method", "budget")},
             "protocol": protocol,
             "iterations": iterations,
@@ -175,6 +185,7 @@ class ResultsTree:
             f"student/{path_of(of)}/record.json",
             {
                 "schema": 1,
+                **self.told_version,
                 "kind": "student",
                 "run_id": digest("run", path_of(of))[:32],
                 "cell": of,
@@ -205,6 +216,7 @@ class ResultsTree:
         self.audit.append(
             {
                 "cell": of,
+                **self.told_version,
                 "planned_s": plan["planned_s"],
                 "spent_s": spent_s,
                 "planned_anchor_steps": plan["anchor_steps"],
@@ -235,6 +247,7 @@ class ResultsTree:
             f"evaluate/{path_of(of)}/scores.json",
             {
                 "schema": 1,
+                **self.told_version,
                 "cell": of,
                 "dataset": of["dataset"],
                 "status": "finished",

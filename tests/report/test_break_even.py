@@ -137,7 +137,7 @@ def test_pre_training_is_spent_too():
         (seeds("m", "compute-200", 200, 2.0, [0.4]), "no cell of kd, its budgets' yardstick, is in the grid"),
         (seeds("kd", "compute-200", 200, 2.0, [None]), "no cell of kd, its budgets' yardstick, is scored"),
         (kd(seeds("m", "compute-9", 9, 2.0, [0.4], yardstick="m")), "several yardsticks: kd, m"),
-        (kd(seeds("kd", "compute-9", 9, 2.0, [0.4], kind="gpu")), "several device kinds (cpu, gpu)"),
+        (kd(seeds("kd", "compute-9", 9, 2.0, [0.4], kind="gpu")), "several device kinds (cpu; gpu)"),
     ],
 )
 def test_without_one_yardstick_there_is_none_and_it_says_why(cells, why_not):

@@ -55,7 +55,7 @@ def test_a_cell_of_unlike_hardware_is_in_no_matched_table(tree, tmp_path):
     record_path = tree.root / "student" / path_of(cell(seed=1)) / "record.json"
     record = json.loads(record_path.read_text())
     (segment,) = record["segments"]
-    record["segments"] = [segment, segment | {"device_kind": "cpu, another one"}]
+    record["segments"] = [segment, segment | {"device_kind": "cpu (another one)"}]
     record_path.write_text(json.dumps(record))
     tree.audit[-1] |= {"marks": audit_record(record)["marks"]}
     assert "mixed-hardware" in tree.audit[-1]["marks"]

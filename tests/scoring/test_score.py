@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isoclock.artifacts import read_json, sha256_file
+from isoclock.artifacts import read_json, sha256_file, write_json
 from isoclock.cli import main
+from isoclock.protocol import VERSION
 from isoclock.scoring.confusion import mean_iou
-from tiny_study import TinyStudy, add_avenues
+from tiny_study import TinyStudy, add_avenues, cell
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
 
@@ -32,9 +33,28 @@ def test_a_teachers_scores_lie_beside_its_weights(in_the_study: TinyStudy, capsy
     assert {path: sha256_file(path) for path in trained} == trained
     assert scores["weights"] == sha256_file(folder / "weights.safetensors")
     assert (scores["status"], scores["iterations"], scores["images"], scores["split"]) == ("finished", 6, 2, "val")
-    assert (scores["cell"], scores["dataset"]) == (None, "streets")
+    assert (scores["cell"], scores["dataset"], scores["protocol_version"]) == (None, "streets", VERSION)
     with np.load(folder / "confusion.npz", allow_pickle=False) as stored:
         assert scores["miou"] == mean_iou(stored["total"])
+
+
+def test_a_teacher_keeps_its_weights_under_a_new_version_and_is_scored_under_it(in_the_study: TinyStudy) -> None:
+    path = in_the_study.layout.teacher("streets", "small") / "record.json"
+    write_json(path, read_json(path, "teacher") | {"protocol_version": 1})
+    assert main(["evaluate", "streets/small"]) == 0
+    assert read_json(path.with_name("scores.json"), "evaluate")["protocol_version"] == VERSION
+
+
+def test_a_student_of_another_version_is_not_scored(
+    in_the_study: TinyStudy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = in_the_study.layout.student(cell()) / "record.json"
+    write_json(path, {"digests": {}, "protocol_version": VERSION + 1})
+    assert main(["evaluate", cell().path]) == 2
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if "record.json" in line]
+    assert f"record.json: made under version {VERSION + 1} of the protocol, and this is version {VERSION}" in told
+    assert told.endswith(f"train it again (isoclock student {cell().path})")
+    assert not in_the_study.layout.evaluation(cell()).exists()
 
 
 def test_a_teacher_is_looked_at_as_its_own_recipe_says(in_the_study: TinyStudy) -> None:

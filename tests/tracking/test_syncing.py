@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import multiprocessing
 import os
 import shutil
@@ -14,6 +15,7 @@ from typing import Any
 import mlflow
 import pytest
 
+from isoclock.artifacts import write_json
 from isoclock.errors import UserError
 from isoclock.tracking import records, sync, watch
 
@@ -55,8 +57,27 @@ def test_a_person_finds_what_they_look_for(study: Any, monkeypatch: pytest.Monke
     assert best["metrics.deviation"] == pytest.approx(4.0 / 0.07 / 60 - 1)
     assert best["tags.marks"] == "off-budget,lost-time"
     assert best["tags.digests.code"] == "c"
+    assert set(children["tags.protocol_version"]) == {"1"}, "documents of version 1 do not say it"
     assert "metrics.val/iou/sky" not in matched.columns
     assert set(search("tags.method = 'kd' AND tags.`isoclock.kind` = 'profile'")["tags.marks"]) == {"noisy"}
+
+
+def test_versions_of_the_protocol_are_told_apart(study: Any) -> None:
+    study.student(CELL, run_id="one")
+    study.profile("streets", "demo", "kd")
+    path = study.results / "profile/streets/demo/kd.json"
+    write_json(path, json.loads(path.read_text()) | {"protocol_version": 2})
+    record = study.results / "student" / CELL / "record.json"
+    study.sync()
+    (run,) = study.found("tags.`isoclock.kind` = 'student'")
+    assert run.data.tags["protocol_version"] == "1"
+    assert "peak_mib" not in run.data.metrics, "nothing of a profile of another version"
+    assert run.data.metrics["miou"] == 0.5
+    write_json(record, json.loads(record.read_text()) | {"protocol_version": 2, "run_id": "two"})
+    study.sync()
+    (run,) = study.found("tags.protocol_version = '2' AND tags.`isoclock.kind` = 'student'")
+    assert run.data.metrics["peak_mib"] == 321.0
+    assert "miou" not in run.data.metrics, "nor scores of another version"
 
 
 def test_curves_carry_steps_and_the_time_of_the_ledger(study: Any) -> None:

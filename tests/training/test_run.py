@@ -20,6 +20,7 @@ from isoclock.artifacts import read_json, sha256_file, write_json
 from isoclock.budget.audit import audit
 from isoclock.data.loading import TrainingStream
 from isoclock.errors import ArtifactError, UserError
+from isoclock.protocol import VERSION
 from isoclock.scoring.score import evaluate_trained
 from isoclock.scoring.target import Target
 from isoclock.training.ledger import read_ledger
@@ -29,7 +30,8 @@ from tiny_study import TinyStudy, add_avenues, cell, cpu_kind, write_plan
 pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
 KIND = cpu_kind()
 RECORD = {
-    "schema", "run_id", "kind", "cell", "status", "message", "iterations", "clock", "segments", "plan", "params", "best",
+    "schema", "protocol_version",
+    "run_id", "kind", "cell", "status", "message", "iterations", "clock", "segments", "plan", "params", "best",
     "checkpoints", "digests", "epochs", "started_unix", "ended_unix", "environment", "hardware",
 }  # fmt: skip
 PUBLISHED = {"record.json", "weights.safetensors", "ledger.jsonl", "validation.npz"}
@@ -223,6 +225,21 @@ def test_a_device_of_another_kind_is_refused(taught_study: TinyStudy) -> None:
     ):
         train(taught_study)
     assert not taught_study.layout.student_run(CELL).exists()
+
+
+def test_a_plan_of_another_version_is_refused(taught_study: TinyStudy) -> None:
+    write_plan(taught_study, protocol_version=VERSION - 1)
+    told = rf"made under version {VERSION - 1} .* is version {VERSION}; .*isoclock plan streets tiny iteration-6 kd\)"
+    with pytest.raises(ArtifactError, match=told):
+        train(taught_study)
+    assert not taught_study.layout.student_run(CELL).exists()
+
+
+def test_a_run_says_from_its_start_under_which_version_it_is(taught_study: TinyStudy) -> None:
+    write_plan(taught_study)
+    train(taught_study)
+    run = read_json(taught_study.layout.student_run(CELL) / "run.json", "student")
+    assert run["protocol_version"] == record(taught_study)["protocol_version"] == VERSION
 
 
 def test_weights_that_are_not_the_teachers_are_refused(taught_study: TinyStudy) -> None:

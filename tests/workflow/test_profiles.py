@@ -17,6 +17,22 @@ def test_profile_resolves(fresh: Clone, profile: str) -> None:
     assert re.search(r"^student +3$", told, re.MULTILINE)
 
 
+@pytest.mark.parametrize(
+    "profile", ["{study}/workflow/profiles/slurm", "../study/slurm", "../study/slurm/profile.yaml"]
+)
+def test_the_slurm_profile_is_filled_in_from_beside_itself_wherever_snakemake_starts(
+    fresh: Clone, profile: str
+) -> None:
+    elsewhere = fresh.folder.parent / "elsewhere"
+    elsewhere.mkdir()
+    named = profile.format(study=fresh.folder)
+    start = f"cd {elsewhere} && snakemake -s {fresh.folder}/Snakefile --directory {fresh.folder} --profile {named}"
+    assert re.search(r"^student +3$", fresh.run("sh", "-c", f"{start} --dry-run all"), re.MULTILINE)
+    told = fresh.run("sh", "-c", f"{start} all", status=2)
+    site = fresh.folder / "workflow/profiles/slurm/site.yaml"
+    assert f"isoclock: {site}: partition, account: still FILL-IN" in told
+
+
 def test_no_target_means_all(fresh: Clone) -> None:
     assert re.search(r"^report +1$", fresh.snakemake("--dry-run"), re.MULTILINE)
 

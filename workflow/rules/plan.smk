@@ -1,11 +1,16 @@
-# Pure arithmetic. A budget is accepted once: a new profile of its yardstick does not move it (`ancient`), only
-# `isoclock plan --refresh-budget` does.
+# Pure arithmetic. A budget is accepted once: a new profile of its yardstick does not move it, only `isoclock plan
+# --refresh-budget` does, and a change of what it is about. So its yardstick's profile is `ancient`, except while the budget has to be
+# resolved again: Snakemake (9.27) leaves a job out, whatever its other inputs, where an ancient input of it is made again.
 
 
 rule budget:
     input:
         stamp="results/stamps/budget/{dataset}/{pair}/{budget}.json",
-        yardstick=ancient(STUDY.yardstick_profile),
+        yardstick=lambda wildcards: (
+            STUDY.yardstick_profile(wildcards)
+            if STUDY.is_to_be_resolved(wildcards)
+            else ancient(STUDY.yardstick_profile(wildcards))
+        ),
     output:
         accepted="results/plan/{dataset}/{pair}/accepted/{budget}.json",
     log:

@@ -6,6 +6,7 @@ from typing import Any
 
 from isoclock.artifacts import read_json
 from isoclock.grid import Cell, Layout
+from isoclock.protocol import KEY, version_of
 
 TOLERANCE = 0.03  # PROTOCOL.md, rule 6
 
@@ -44,6 +45,7 @@ def audit_record(record: dict[str, Any]) -> dict[str, Any]:
         marks.append("lost-time")
     return {
         "cell": record["cell"],
+        KEY: version_of(record),
         "planned_s": plan["planned_s"],
         "spent_s": spent_s,
         "planned_anchor_steps": plan["anchor_steps"],
@@ -52,7 +54,7 @@ def audit_record(record: dict[str, Any]) -> dict[str, Any]:
         "contention": _contention(measured, plan),
         "lost_s": record["clock"]["lost_s"],
         "checkpoints": record.get("checkpoints"),
-        "device_kind": ", ".join(sorted(kinds)),
+        "device_kind": "; ".join(sorted(kinds)),
         "marks": marks,
     }
 

@@ -17,6 +17,7 @@ from isoclock.data.packed import INDEX, PackedSplit
 from isoclock.data.reader import find_reader
 from isoclock.grid import Cell, Layout, cells, datasets_needed, profiles_needed, teachers_needed
 from isoclock.params import Params
+from isoclock.protocol import VERSION, version_of
 
 if TYPE_CHECKING:
     from isoclock.budget.flops import StepFlops
@@ -222,8 +223,8 @@ class _Forecaster:
         if budget.protocol == "iteration":
             return (budget.iterations or 0) * cost.step_s + cost.pretraining_s
         accepted = self.layout.accepted_budget(cell.dataset, cell.pair, cell.budget)
-        if accepted.is_file():
-            return float(read_json(accepted, "plan")["anchor_steps"]) * cost.anchor_s
+        if accepted.is_file() and version_of(told := read_json(accepted, "plan")) == VERSION:
+            return float(told["anchor_steps"]) * cost.anchor_s
         if budget.anchor_steps is not None:
             return budget.anchor_steps * cost.anchor_s
         assert budget.yardstick is not None
@@ -262,7 +263,9 @@ class _Forecaster:
     @cached_property
     def _profiles(self) -> dict[tuple[str, str, str], dict[str, Any]]:
         paths = {key: self.layout.profile(*key) for key in self.needed}
-        return {key: read_json(path, "profile") for key, path in paths.items() if path.is_file()}
+        found = {key: read_json(path, "profile") for key, path in paths.items() if path.is_file()}
+        # One of another version will be measured again, and its unit is another one.
+        return {key: profile for key, profile in found.items() if version_of(profile) == VERSION}
 
     @cached_property
     def rate(self) -> tuple[float, str]:
@@ -271,7 +274,7 @@ class _Forecaster:
             return self.given * 1e12, "given"
         rates = [p["gflops"]["total"] * 1e9 / p["step_s"]["median"] for p in self._profiles.values()]
         if rates:
-            kinds = ", ".join(sorted({profile["device_kind"] for profile in self._profiles.values()}))
+            kinds = "; ".join(sorted({profile["device_kind"] for profile in self._profiles.values()}))
             return statistics.median(rates), f"median of {len(rates)} profiles on {kinds}"
         return ASSUMED_TFLOPS * 1e12, "assumed: give yours with --tflops"
 

@@ -13,6 +13,7 @@ from isoclock.artifacts import read_json, sha256_json, write_json
 from isoclock.errors import ParamsError, UserError
 from isoclock.grid import Layout
 from isoclock.params import Params
+from isoclock.protocol import KEY, VERSION, check_version, version_of
 from isoclock.schema import Budget
 from isoclock.stamps import budget_stamp
 
@@ -24,8 +25,8 @@ def accept_budget(
 ) -> dict[str, Any]:
     """Resolve a budget into anchor-steps once and write it down; later profiles of the yardstick do not move it.
 
-    The accepted value is remembered outside results/ and written again byte for byte, unless the entry in params/ or what
-    the yardstick's steps are of (recipe, networks) changed, or `refresh` is asked for.
+    The accepted value is remembered outside results/ and written again byte for byte, unless the entry in params/, what
+    the yardstick's steps are of (recipe, networks) or the protocol's version changed, or `refresh` is asked for.
     Protocol `iteration` resolves to no anchor-steps: each method spends what its iterations cost.
     """
     budget = params.budget(name)
@@ -39,6 +40,7 @@ def accept_budget(
     yardstick = _yardstick_profile(budget, dataset, pair, layout)
     accepted = {
         "schema": SCHEMA,
+        KEY: VERSION,
         "dataset": dataset,
         "pair": pair,
         "budget": name,
@@ -61,11 +63,15 @@ def make_plan(
     """How many iterations the accepted budget buys this method. Writes and returns the plan.
 
     Raises UserError for a marked profile in a study grid (the method's or the one its budget was resolved with) and for a
-    budget of another device kind, ParamsError for a budget that buys no iteration.
+    budget of another device kind, ArtifactError for a profile or budget of another version of the protocol, ParamsError for a
+    budget that buys no iteration.
     """
     profile_path = layout.profile(dataset, pair, method)
     profile = read_json(profile_path, made_by="profile")
-    accepted = read_json(layout.accepted_budget(dataset, pair, budget_name), made_by="plan")
+    accepted_path = layout.accepted_budget(dataset, pair, budget_name)
+    accepted = read_json(accepted_path, made_by="plan")
+    check_version(profile_path, profile, f"measure again (isoclock profile {dataset} {pair} {method})")
+    check_version(accepted_path, accepted, f"resolve it again (isoclock plan {dataset} {pair} {budget_name})")
     if study and profile["marks"]:
         raise UserError(
             f"{profile_path}: marked {', '.join(profile['marks'])} ({_why(profile)}), and a study needs a clean profile; "
@@ -79,7 +85,7 @@ def make_plan(
         )
     if accepted.get("device_kind") not in (None, profile["device_kind"]):
         raise UserError(
-            f"{layout.accepted_budget(dataset, pair, budget_name)}: resolved on {accepted['device_kind']}, and {method} was "
+            f"{accepted_path}: resolved on {accepted['device_kind']}, and {method} was "
             f"profiled on {profile['device_kind']}; anchor-steps are not comparable across device kinds: profile "
             f"{accepted['yardstick']} there too, then {refresh}"
         )
@@ -99,6 +105,7 @@ def make_plan(
     recipe = params.recipe(dataset, "student")
     plan = {
         "schema": SCHEMA,
+        KEY: VERSION,
         "dataset": dataset,
         "pair": pair,
         "method": method,
@@ -131,14 +138,14 @@ def make_plan(
 def accept_profile(measured: dict[str, Any], memory: Path, output: Path, within: float) -> dict[str, Any]:
     """Write a profile: the accepted one byte for byte if the new ratio is within `within` of it, else the new one.
 
-    An accepted profile of other inputs (`digests`), or of another device kind, is no comparison; nor is a marked one. A marked
-    measurement never takes the place of a clean accepted one in memory: a busy hour shall not move a plan for good.
+    An accepted profile of other inputs (`digests`), device kind or version of the protocol is no comparison; nor is a marked one.
+    A marked measurement never takes the place of a clean accepted one in memory: a busy hour shall not move a plan for good.
     """
     profile, remembered = measured, measured
     if memory.is_file():
         accepted = read_json(memory, made_by="profile")
         same = all(accepted[key] == measured[key] for key in ("digests", "device_kind", "threads"))
-        if same and not accepted["marks"]:
+        if same and version_of(accepted) == version_of(measured) and not accepted["marks"]:
             moved = abs(measured["cost"]["ratio"] / accepted["cost"]["ratio"] - 1)
             profile = accepted if moved <= within else measured
             remembered = accepted if measured["marks"] else profile
@@ -150,7 +157,9 @@ def accept_profile(measured: dict[str, Any], memory: Path, output: Path, within:
 def _yardstick_profile(budget: Budget, dataset: str, pair: str, layout: Layout) -> dict[str, Any] | None:
     if budget.yardstick is None:
         return None
-    profile: dict[str, Any] = read_json(layout.profile(dataset, pair, budget.yardstick), made_by="profile")
+    path = layout.profile(dataset, pair, budget.yardstick)
+    profile: dict[str, Any] = read_json(path, made_by="profile")
+    check_version(path, profile, f"measure again (isoclock profile {dataset} {pair} {budget.yardstick})")
     return profile
 
 

@@ -7,6 +7,7 @@ differences cancel in the ratio. PROTOCOL.md states the rules.
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from isoclock.grid import Layout
 from isoclock.models.trained import new_segmenter
 from isoclock.params import Params
 from isoclock.progress import ProgressLine
+from isoclock.protocol import KEY, VERSION
 from isoclock.schema import ProfileSettings
 from isoclock.stamps import cost_inputs, profile_stamp
 from isoclock.training.anchor import StepBench
@@ -69,6 +71,7 @@ def profile_method(
     about = cost_inputs(params, dataset, pair_name, method_name)
     profile = {
         "schema": SCHEMA,
+        KEY: VERSION,
         "dataset": dataset,
         "pair": pair_name,
         "method": method_name,
@@ -100,8 +103,26 @@ def _measure_until_quiet(
     method, anchor = open_bench(True), open_bench(False)
     attempts, measured = 1, _measure(method, anchor, settings, title)
     while measured["marks"] and attempts < most:
-        attempts, measured = attempts + 1, _measure(method, anchor, settings, title)
+        attempts += 1
+        attempt = f"attempt {attempts} of {most}"
+        print(f"{title}: {_why_again(measured, settings)}: measured again, {attempt}", file=sys.stderr, flush=True)
+        measured = _measure(method, anchor, settings, f"{title}, {attempt}")
     return {**measured, "pretrain": _measure_pretraining(method, anchor, settings, title)}, attempts
+
+
+def _why_again(measured: dict[str, Any], settings: ProfileSettings) -> str:
+    """Each mark of a measurement, with the figure behind it and its limit (params/budgets.yaml)."""
+    told = []
+    if "noisy" in measured["marks"]:
+        told.append(f"noisy (windows spread over {measured['spread']:.1%}, max_spread {settings.max_spread:.1%})")
+    if "input-bound" in measured["marks"]:
+        figures = []
+        if (waiting := measured["shares"]["data"]) > settings.max_data_share:
+            figures.append(f"{waiting:.0%} of a step waits for data, max_data_share {settings.max_data_share:.0%}")
+        if (loaders := measured["loader_share"]) is not None and loaders > 1:
+            figures.append(f"loader processes have work for {loaders:.0%} of a step, at most 100%")
+        told.append(f"input-bound ({'; '.join(figures)})")
+    return ", ".join(told)
 
 
 def _measure_pretraining(

@@ -6,7 +6,10 @@ of that process.
 
 from __future__ import annotations
 
+import argparse
+import os
 import sys
+from collections.abc import Sequence
 from functools import cached_property
 from math import ceil
 from pathlib import Path
@@ -27,6 +30,7 @@ OVERHEAD_MIN = SIGNAL_S // 60 + 3
 RUNTIME_FLOOR_MIN = 10
 
 _in_use: Site | None = None
+_read_from = SITE_FILE
 
 
 class Site(BaseModel):
@@ -114,14 +118,40 @@ def read_site(path: Path = SITE_FILE) -> Site:
         ) from None
 
 
-def fill_profile(path: Path = SITE_FILE) -> Site:
-    """The site, for the profile that is being read. Prints the user's mistakes, one line each, and exits with status 2."""
-    global _in_use
+def fill_profile(path: Path | None = None) -> Site:
+    """The site, for the profile that is being read. Prints the user's mistakes, one line each, and exits with status 2.
+
+    `path` is the site file; None: the one beside the profile that this process was started with (`site_file`).
+    """
+    global _in_use, _read_from
     try:
-        _in_use = read_site(path)
+        _read_from = site_file(sys.argv[1:]) if path is None else path
+        _in_use = read_site(_read_from)
     except UserError as error:
         exit_with(error)
     return _in_use
+
+
+def site_file(arguments: Sequence[str]) -> Path:
+    """The site file beside the profile that Snakemake's command line names, wherever Snakemake was started from.
+
+    Snakemake does not tell a profile where it lies, so that the profile is looked up here once more, by Snakemake's own search.
+    Where several are named the last one with a site file counts; where none has one, the file of this folder's project.
+    """
+    parser = argparse.ArgumentParser(add_help=False)
+    for option in ("--profile", "--workflow-profile"):
+        parser.add_argument(option, dest="profiles", action="append")
+    named = parser.parse_known_args([*arguments])[0].profiles or [os.environ.get("SNAKEMAKE_PROFILE", "")]
+    for profile in reversed(list(filter(None, named))):
+        # Imported here: a process that reads a profile has it loaded, and isoclock's own verbs need none of it.
+        from snakemake.cli import get_profile_dir
+
+        found = get_profile_dir(profile)
+        beside = found[0] / SITE_FILE.name if found else None
+        if beside is not None and beside.is_file():
+            ours = SITE_FILE.is_file() and beside.samefile(SITE_FILE)
+            return SITE_FILE if ours else beside.resolve()  # --directory would change what a relative path means
+    return SITE_FILE
 
 
 def in_use() -> Site | None:
@@ -129,11 +159,11 @@ def in_use() -> Site | None:
     return _in_use
 
 
-def check_filled_in(site: Site | None, path: Path = SITE_FILE) -> None:
+def check_filled_in(site: Site | None) -> None:
     """Before the first job: raises UserError naming the placeholders that are left. Dry runs do without this."""
     if site is not None and site.placeholders:
         raise UserError(
-            f"{path}: {', '.join(site.placeholders)}: still {PLACEHOLDER}; write this cluster's value, or null for its "
+            f"{_read_from}: {', '.join(site.placeholders)}: still {PLACEHOLDER}; write this cluster's value, or null for its "
             "default, then `isoclock doctor` checks them"
         )
 

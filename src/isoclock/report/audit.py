@@ -11,7 +11,8 @@ from rich.table import Column, Table
 
 from isoclock.grid import Cell
 from isoclock.progress import table_console
-from isoclock.report.wording import both, count, saving, seconds
+from isoclock.protocol import version_of
+from isoclock.report.wording import both, count, saving, seconds, version_note
 
 WHOLE = ("cell", "planned / spent", "anchor-steps", "deviation", "contention", "lost")
 
@@ -21,17 +22,19 @@ def print_audit(rows: Sequence[dict[str, Any]], cells: int) -> None:
     console = table_console()
     console.print(f"Audit: {len(rows)} of {cells} cells have a run record")
     # What many cells share is said once, above their table: a name that is cut off tells nothing.
-    for (of, device), group in groupby(rows, _shared):
+    # One table has cells of one version of the protocol.
+    for (version, of, device), group in groupby(sorted(rows, key=version_of), _shared):
+        title = f"{of} on {device}" + (f". {note}" if (note := version_note(version)) else "")
         columns = [Column(name, no_wrap=True) for name in WHOLE]
-        table = Table(*columns, "saving / every", "marks", title=f"{of} on {device}", box=SIMPLE_HEAD)
+        table = Table(*columns, "saving / every", "marks", title=title, box=SIMPLE_HEAD)
         for row in group:
             table.add_row(*_figures(row))
         console.print(table)
 
 
-def _shared(row: dict[str, Any]) -> tuple[str, str]:
+def _shared(row: dict[str, Any]) -> tuple[int, str, str]:
     cell = Cell(**row["cell"])
-    return f"{cell.dataset}/{cell.pair}", str(row["device_kind"])
+    return version_of(row), f"{cell.dataset}/{cell.pair}", str(row["device_kind"])
 
 
 def _figures(row: dict[str, Any]) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ def besides(
             s.teacher_share,
             pair,
             _student_parameters(study, s),
-            HERE,
+            HERE if not wording.version_note(study.version) else f"{HERE}, protocol version {study.version}",
             f"n = {s.count(FINISHED)} of {len(s.rows)}" + (f"; {', '.join(s.marks)}" if s.marks else ""),
         )
         for s in mine

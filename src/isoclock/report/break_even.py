@@ -25,6 +25,7 @@ class Point:
         self.protocols = tuple(s.first.protocol for s in summaries)
         self.iterations = first.mean("iterations_planned")
         self.anchor_steps = first.mean("planned_anchor_steps")
+        self.protocol_version = first.first.protocol_version
         self.seeds = len({row.seed for row in rows})
         self.device_kinds = {row.device_kind for row in rows if row.status == FINISHED and row.device_kind}
         self.marks = tuple(dict.fromkeys(mark for s in summaries for mark in s.marks))
@@ -131,7 +132,7 @@ def break_even(summaries: Sequence[Summary], dataset: str, pair: str) -> BreakEv
         return BreakEven(dataset, pair, yardstick, why_not, tuple(kd))
     kinds = set().union(*(point.device_kinds for point in scored))
     if len(kinds) > 1:
-        why_not = f"{yardstick} was trained on several device kinds ({', '.join(sorted(kinds))}), whose anchor-steps do not compare"
+        why_not = f"{yardstick} was trained on several device kinds ({'; '.join(sorted(kinds))}), whose anchor-steps do not compare"
         return BreakEven(dataset, pair, yardstick, why_not, tuple(kd))
     # A mean weighs as many seeds as it is of. The longest run's cost: there a pre-training weighs least.
     curve = Curve.through([(p.anchor_steps or 0, p.miou or 0, len(p.scores)) for p in scored])
@@ -153,7 +154,7 @@ def _row(point: Point, curve: Curve, scored: Sequence[Point], kinds: set[str]) -
     if point.miou is None or not steps or not iterations:
         return Row(point, "not scored")
     if point.device_kinds - kinds:
-        return Row(point, f"trained on {', '.join(sorted(point.device_kinds - kinds))}: anchor-steps do not compare")
+        return Row(point, f"trained on {'; '.join(sorted(point.device_kinds - kinds))}: anchor-steps do not compare")
     by_seed = []
     for seed, miou in point.scores.items():
         own = [(kd.anchor_steps or 0, kd.scores[seed], 1) for kd in scored if seed in kd.scores]

@@ -32,6 +32,7 @@ CURVE_WORDS, ROW_WORDS = 2, 3
 """How many of the columns in front are words, set flush left."""
 
 _CSV_NAMES = (
+    "protocol_version",
     "dataset", "pair", "yardstick", "method", "budget", "seed", "n", "n_planned", "miou", "iterations", "anchor_steps", "cost",
     "kd_cost", "kd_steps_low", "kd_steps_high", "times_cheaper_low", "times_cheaper_high", "cost_to_tie_low", "cost_to_tie_high",
     "verdict", "marks",
@@ -135,6 +136,7 @@ def _words(titles: Sequence[str], count: int) -> list[bool]:
 def _csv_lines(found: BreakEven, row: Row) -> list[dict[str, Any]]:
     point = row.point
     same = {
+        "protocol_version": point.protocol_version,
         "dataset": found.dataset, "pair": found.pair, "yardstick": found.yardstick, "method": point.method,
         "budget": "; ".join(point.budgets), "n": len(point.scores), "n_planned": point.seeds, "miou": point.miou,
         "iterations": point.iterations, "anchor_steps": point.anchor_steps, "cost": point.cost, "kd_cost": found.kd_cost,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from isoclock.artifacts import write_text
-from isoclock.report import tables
+from isoclock.report import tables, wording
 from isoclock.report.beside import beside_csv, beside_markdown, besides
 from isoclock.report.break_even import break_even
 from isoclock.report.break_even_tables import break_even_csv, break_even_markdown
@@ -48,10 +48,13 @@ def build_report(
     )
     write_text(out / "comparison.tex", tables.to_latex(study, summaries))
     beside = {of: besides(study, summaries, published, *of) for of in study.pairs}
-    write_text(out / "beside-published.md", f"# Beside published rows: grid {grid_name}\n\n" + beside_markdown(beside))
+    note = f"{told}\n\n" if (told := wording.version_note(study.version)) else ""
+    title = f"# Beside published rows: grid {grid_name}\n\n{note}"
+    write_text(out / "beside-published.md", title + beside_markdown(beside))
     write_text(out / "beside-published.csv", beside_csv(beside))
     even = {of: break_even(summaries, *of) for of in study.pairs}
-    write_text(out / "break-even.md", f"# Break-even: grid {grid_name}\n\n" + break_even_markdown(list(even.values())))
+    title = f"# Break-even: grid {grid_name}\n\n{note}"
+    write_text(out / "break-even.md", title + break_even_markdown(list(even.values())))
     write_text(out / "break-even.csv", break_even_csv(list(even.values())))
     figures = draw_figures(study, summaries, even, out / "figures")
     page = out / "report.html"

@@ -11,6 +11,7 @@ from typing import Any
 from isoclock.artifacts import read_json
 from isoclock.budget.audit import TOLERANCE
 from isoclock.errors import ArtifactError
+from isoclock.protocol import VERSION, version_of
 
 FINISHED, DIVERGED, MISSING = "finished", "diverged", "missing"
 
@@ -29,6 +30,7 @@ class CellRow:
     status: str
     message: str = ""
     protocol: str = ""
+    protocol_version: int = VERSION  # of the whole table; a cell of another one is a hole in it
     yardstick: str | None = None
     implementation: str | None = None
     device_kind: str | None = None
@@ -67,7 +69,10 @@ class CellRow:
 
 @dataclass(frozen=True)
 class Study:
-    """Everything a report shows, read once: `teachers` by (dataset, pair), `profiles` by (dataset, pair, method)."""
+    """Everything a report shows, read once: `teachers` by (dataset, pair), `profiles` by (dataset, pair, method).
+
+    All of it is of one `version` of the protocol; what lies there of another one is in no table.
+    """
 
     results: Path
     rows: tuple[CellRow, ...]
@@ -75,6 +80,7 @@ class Study:
     teachers: dict[tuple[str, str], dict[str, Any]]
     records: dict[str, dict[str, Any]]
     audit: tuple[dict[str, Any], ...]
+    version: int = VERSION
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -93,8 +99,9 @@ class Study:
 def collect(results: Path, cells: Sequence[dict[str, Any]], audit: Sequence[dict[str, Any]] = ()) -> Study:
     """Read what `results` holds of `cells` (dicts of dataset, pair, method, budget, seed).
 
-    A cell without record or scores becomes a row with status "missing" that says what to run. Raises ArtifactError,
-    with all problems at once, for files that are there but cannot be read.
+    A cell without record or scores becomes a row with status "missing" that says what to run; so does one of another version of
+    the protocol than the table's. That is the newest of the cells' versions. Raises ArtifactError, with all problems at once, for
+    files that are there but cannot be read.
     """
     problems: list[str] = []
     keys = [tuple(str(cell[part]) for part in ("dataset", "pair", "method", "budget", "seed")) for cell in cells]
@@ -110,46 +117,61 @@ def collect(results: Path, cells: Sequence[dict[str, Any]], audit: Sequence[dict
             return None
 
     records = {"/".join(key): read(results / "student" / "/".join(key) / "record.json", "student") for key in keys}
-    found = {path: record for path, record in records.items() if record is not None}
+    there = {path: record for path, record in records.items() if record is not None}
     profiles = {}
     for dataset, pair, method in dict.fromkeys(key[:3] for key in keys):
         profile = read(results / "profile" / dataset / pair / f"{method}.json", "profile")
         if profile is not None:
             profiles[dataset, pair, method] = profile
-    teachers = _teachers(results, [(key[0], key[1]) for key in keys], found, read)
-    spent = {_cell_path(row["cell"]): row for row in audit}
+    version = max(map(version_of, there.values() or profiles.values()), default=VERSION)
+    found = {path: record for path, record in there.items() if version_of(record) == version}
+    profiles = {key: profile for key, profile in profiles.items() if version_of(profile) == version}
+    teachers = _teachers(results, [(key[0], key[1]) for key in keys], found, read, version)
+    spent = {_cell_path(row["cell"]): row for row in audit if version_of(row) == version}
     rows = []
     for key in keys:
         dataset, pair, method, budget, seed = key
         path = "/".join(key)
         plan = read(results / "plan" / dataset / pair / method / f"{budget}.json", "plan")
+        plan = plan if plan is None or version_of(plan) == version else None
         scores = read(results / "evaluate" / path / "scores.json", "evaluate")
         profile = profiles.get((dataset, pair, method))
         teacher = teachers.get((dataset, pair))
         rows.append(
             CellRow(
                 dataset, pair, method, budget, int(seed),
-                **_outcome(path, found.get(path), scores, spent.get(path)),
+                **_outcome(path, there.get(path), scores, spent.get(path), version),
                 **_planned(budget, found.get(path), plan),
                 **_images(found.get(path)),
                 **_spent(found.get(path), spent.get(path)),
                 **_cost(profile),
+                protocol_version=version,
                 teacher_miou=teacher["miou"] if teacher else None,
-                marks=_marks(found.get(path), plan, profile, spent.get(path)),
+                marks=_other_version(there.get(path), version) or _marks(found.get(path), plan, profile, spent.get(path)),
             )
         )  # fmt: skip
     if problems:
         raise ArtifactError(list(dict.fromkeys(problems)))
-    audited = tuple(row for row in audit if _cell_path(row["cell"]) in records)
-    return Study(results, tuple(rows), profiles, teachers, found, audited)
+    audited = tuple(row for row in spent.values() if _cell_path(row["cell"]) in records)
+    return Study(results, tuple(rows), profiles, teachers, found, audited, version)
 
 
 def _outcome(
-    path: str, record: dict[str, Any] | None, scores: dict[str, Any] | None, audited: dict[str, Any] | None
+    path: str,
+    record: dict[str, Any] | None,
+    scores: dict[str, Any] | None,
+    audited: dict[str, Any] | None,
+    version: int,
 ) -> dict[str, Any]:
     """Status and scores. Scores of other weights than the record's are not this run's, so they are a hole as well."""
     if record is None:
         return {"status": MISSING, "message": f"not trained: no student/{path}/record.json; run `isoclock student`"}
+    if version_of(record) != version:
+        return {
+            "status": MISSING,
+            "message": f"trained under version {version_of(record)} of the protocol, and this table is of version {version}; train "
+            f"it again: `isoclock student {path}`",
+        }
     if audited and "mixed-hardware" in audited.get("marks", ()):
         return {
             "status": MISSING,
@@ -162,6 +184,12 @@ def _outcome(
             "status": MISSING,
             "message": f"trained, not scored: no evaluate/{path}/scores.json; run `isoclock evaluate`",
         }
+    if version_of(scores) != version:
+        return {
+            "status": MISSING,
+            "message": f"scored under version {version_of(scores)} of the protocol, and this table is of version {version}; run "
+            "`isoclock evaluate`",
+        }
     if scores["status"] == DIVERGED:
         return {"status": DIVERGED, "message": "the network's outputs are not finite"}
     trained = record.get("digests", {}).get("weights")
@@ -172,6 +200,13 @@ def _outcome(
         }
     names = ("miou", "pixel_accuracy", "per_class_iou")
     return {"status": record["status"], "message": record.get("message", "")} | {name: scores[name] for name in names}
+
+
+def _other_version(record: dict[str, Any] | None, version: int) -> tuple[str, ...]:
+    """The mark of a cell that was trained under another version of the protocol than the table's; no mark otherwise."""
+    if record is None or version_of(record) == version:
+        return ()
+    return (f"protocol version {version_of(record)}",)
 
 
 def _planned(budget: str, record: dict[str, Any] | None, plan: dict[str, Any] | None) -> dict[str, Any]:
@@ -253,16 +288,20 @@ def _teachers(
     pairs: Sequence[tuple[str, str]],
     records: dict[str, dict[str, Any]],
     read: Callable[[Path, str], dict[str, Any] | None],
+    version: int,
 ) -> dict[tuple[str, str], dict[str, Any]]:
     """Each pair's teacher scores: by the digest its students recorded, else the data set's only teacher.
 
     The teacher with that digest is looked for among the data set's own, and then, since it may be shared, among all others.
+    Scores of another version of the protocol than the table's are passed over; whose weights they are of does not matter.
     """
 
     def scored(dataset: str) -> list[dict[str, Any]]:
         paths = sorted((results / "teacher" / dataset).glob("*/scores.json"))
         return [
-            scores | {"model": path.parent.name} for path in paths if (scores := read(path, "evaluate")) is not None
+            scores | {"model": path.parent.name}
+            for path in paths
+            if (scores := read(path, "evaluate")) is not None and version_of(scores) == version
         ]
 
     chosen = {}

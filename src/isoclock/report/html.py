@@ -21,6 +21,7 @@ from isoclock.report.figures import Drawing
 from isoclock.report.style import FAINT, HOLE, INK, PAPER, RULE
 from isoclock.report.summary import Difference, Summary
 from isoclock.report.tables import COLUMNS, DIFFERENCE_TITLES, FOOTNOTE, difference_cells
+from isoclock.training.kind import short_kinds
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _THEME = {PAPER: "var(--paper)", INK: "var(--ink)", FAINT: "var(--faint)", RULE: "var(--rule)", HOLE: "var(--bad)"}
@@ -50,16 +51,18 @@ def render_page(
         lstrip_blocks=True,
     )
     overlays, overlays_left_out = _overlays(study)
+    devices = _devices(study)
     return environment.get_template("report.html.j2").render(
         grid=grid_name,
         version=__version__,
         style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
         script=Markup((_TEMPLATES / "report.js").read_text(encoding="utf-8")),
+        version_note=wording.version_note(study.version),
         counts={status: sum(row.status == status for row in study.rows) for status in (FINISHED, DIVERGED, MISSING)},
         cells=len(study.rows),
         provenance=_provenance(study),
         pairs=[
-            _pair(study, summaries, found, figures, *pair)
+            _pair(study, summaries, found, figures, *pair, devices)
             | {"beside": [row.cells() for row in beside[pair]], "even": _break_even(even[pair])}
             for pair in study.pairs
         ],
@@ -70,7 +73,7 @@ def render_page(
         break_even=break_even_tables,
         overlays=overlays,
         overlays_left_out=overlays_left_out,
-        audit=[_audited(row) for row in study.audit],
+        audit=[_audited(row, devices) for row in study.audit],
         tolerance=f"{100 * TOLERANCE:.0f} %",
         holes=[row for row in study.rows if row.status != FINISHED],
     )
@@ -100,6 +103,7 @@ def _pair(
     figures: Sequence[Drawing],
     dataset: str,
     pair: str,
+    devices: Mapping[str, str],
 ) -> dict[str, Any]:
     own = [s for s in summaries if (s.first.dataset, s.first.pair) == (dataset, pair)]
     teacher = study.teachers.get((dataset, pair))
@@ -123,7 +127,7 @@ def _pair(
             for figure in figures
             if (figure.dataset, figure.pair) == (dataset, pair)
         ],
-        "costs": [_cost_row(study, dataset, pair, method) for method in study.methods(dataset, pair)],
+        "costs": [_cost_row(study, dataset, pair, method, devices) for method in study.methods(dataset, pair)],
         "classes": _class_tables(own, teacher),
     }
 
@@ -145,7 +149,15 @@ def _table_row(s: Summary) -> dict[str, Any]:
     return {"cells": cells, "hole": s.count(FINISHED) < len(s.rows), "protocol": s.first.protocol}
 
 
-def _cost_row(study: Study, dataset: str, pair: str, method: str) -> list[str]:
+def _devices(study: Study) -> dict[str, str]:
+    """How columns name what cells were profiled and trained on; provenance has the whole kinds."""
+    told = [profile["device_kind"] for profile in study.profiles.values()]
+    told += [row["device_kind"] for row in study.audit if row.get("device_kind")]
+    short = short_kinds({kind for kinds in told for kind in kinds.split("; ")})
+    return {kinds: "; ".join(short[kind] for kind in kinds.split("; ")) for kinds in told}
+
+
+def _cost_row(study: Study, dataset: str, pair: str, method: str, devices: Mapping[str, str]) -> list[str]:
     profile = study.profiles.get((dataset, pair, method))
     if profile is None:
         return [method, "no profile", *[wording.NOTHING] * 9]
@@ -162,7 +174,7 @@ def _cost_row(study: Study, dataset: str, pair: str, method: str) -> list[str]:
         wording.NOTHING if gflops.get("total") is None else f"{gflops['total']:.1f}",
         wording.count(profile.get("peak_mib")),
         wording.NOTHING if energy_j is None else f"{energy_j:.2f}",
-        profile["device_kind"],
+        devices[profile["device_kind"]],
         ", ".join(profile.get("marks", [])),
     ]
 
@@ -235,7 +247,7 @@ def _cells_to_show(rows: Sequence[CellRow], results: Path) -> list[tuple[CellRow
     return list(pictured[best].values()) if best else []
 
 
-def _audited(row: dict[str, Any]) -> dict[str, Any]:
+def _audited(row: dict[str, Any], devices: Mapping[str, str]) -> dict[str, Any]:
     cell, deviation = row["cell"], row.get("deviation")
     marks = ", ".join(row.get("marks", []))
     cells = [
@@ -247,7 +259,7 @@ def _audited(row: dict[str, Any]) -> dict[str, Any]:
         wording.NOTHING if deviation is None else f"{100 * deviation:+.1f} %",
         wording.ratio(row.get("contention")),
         wording.seconds(row.get("lost_s")),
-        row.get("device_kind") or wording.NOTHING,
+        devices.get(row.get("device_kind") or "", wording.NOTHING),
         marks,
     ]
     return {"cells": cells, "outside": deviation is not None and abs(deviation) > TOLERANCE}
@@ -257,9 +269,9 @@ def _provenance(study: Study) -> list[tuple[str, str]]:
     """What the cells were made with; several values of one thing are all shown, since they may explain a difference."""
     records = list(study.records.values())
 
-    def values(section: str, key: str) -> str:
+    def values(section: str, key: str, between: str = ", ") -> str:
         seen = sorted({str(record.get(section, {}).get(key)) for record in records} - {"None"})
-        return ", ".join(seen) or wording.NOTHING
+        return between.join(seen) or wording.NOTHING
 
     packages = sorted({name for record in records for name in record.get("environment", {})})
     environment = "; ".join(f"{name} {values('environment', name)}" for name in packages)
@@ -268,7 +280,8 @@ def _provenance(study: Study) -> list[tuple[str, str]]:
     lost_s = sum(record["clock"].get("lost_s") or 0 for record in records)
     digests = {name: values("digests", name) for name in ("data", "teacher")}
     return [
-        ("devices", f"{values('hardware', 'device')} ({values('hardware', 'device_kind')}, {threads})"),
+        ("protocol version", str(study.version)),
+        ("devices", f"{values('hardware', 'device')}: {values('hardware', 'device_kind', '; ')}; {threads}"),
         ("environment", environment or wording.NOTHING),
         (
             "time trained, all cells",

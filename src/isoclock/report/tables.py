@@ -104,7 +104,7 @@ def to_markdown(study: Study, summaries: Sequence[Summary], found: Sequence[Diff
             for s in summaries
             if (s.first.dataset, s.first.pair) == (dataset, pair)
         ]
-        parts.append(f"## {dataset} / {pair}\n\n{_teacher_line(study, dataset, pair)}\n")
+        parts.append(f"## {dataset} / {pair}\n\n{_head(study, dataset, pair)}\n")
         parts.append(markdown_table([column.title for column in COLUMNS], rows, [column.words for column in COLUMNS]))
         of_pair = [difference_cells(d) for d in found if (d.dataset, d.pair) == (dataset, pair)]
         if of_pair:
@@ -118,7 +118,7 @@ def to_latex(study: Study, summaries: Sequence[Summary]) -> str:
     parts = []
     for dataset, pair in study.pairs:
         of_pair = [s for s in summaries if (s.first.dataset, s.first.pair) == (dataset, pair)]
-        lines = [f"% {dataset} / {pair}; {_teacher_line(study, dataset, pair)}".replace("\n", " ")]
+        lines = [f"% {dataset} / {pair}; {_head(study, dataset, pair)}".replace("\n", " ")]
         lines.append(r"\begin{tabular}{" + "".join("l" if column.words else "r" for column in COLUMNS) + "}")
         lines += [r"\toprule", _latex_row([column.title for column in COLUMNS]), r"\midrule"]
         for number, s in enumerate(of_pair):
@@ -137,7 +137,7 @@ def to_csv(summaries: Sequence[Summary]) -> str:
         row: dict[str, Any] = {
             name: getattr(first, name) for name in ("dataset", "pair", "method", "implementation", "protocol", "budget")
         }
-        row |= {"n": s.count(FINISHED), "n_planned": len(s.rows)}
+        row |= {"protocol_version": first.protocol_version, "n": s.count(FINISHED), "n_planned": len(s.rows)}
         averaged = (
             "iterations_planned",
             "iterations_done",
@@ -174,7 +174,7 @@ def print_comparison(study: Study, summaries: Sequence[Summary]) -> None:
 
     console = table_console()
     for dataset, pair in study.pairs:
-        console.print(Text(f"{dataset} / {pair}. {_teacher_line(study, dataset, pair)}", style="bold"))
+        console.print(Text(f"{dataset} / {pair}. {_head(study, dataset, pair)}", style="bold"))
         # A terminal is narrow: planned figures are left to the files, and the budget heads its block of rows.
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         for title in ("method", "n", "iters", "cost", "spent", "MiB", "mIoU %", "% teacher", "marks"):
@@ -194,11 +194,12 @@ def print_comparison(study: Study, summaries: Sequence[Summary]) -> None:
         console.print(table)
 
 
-def _teacher_line(study: Study, dataset: str, pair: str) -> str:
+def _head(study: Study, dataset: str, pair: str) -> str:
     teacher = study.teachers.get((dataset, pair))
-    if teacher is None:
-        return "Teacher: no scores found."
-    return f"Teacher {teacher['model']}: {wording.percent(teacher['miou'])} mIoU on {teacher['split']}."
+    told = "Teacher: no scores found."
+    if teacher is not None:
+        told = f"Teacher {teacher['model']}: {wording.percent(teacher['miou'])} mIoU on {teacher['split']}."
+    return " ".join(filter(None, [told, wording.version_note(study.version)]))
 
 
 def markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]], words: Sequence[bool]) -> str:

@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from isoclock.protocol import VERSION
 from isoclock.scoring.stats import Estimate
 
 NOTHING = "–"
+
+
+def version_note(version: int) -> str:
+    """What stands on every table and figure of another version of the protocol than this code's; nothing on those of its own."""
+    if version == VERSION:
+        return ""
+    return f"Protocol version {version}: not to be compared with results of version {VERSION}."
 
 
 def seconds(value: float | None) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from isoclock.artifacts import write_json, written_atomically
 from isoclock.data.packed import PackedSplit, read_index
+from isoclock.protocol import KEY, VERSION
 from isoclock.schema import Scoring
 from isoclock.scoring.confusion import iou, mean_iou, pixel_accuracy
 from isoclock.scoring.overlays import write_overlays
@@ -57,6 +58,7 @@ class Scores:
         diverged = bool(self.nonfinite) or status == "diverged"
         return {
             "schema": 1,
+            KEY: VERSION,
             "cell": cell,
             "dataset": dataset,
             "split": split,

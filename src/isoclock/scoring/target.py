@@ -9,6 +9,7 @@ from typing import Any
 from isoclock.artifacts import read_json
 from isoclock.grid import Cell, Layout
 from isoclock.params import Params
+from isoclock.protocol import check_version
 from isoclock.schema import Model, Recipe
 
 
@@ -57,6 +58,12 @@ class Target:
         return self.trained / "weights.safetensors"
 
     def record(self) -> dict[str, Any]:
-        """Its run record. Raises ArtifactError if it was not trained."""
-        record: dict[str, Any] = read_json(self.trained / "record.json", made_by=self.role)
+        """Its run record. Raises ArtifactError if it was not trained, or a student under another version of the protocol.
+
+        A teacher's weights may be of an earlier version: its training is not measured. The scores are of this one.
+        """
+        path = self.trained / "record.json"
+        record: dict[str, Any] = read_json(path, made_by=self.role)
+        if self.role == "student":
+            check_version(path, record, f"train it again (isoclock student {self.name})")
         return record

@@ -12,6 +12,7 @@ from isoclock.artifacts import read_json, read_lines, sha256_file, sha256_json
 from isoclock.budget.audit import audit_record
 from isoclock.errors import ArtifactError
 from isoclock.grid import Cell, Layout
+from isoclock.protocol import version_of
 from isoclock.tracking.source import RunSource, add_numbers, digest_tags, flattened, sealed, texts
 from isoclock.tracking.steps import Event, settled_events, step_metrics
 
@@ -133,6 +134,8 @@ def _student(layout: Layout, cell: Cell, folder: Path, record: dict[str, Any], l
     plan = record.get("plan") or {}
     profile_path = layout.profile(cell.dataset, cell.pair, cell.method)
     profile = read_json(profile_path, "profile") if profile_path.is_file() else {}
+    if version_of(profile) != version_of(record):
+        profile = {}  # of another unit
     source.tags |= texts(
         pair=cell.pair,
         method=cell.method,
@@ -184,6 +187,7 @@ def _profile(path: Path, dataset: str, pair: str) -> RunSource:
         dataset=dataset, pair=pair, method=method, status="finished", marks=",".join(content.get("marks") or []) or None
     )
     source.tags |= texts(**{name: content.get(name) for name in ("implementation", "device_kind")})
+    source.tags |= texts(protocol_version=version_of(content))
     source.tags |= digest_tags(content)
     source.params = flattened({name: content.get(name) for name in ("threads", "precision", "batch", "crop")})
     cost = content["cost"]
@@ -222,7 +226,7 @@ def _trained(key: str, kind: str, dataset: str, folder: Path, record: dict[str, 
     source.tags = texts(
         dataset=dataset, status=said, device_kind=hardware.get("device_kind"), device=hardware.get("device")
     )
-    source.tags |= digest_tags(record)
+    source.tags |= digest_tags(record) | texts(protocol_version=version_of(record))
     if live:
         source.tags |= texts(message=last.get("message") if last["event"] == "failed" else None)
         return source
@@ -249,6 +253,8 @@ def _add_scores(source: RunSource, folder: Path, record: dict[str, Any]) -> None
     if not path.is_file():
         return
     scores = read_json(path, "evaluate")
+    if source.kind == "student" and version_of(scores) != version_of(record):
+        return  # of another version of the protocol than the run
     of, ours = scores.get("weights"), (record.get("digests") or {}).get("weights")
     if of and ours and of != ours:
         return  # of an earlier training of this cell: `evaluate` has not come to the new one yet

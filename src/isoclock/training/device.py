@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from isoclock.training.kind import cpu_kind, gpu_kind
 
 PACKAGES = ("isoclock", "torch", "torchvision", "timm", "segmentation-models-pytorch", "albumentations", "numpy")
 
@@ -21,9 +25,16 @@ def choose_device() -> torch.device:
 
 
 def device_kind(device: torch.device) -> str:
-    """Name of the device's model, such as `cuda:NVIDIA H100 80GB HBM3` or `cpu:AMD EPYC 9654`."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_model()
-    return f"{device.type}:{name}"
+    """All that is known of the device by which its speed differs, in one line: times compare within a kind only.
+
+    Two settings of one machine that lower its instruction set differently are two kinds. See `isoclock.training.kind`.
+    """
+    if device.type == "cuda":
+        told = torch.cuda.get_device_properties(device)
+        return gpu_kind(told.name, told.total_memory, told.multi_processor_count)
+    info = Path("/proc/cpuinfo")
+    text = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""
+    return cpu_kind(text, _cpu_name(), torch.backends.cpu.get_cpu_capability(), os.environ)
 
 
 def synchroniser(device: torch.device) -> Callable[[], None]:
@@ -66,10 +77,12 @@ def hardware(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return " ".join(line.partition(":")[2].split())
+def _cpu_name() -> str:
+    """A name for a CPU whose system has none in /proc/cpuinfo: macOS knows its brand, others their architecture."""
+    if sys.platform == "darwin":
+        with suppress(OSError):
+            command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+            told = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+            if told:
+                return told
     return platform.processor() or platform.machine()

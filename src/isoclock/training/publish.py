@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from isoclock.artifacts import sha256_file, write_json, written_atomically
+from isoclock.protocol import KEY, version_of
 from isoclock.training.anchor import anchor_steps
 from isoclock.training.device import environment, hardware
 from isoclock.training.engine import Outcome
@@ -47,6 +48,7 @@ def publish(
         spec.result_folder / "record.json",
         {
             **{key: run[key] for key in ("schema", "run_id", "kind", "cell", "plan", "params", "started_unix")},
+            KEY: version_of(run),
             "status": outcome.status,
             "message": state.message,
             "iterations": {"planned": spec.iterations, "done": state.iteration},

@@ -16,6 +16,7 @@ from isoclock.data.prepared import PreparedData
 from isoclock.errors import UserError
 from isoclock.grid import Cell, Layout, same_training
 from isoclock.params import Params
+from isoclock.protocol import check_version
 from isoclock.scoring.last_validation import keep_validation, validation_inputs
 from isoclock.scoring.score import OVERLAYS, score
 from isoclock.scoring.scores import Scores
@@ -67,13 +68,15 @@ def train_teacher(params: Params, dataset: str, model: str, layout: Layout, *, s
 def train_student(params: Params, cell: Cell, layout: Layout) -> str:
     """Train a student for exactly its planned iterations and publish it. Returns the status.
 
-    Raises UserError when this device is of another kind than the plan's.
+    Raises UserError when this device is of another kind than the plan's, ArtifactError for a plan of another protocol version.
     """
     recipe = params.recipe(cell.dataset, "student")
     pair, method = params.pair(cell.pair), params.method_parts(cell.method, cell.dataset)
     data = PreparedData.open(layout.prepared(cell.dataset))
     plan_path = layout.plan(cell.dataset, cell.pair, cell.method, cell.budget)
     plan = read_json(plan_path, made_by="plan")
+    where = f"{cell.dataset} {cell.pair} {cell.budget} {cell.method}"
+    check_version(plan_path, plan, f"plan again (isoclock plan {where})")
     device = choose_device()
     if device_kind(device) != plan["device_kind"]:
         raise UserError(

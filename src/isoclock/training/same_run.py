@@ -1,6 +1,7 @@
 """One training under two names: a compute budget of N iterations of a yardstick gives that yardstick N iterations.
 
-So its cell there is its cell under the iteration budget of N. Whichever of them was published first is trained; the other becomes a copy of its result, with a plan of its own.
+So its cell there is its cell under the iteration budget of N. Whichever of them was published first is trained; the other
+becomes a copy of its result, with a plan of its own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 
 from isoclock.artifacts import read_json, sha256_file, write_json, written_atomically
 from isoclock.grid import Cell, Layout
+from isoclock.protocol import VERSION, version_of
 from isoclock.scoring.last_validation import FILE as VALIDATION
 from isoclock.training.lease import Lease
 from isoclock.training.spec import Spec, set_aside
@@ -41,6 +43,7 @@ def _is_same(spec: Spec, record: dict[str, Any], folder: Path) -> bool:
     weights = folder / "weights.safetensors"
     return (
         "trained_as" not in record
+        and version_of(record) == VERSION
         and record["iterations"]["planned"] == spec.iterations
         and record["params"] == spec.params
         and {name: record["digests"].get(name) for name in of_spec} == of_spec

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from isoclock.artifacts import read_json, sha256_json, write_json
+from isoclock.protocol import KEY, VERSION
 from isoclock.schema import Recipe
 
 SCHEMA = 1
@@ -46,6 +47,7 @@ def open_run(spec: Spec) -> dict[str, Any]:
         set_aside(spec.run_folder, run["run_id"])
     run = {
         "schema": SCHEMA,
+        KEY: VERSION,
         "run_id": uuid.uuid4().hex,
         "kind": spec.kind,
         "cell": spec.cell,

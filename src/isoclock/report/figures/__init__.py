@@ -18,6 +18,7 @@ from isoclock.report.figures.matched import matched, scores
 from isoclock.report.figures.miou_budget import miou_budget
 from isoclock.report.style import STYLE, save
 from isoclock.report.summary import Summary
+from isoclock.report.wording import version_note
 
 __all__ = ["TITLES", "Drawing", "draw_figures"]
 
@@ -107,6 +108,10 @@ def draw_figures(
             for name, figure in figures.items():
                 if figure is not None:
                     stem = folder / f"{name}-{dataset}-{pair}"
+                    title, caption = TITLES[name]
+                    if note := version_note(study.version):
+                        figure.suptitle(note, x=0.01, ha="left", fontsize=8)
+                        caption = f"{caption} {note}"
                     save(figure, stem)
-                    drawings.append(Drawing(stem, dataset, pair, *TITLES[name]))
+                    drawings.append(Drawing(stem, dataset, pair, title, caption))
     return drawings
