@@ -70,11 +70,11 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[dict[str, A
 
     monkeypatch.setattr(profiling, "phase_shares", shares)
 
-    def measure(method: FakeBench, **changes: Any) -> tuple[dict[str, Any], int]:
+    def measure(method: FakeBench, *, most: int | None = None, **changes: Any) -> tuple[dict[str, Any], int]:
         def bench(with_method: bool) -> StepBench:
             return method if with_method else FakeBench(1.0)  # type: ignore[return-value]
 
-        return profiling._measure_until_quiet(bench, settings(**changes), "test")
+        return profiling._measure_until_quiet(bench, settings(**changes), "test", most or settings(**changes).attempts)
 
     return measure
 

@@ -13,7 +13,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from isoclock.artifacts import sha256_file, sha256_json, written_atomically
-from isoclock.data.packed import INDEX
+from isoclock.data.packed import INDEX, read_index
 from isoclock.params import Params
 from isoclock.schema import Scoring
 from isoclock.scoring.scores import Scores
@@ -30,7 +30,11 @@ _AS_TRAINED = (
 
 
 def validation_inputs(params: Params, target: Target) -> str:
-    """Digest of what scores depend on beside the weights: the split, `scoring`, code, data, and how images are computed."""
+    """Digest of what scores depend on beside the weights: the split, `scoring`, code, data, and how images are computed.
+
+    Raises ArtifactError if the data are not prepared.
+    """
+    read_index(target.data)
     recipe = target.recipe.model_dump(mode="json", include=set(_AS_TRAINED))
     return sha256_json(
         [evaluate_stamp(params, target.dataset, target.role), recipe, sha256_file(target.data / INDEX)],
