@@ -50,9 +50,9 @@ class DivergenceSum:
             difference.copy_(both[0])
         self._unit = unit
 
-    def value(self) -> Tensor:
-        """The sum."""
+    def value(self, drift: Tensor | float = 0.0) -> Tensor:
+        """The sum. `drift` is sum (q - p), 0 but for rounding: it mends -sum p u where q, p and u have it in common."""
         leading, plain = self._first.mul_(self._unit)
         of_difference, of_teacher = self._third
         near = torch.add(leading / 2, of_difference + 2 * of_teacher, alpha=-(self._unit**3) / 24)
-        return torch.where(self._furthest * self._unit <= _NEAR[near.dtype], near, -plain)
+        return torch.where(self._furthest * self._unit <= _NEAR[near.dtype], near, drift - plain)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from isoclock.methods.divergence_sum import DivergenceSum
 from isoclock.methods.softmax_blocks import Layout, Workspace, kernel_shares, loss_dtype
 
 
@@ -55,8 +56,9 @@ def _sweep(
     ours, theirs = layout.view(student), layout.view(teacher)
     weights = None if weight is None else layout.view_rows(weight)
     places = None if gradient is None else layout.view(gradient)
-    total = torch.zeros((), dtype=loss_dtype(student), device=student.device)
-    direct = places is not None and layout.whole and student.dtype == total.dtype
+    total = DivergenceSum(student)
+    drift = torch.zeros((), dtype=loss_dtype(student), device=student.device)
+    direct = places is not None and layout.whole and student.dtype == drift.dtype
     workspace = Workspace(layout, student, 2 if direct else 3)
     with torch.autocast(student.device.type, enabled=False):
         for block in layout.blocks():
@@ -66,10 +68,7 @@ def _sweep(
             kernel_shares(ours[block], theirs[block], temperature, both, rest)
             if weights is not None:
                 both.mul_(weights[(block[0], slice(None), *block[2:])])
-            # Where q is near p, the rounding of its normaliser is as large as KL = -sum p log(q / p); but the shares that it
-            # is in do not add up to one by as much, so that sum (q - p) - p log(q / p) is free of it.
-            total -= torch.dot(both[1].view(-1), rest.view(-1))
-            total += torch.sub(both[0], both[1], out=rest).sum()
-            if place is not None and rest is not place:
-                place.copy_(rest)
-    return total, gradient
+            total.add_(both, rest, 1.0, difference=place)
+            # The rounding of a normaliser is in log(q / p), and in the shares by as much as they do not add up to one.
+            drift += both[0].sum()
+    return total.value(drift), gradient
