@@ -57,18 +57,16 @@ def _sweep(
     weights = None if weight is None else layout.view_rows(weight)
     places = None if gradient is None else layout.view(gradient)
     total = DivergenceSum(student)
-    drift = torch.zeros((), dtype=loss_dtype(student), device=student.device)
-    direct = places is not None and layout.whole and student.dtype == drift.dtype
+    direct = places is not None and layout.whole and student.dtype == loss_dtype(student)
     workspace = Workspace(layout, student, 2 if direct else 3)
     with torch.autocast(student.device.type, enabled=False):
         for block in layout.blocks():
-            buffers = workspace.take(ours[block].shape)
+            ratio, expected, *spare = workspace.take(ours[block].shape)
             place = None if places is None else places[block]
-            both, rest = buffers[:2], place if direct and place is not None else buffers[2]
-            kernel_shares(ours[block], theirs[block], temperature, both, rest)
+            found = place if direct and place is not None else spare[0]  # becomes the gradient
+            kernel_shares(ours[block], theirs[block], temperature, (found, expected), ratio)
             if weights is not None:
-                both.mul_(weights[(block[0], slice(None), *block[2:])])
-            total.add_(both, rest, 1.0, difference=place)
-            # The rounding of a normaliser is in log(q / p), and in the shares by as much as they do not add up to one.
-            drift += both[0].sum()
-    return total.value(drift), gradient
+                for share in (found, expected):
+                    share.mul_(weights[(block[0], slice(None), *block[2:])])
+            total.add_((found, expected), ratio, 1.0, difference=None if found is place else place)
+    return total.value(shared_norm=True), gradient
