@@ -86,6 +86,27 @@ def test_float32_loses_nothing_but_the_similarities_last_digits_near_the_teacher
     assert abs(value(torch.float32, tuned=True) - exact) <= bound + 4 * unit * exact
 
 
+@pytest.mark.parametrize("term", ["pairs", "keys"])
+def test_float32_of_opposite_features_at_the_least_temperatures_overflows_nowhere(term: str) -> None:
+    """S and T differ by up to 133 there, whose exponential is beyond float32."""
+    key = F.normalize(torch.randn(1, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64), dim=1)
+    teacher = key[:, :, None, None] * torch.tensor([1.0, 1.0, -1.0, 1.0]) + 0.01 * maps(1, (1, 4), 6, 1)
+    student = -key[:, :, None, None] + 0.01 * maps(1, (1, 4), 6, 2)
+    found = []
+    for dtype, tuned in ((torch.float64, False), (torch.float32, True)):
+        leaf = student.to(dtype).requires_grad_()
+        if term == "pairs":
+            divergence = minibatch.streamed_pairwise_divergence if tuned else minibatch.pairwise_divergence
+            value = divergence(leaf, teacher.to(dtype), 0.03)
+        else:
+            keys = [torch.cat([key, -key, key.roll(1, 1)]).to(dtype)]
+            by_keys = memory.streamed_divergence_from_keys if tuned else memory.divergence_from_keys
+            value = by_keys(leaf, teacher.to(dtype), keys, torch.ones(1, 4, dtype=torch.bool), 0.03, 0.5)[0]
+        found.append((value.detach().double(), *(part.double() for part in torch.autograd.grad(value, leaf))))
+    torch.testing.assert_close(found[1][0], found[0][0], rtol=1e-5, atol=0)
+    assert (found[1][1] - found[0][1]).norm() <= 1e-4 * found[0][1].norm()
+
+
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_gradients_have_the_precision_and_layout_of_the_inputs(precision: torch.dtype) -> None:
     student = maps(2, (4, 9), 6, 0, precision).to(memory_format=torch.channels_last).requires_grad_()

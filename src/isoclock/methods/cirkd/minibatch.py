@@ -14,7 +14,7 @@ from isoclock.methods.cirkd.rows import empty_map, spans, through_unit_, unit_ro
 from isoclock.methods.contract import in_loss_precision
 
 SIDE = {"cpu": 1024, "cuda": 2048}
-"""Rows and columns of a tile: on a CPU three stay in its last-level cache, and threads wait for each other seldom."""
+"""Rows and columns of a tile: on a CPU four stay in its last-level cache, and threads wait for each other seldom."""
 
 KEPT = 1 << 24
 """Numbers of the teacher's tiles that are kept for the second pass (64 MiB); the rest is computed anew."""
