@@ -54,6 +54,59 @@ def test_keys_of_many_tiles(images: int, size: tuple[int, int], layout: torch.me
     compare(*found)
 
 
+@pytest.mark.parametrize("tau", [0.03, 0.1])
+@pytest.mark.parametrize("off", [0.0, 1e-6, 1e-5, 1e-4, 1e-3])
+@pytest.mark.parametrize("term", ["pairs", "keys"])
+def test_float32_loses_nothing_but_the_similarities_last_digits_near_the_teacher(
+    term: str, off: float, tau: float
+) -> None:
+    """The divergence is of second order in u = S - T: Var(u) / 2, Var a mean over pixels of variances under softmax T.
+
+    A similarity is a product of unit vectors over tau. Its rounding (half a unit for each of two normalisations and for
+    the product) is at most 4 units over tau; u then errs by d = 8 units over tau. sqrt(Var) is a norm, so that the value
+    moves from v by at most sqrt(2 v) d + d^2 / 2. Differences of sums of first order round by more, up to any value.
+    """
+    teacher = maps(3, (5, 7), 16, 1, torch.float32)
+    student = teacher + off * maps(3, (5, 7), 16, 0, torch.float32)
+    keys = [F.normalize(maps(1, (1, 90), 16, 2, torch.float32)[0, :, 0].t(), dim=1)]
+    valid = torch.rand(3, 35, generator=torch.Generator().manual_seed(3)) < 0.7
+
+    def value(dtype: torch.dtype, *, tuned: bool) -> float:
+        pair = student.to(dtype), teacher.to(dtype)
+        if term == "pairs":
+            return (minibatch.streamed_pairwise_divergence if tuned else minibatch.pairwise_divergence)(
+                *pair, tau
+            ).item()
+        divergence = memory.streamed_divergence_from_keys if tuned else memory.divergence_from_keys
+        return divergence(*pair, [key.to(dtype) for key in keys], valid, tau, 1.0)[0].item()
+
+    exact, unit = abs(value(torch.float64, tuned=False)), torch.finfo(torch.float32).eps / 2
+    off_by = 8 * unit / tau
+    bound = (2 * exact) ** 0.5 * off_by + off_by**2 / 2
+    assert abs(value(torch.float32, tuned=True) - exact) <= bound + 4 * unit * exact
+
+
+@pytest.mark.parametrize("term", ["pairs", "keys"])
+def test_float32_of_opposite_features_at_the_least_temperatures_overflows_nowhere(term: str) -> None:
+    """S and T differ by up to 133 there, whose exponential is beyond float32."""
+    key = F.normalize(torch.randn(1, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64), dim=1)
+    teacher = key[:, :, None, None] * torch.tensor([1.0, 1.0, -1.0, 1.0]) + 0.01 * maps(1, (1, 4), 6, 1)
+    student = -key[:, :, None, None] + 0.01 * maps(1, (1, 4), 6, 2)
+    found = []
+    for dtype, tuned in ((torch.float64, False), (torch.float32, True)):
+        leaf = student.to(dtype).requires_grad_()
+        if term == "pairs":
+            divergence = minibatch.streamed_pairwise_divergence if tuned else minibatch.pairwise_divergence
+            value = divergence(leaf, teacher.to(dtype), 0.03)
+        else:
+            keys = [torch.cat([key, -key, key.roll(1, 1)]).to(dtype)]
+            by_keys = memory.streamed_divergence_from_keys if tuned else memory.divergence_from_keys
+            value = by_keys(leaf, teacher.to(dtype), keys, torch.ones(1, 4, dtype=torch.bool), 0.03, 0.5)[0]
+        found.append((value.detach().double(), *(part.double() for part in torch.autograd.grad(value, leaf))))
+    torch.testing.assert_close(found[1][0], found[0][0], rtol=1e-5, atol=0)
+    assert (found[1][1] - found[0][1]).norm() <= 1e-4 * found[0][1].norm()
+
+
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_gradients_have_the_precision_and_layout_of_the_inputs(precision: torch.dtype) -> None:
     student = maps(2, (4, 9), 6, 0, precision).to(memory_format=torch.channels_last).requires_grad_()

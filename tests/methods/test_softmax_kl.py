@@ -63,17 +63,35 @@ def test_a_student_that_is_a_part_of_a_larger_map() -> None:
 
 
 @pytest.mark.parametrize("dim", [1, 2])
-@pytest.mark.parametrize("off", [1e-3, 1e-2, 1e-1])
-def test_float32_keeps_more_digits_near_the_teacher_than_the_definition_does(dim: int, off: float) -> None:
+@pytest.mark.parametrize("off", [1e-4, 1e-3, 1e-2, 1e-1, 1.0])
+def test_float32_loses_nothing_but_the_logits_last_digits_near_the_teacher(dim: int, off: float) -> None:
+    """The divergence is of second order: Var(u) / 2, of u = log q - log p.
+
+    The rounding of log q (up to 15 here) is at most 8 units, that of u twice that: d = 16 units. sqrt(Var) is a norm,
+    so that a row's value moves from v by at most sqrt(2 v) d + d^2 / 2.
+    """
     teacher = maps(2, 19, 4096)
     student = (teacher + off * maps(2, 19, 4096, seed=1) + 7).float()  # an offset along the axis is not felt
-    exact = plain(student.double(), teacher.float().double(), dim=dim, temperature=4.0)
     how = {"dim": dim, "temperature": 4.0}
-    found, published = (
-        abs(divergence(student, teacher.float(), **how).item() / exact.item() - 1)  # type: ignore[operator]
-        for divergence in (softmax_kl_sum, plain)
-    )
-    assert found <= max(published / 2, 1e-5)
+    exact = plain(student.double(), teacher.float().double(), **how).item()  # type: ignore[arg-type]
+    found = softmax_kl_sum(student, teacher.float(), **how).item()  # type: ignore[arg-type]
+    rows, unit = student[:, :, 0].numel() if dim == 2 else student[:, 0].numel(), torch.finfo(torch.float32).eps / 2
+    bound = (2 * exact * rows) ** 0.5 * 16 * unit + rows * (16 * unit) ** 2 / 2
+    assert abs(found - exact) <= bound + 4 * unit * exact
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+def test_where_one_logit_is_far_off_the_others_keep_more_digits_than_by_the_definition(dim: int) -> None:
+    """The sum falls back on the first order, without the rounding of normalisers. Errors are means over draws."""
+    errors = {softmax_kl_sum: 0.0, plain: 0.0}
+    for seed in range(8):
+        teacher = maps(2, 19, 4096, seed=seed).float()
+        student = teacher + 0.01 * maps(2, 19, 4096, seed=seed + 8).float()
+        student[0, 0, 0] += 3
+        exact = plain(student.double(), teacher.double(), dim=dim, temperature=4.0).item()
+        for divergence in errors:
+            errors[divergence] += abs(divergence(student, teacher, dim=dim, temperature=4.0).item() - exact) / 8
+    assert errors[softmax_kl_sum] <= errors[plain] / 2
 
 
 def test_bfloat16_in_bfloat16_gradient_float32_value() -> None:

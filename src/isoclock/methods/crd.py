@@ -172,7 +172,7 @@ class _CountedNCE(torch.autograd.Function):
         positive = positive - odds[:, None, None]
         scores.sub_(odds[:, None, None])
         slack = (noise / (noise + EPSILON)).log() * negatives * 2 * images
-        loss = F.softplus(-positive).sum() + F.softplus(scores).mul_(counts).sum() - slack
+        loss = _softplus(-positive).sum() + _softplus(scores).mul_(counts).sum() - slack
         slopes = scores.sigmoid_().mul_(counts).scatter_add_(2, own, positive.sigmoid() - 1)
         ctx.save_for_backward(torch.bmm(slopes, banks).div_(temperature * images))
         return loss / images, z[0], z[1]
@@ -181,3 +181,8 @@ class _CountedNCE(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, loss: Tensor, *_: Tensor) -> tuple[Tensor, None, None, None, None, None]:
         return ctx.saved_tensors[0] * loss, None, None, None, None, None
+
+
+def _softplus(values: Tensor) -> Tensor:
+    """log(1 + exp(x)). Torch's takes x for it from 20 on, which is 2e-9 off: too much for float64."""
+    return F.softplus(values, threshold=40)

@@ -27,32 +27,40 @@ class DivergenceSum:
     """Adds up KL(p || q) over blocks, without losing its digits where q is near p.
 
     With u = log(q / p), KL = -sum p u. Where u is small that is the rest of a sum of first order, whose rounding errors
-    swamp it. But 2 KL = sum (q - p) u - (q + p) (u - 2 tanh(u / 2)), whose leading part is of second order, and the
-    other is u^3 / 12 but for the fifth order. That form is taken if all |u| are small: to |u|^3 / 60 at worst.
+    swamp it. But KL = sum (q - p) (1 - u / (exp(u) - 1)) as well, all of whose summands are of second order. The factor
+    is u / 2 - u^2 / 12 + u^4 / 720 - ... (Bernoulli's numbers). Its first two parts are taken if all |u| are small.
     """
 
     def __init__(self, like: Tensor) -> None:
         """Nothing added yet."""
-        # With r the ratios: sum (q - p) r and sum p r; the same of r^3.
-        self._first, self._third = torch.zeros(2, 2, dtype=loss_dtype(like), device=like.device).unbind()
-        self._furthest = torch.zeros((), dtype=loss_dtype(like), device=like.device)
+        # With r the ratios: sum (q - p) (r - unit r^2 / 6), sum p r, and sum (q - p).
+        self._near, self._plain, self._drift, self._furthest = torch.zeros(
+            4, dtype=loss_dtype(like), device=like.device
+        ).unbind()
         self._unit = 1.0
 
-    def add_(self, both: Tensor, ratio: Tensor, unit: float, *, difference: Tensor | None = None) -> None:
-        """A block: q and p, log(q / p) = unit * ratio. Overwrites them, and puts q - p into `difference`."""
-        both[0].sub_(both[1])
-        pair, ratios = both.view(2, -1), ratio.view(-1)
-        least, most = torch.aminmax(ratios)
+    def add_(
+        self, both: Tensor | tuple[Tensor, Tensor], ratio: Tensor, unit: float, *, difference: Tensor | None = None
+    ) -> None:
+        """A block: q and p, log(q / p) = unit * ratio. Overwrites ratio and q, by q - p; `difference` gets that too."""
+        gap, expected = both[0].sub_(both[1]), both[1]
+        least, most = torch.aminmax(ratio)
         self._furthest = self._furthest.maximum(most).maximum(least.neg_())
-        self._first += torch.mv(pair, ratios)
-        self._third += torch.mv(pair, ratios.pow_(3))
+        self._plain += torch.dot(expected.view(-1), ratio.view(-1))
+        self._near += torch.dot(gap.view(-1), ratio.addcmul_(ratio, ratio, value=-unit / 6).view(-1))
+        self._drift += gap.sum()
         if difference is not None:  # last, for it may lie where the ratio is
-            difference.copy_(both[0])
+            difference.copy_(gap)
         self._unit = unit
 
-    def value(self) -> Tensor:
-        """The sum."""
-        leading, plain = self._first.mul_(self._unit)
-        of_difference, of_teacher = self._third
-        near = torch.add(leading / 2, of_difference + 2 * of_teacher, alpha=-(self._unit**3) / 24)
-        return torch.where(self._furthest * self._unit <= _NEAR[near.dtype], near, -plain)
+    def value(self, *, shared_norm: bool = False) -> Tensor:
+        """The sum.
+
+        `shared_norm`: shares and ratios come of the same normalisers, whose rounding is then in -sum p u, and in the
+        shares by as much as they do not add up to one; sum (q - p) takes it out.
+        """
+        plain = self._plain.mul_(-self._unit)
+        if shared_norm:
+            plain += self._drift
+        near = self._near.mul_(self._unit / 2)
+        return torch.where(self._furthest * self._unit <= _NEAR[near.dtype], near, plain)

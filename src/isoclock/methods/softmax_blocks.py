@@ -89,12 +89,15 @@ def softmax_into(student: Tensor, teacher: Tensor, both: Tensor) -> None:
         softmax_powers(student, teacher, LOG2_E, both)
 
 
-def kernel_shares(student: Tensor, teacher: Tensor, temperature: float, both: Tensor, ratio: Tensor) -> None:
+def kernel_shares(
+    student: Tensor, teacher: Tensor, temperature: float, both: Tensor | tuple[Tensor, Tensor], ratio: Tensor
+) -> None:
     """Softmax along axis 1 of two blocks of logits / T into `both`, q and p, and log(q / p) into `ratio`, by torch's kernel."""
     for logits, log_shares in zip((student, teacher), both, strict=True):
         torch.log_softmax(scaled(logits, 1 / temperature, ratio), 1, out=log_shares)
     torch.sub(both[0], both[1], out=ratio)
-    exponential_(both)
+    for shares in both:
+        exponential_(shares)
 
 
 def softmax_powers(student: Tensor, teacher: Tensor, factor: float, both: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from isoclock.methods.divergence_sum import DivergenceSum
 from isoclock.methods.softmax_blocks import Layout, Workspace, kernel_shares, loss_dtype
 
 
@@ -55,21 +56,17 @@ def _sweep(
     ours, theirs = layout.view(student), layout.view(teacher)
     weights = None if weight is None else layout.view_rows(weight)
     places = None if gradient is None else layout.view(gradient)
-    total = torch.zeros((), dtype=loss_dtype(student), device=student.device)
-    direct = places is not None and layout.whole and student.dtype == total.dtype
+    total = DivergenceSum(student)
+    direct = places is not None and layout.whole and student.dtype == loss_dtype(student)
     workspace = Workspace(layout, student, 2 if direct else 3)
     with torch.autocast(student.device.type, enabled=False):
         for block in layout.blocks():
-            buffers = workspace.take(ours[block].shape)
+            ratio, expected, *spare = workspace.take(ours[block].shape)
             place = None if places is None else places[block]
-            both, rest = buffers[:2], place if direct and place is not None else buffers[2]
-            kernel_shares(ours[block], theirs[block], temperature, both, rest)
+            found = place if direct and place is not None else spare[0]  # becomes the gradient
+            kernel_shares(ours[block], theirs[block], temperature, (found, expected), ratio)
             if weights is not None:
-                both.mul_(weights[(block[0], slice(None), *block[2:])])
-            # Where q is near p, the rounding of its normaliser is as large as KL = -sum p log(q / p); but the shares that it
-            # is in do not add up to one by as much, so that sum (q - p) - p log(q / p) is free of it.
-            total -= torch.dot(both[1].view(-1), rest.view(-1))
-            total += torch.sub(both[0], both[1], out=rest).sum()
-            if place is not None and rest is not place:
-                place.copy_(rest)
-    return total, gradient
+                for share in (found, expected):
+                    share.mul_(weights[(block[0], slice(None), *block[2:])])
+            total.add_((found, expected), ratio, 1.0, difference=None if found is place else place)
+    return total.value(shared_norm=True), gradient

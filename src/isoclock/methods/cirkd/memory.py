@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from isoclock.methods.cirkd.divergence import SUMS, divergence, summands_
 from isoclock.methods.cirkd.rows import empty_map, spans, through_unit_, unit_rows, write_rows
 from isoclock.methods.contract import in_loss_precision
 
@@ -65,8 +66,8 @@ class _Streamed(torch.autograd.Function):
     """Values and gradients of all terms in one pass over blocks of pixels; no similarity outlives its block.
 
     A block's similarities S and T, |S| <= 1 / (tau temperature), are made tile by tile of keys, the student's and
-    the teacher's in one product; their exponentials need no shift and stay until the row sums Z are known. Then
-    KL = sum exp(T) (T - S) / Z^T + log(Z^S / Z^T), and exp(S) / Z^S - exp(T) / Z^T times the keys is the gradient.
+    the teacher's in one product; their exponentials need no shift and stay until the row sums Z are known, as all that
+    `divergence` needs. Then exp(S) / Z^S - exp(T) / Z^T times the keys is the gradient.
     All pixels are computed: to pick out the valid ones, the host would have to know how many they are.
     """
 
@@ -110,7 +111,7 @@ def _one_pass(
     columns = COLUMNS.get(device, COLUMNS["cuda"])
     units = torch.empty(2 * count * channels, **new)
     exponentials = torch.empty(2 * count * most, **new)
-    products = torch.empty(count * min(columns, most), **new)
+    scratch = torch.empty((SUMS - 2) * count * min(columns, most), **new)
     weight = valid.to(new["dtype"]) / valid.sum().clamp_min(1)  # (B, N)
     values = [torch.zeros((), **new) for _ in key_sets]
     gradients = [empty_map(student) for _ in key_sets] if wants_gradient else []
@@ -121,21 +122,19 @@ def _one_pass(
         unit_rows(teacher.flatten(2), (start, stop), both[1])
         row_weight = weight[:, start:stop].flatten()
         for k, keys in enumerate(key_sets):
-            sums = torch.zeros(3, count, **new)  # of exp S, exp T, exp(T) (T - S)
+            sums = torch.zeros(SUMS, count, **new)
             tiles = []
             for first in range(0, len(keys), columns):
                 of_tile = keys[first : first + columns]
                 width = len(of_tile)
                 tile = exponentials[2 * count * first : 2 * count * (first + width)].view(2, count, width)
-                product = products[: count * width].view(count, width)
+                rest = scratch[: (SUMS - 2) * count * width].view(-1, count, width)
                 torch.mm(both.flatten(0, 1), of_tile.t(), out=tile.flatten(0, 1)).div_(tau)
-                torch.sub(tile[1], tile[0], out=product)
-                product.mul_(tile.exp_()[1])
+                summands_(tile, rest)
                 sums[:2] += tile.sum(2)
-                sums[2] += product.sum(1)
+                sums[2:] += rest.sum(2)
                 tiles.append((of_tile, tile))
-            divergence = sums[2] / sums[1] + (sums[0] / sums[1]).log_()
-            values[k] += torch.dot(divergence, row_weight)
+            values[k] += torch.dot(divergence(sums), row_weight)
             if wants_gradient:
                 factor = (row_weight / tau / sums[:2])[..., None]
                 gradient = torch.zeros(count, channels, **new)

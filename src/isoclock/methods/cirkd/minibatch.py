@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from isoclock.methods.cirkd.divergence import SUMS, divergence, summands_
 from isoclock.methods.cirkd.rows import empty_map, spans, through_unit_, unit_rows, write_rows
 from isoclock.methods.contract import in_loss_precision
 
 SIDE = {"cpu": 1024, "cuda": 2048}
-"""Rows and columns of a tile: on a CPU three stay in its last-level cache, and threads wait for each other seldom."""
+"""Rows and columns of a tile: on a CPU four stay in its last-level cache, and threads wait for each other seldom."""
 
 KEPT = 1 << 24
 """Numbers of the teacher's tiles that are kept for the second pass (64 MiB); the rest is computed anew."""
@@ -43,10 +44,10 @@ class _Streamed(torch.autograd.Function):
     """Value and gradient in two passes over the tiles on and above the diagonal; no tile outlives its turn.
 
     All B N pixels are rows of one matrix X, with S = X X^t / tau and T alike of the teacher. Both are symmetric, and
-    so are their exponentials, which need no shift: |S| <= 1 / tau. Pass one sums exp S, exp T and exp(T) (T - S) over
-    the rows of each tile and over its columns, image by image. With Z the sums of exponentials of a row over image j,
-    KL = sum exp(T) (T - S) / Z^T + log(Z^S / Z^T). Pass two has G + G^t of a tile at once, G_rc = exp(S_rc) / Z^S_rj -
-    exp(T_rc) / Z^T_rj, and adds (G + G^t) X to the gradient of the tile's rows, its transpose to that of its columns.
+    so are their exponentials, which need no shift: |S| <= 1 / tau. Pass one sums what `divergence` needs over the rows of
+    each tile and over its columns, image by image. With Z the sums of exponentials of a row over image j, pass two has
+    G + G^t of a tile at once, G_rc = exp(S_rc) / Z^S_rj - exp(T_rc) / Z^T_rj, and adds (G + G^t) X to the gradient of
+    the tile's rows, its transpose to that of its columns.
     """
 
     @staticmethod
@@ -79,27 +80,25 @@ def _two_passes(student: Tensor, teacher: Tensor, tau: float, wants_gradient: bo
         lengths[of_block] = unit_rows(student.flatten(2), block, ours[of_block], tau**-0.5)
 
     largest = (images * (blocks[0][1] - blocks[0][0])) ** 2
-    scratch = torch.empty(3 * largest, **new)
-    sums = torch.zeros(3, images * pixels, images, **new)  # of exp S, exp T, exp(T) (T - S), over each image
+    scratch = torch.empty(SUMS * largest, **new)
+    sums = torch.zeros(SUMS, images * pixels, images, **new)  # over each image
     kept: dict[tuple[int, int], Tensor] = {}
     room = KEPT if wants_gradient else 0
     tiles = [(p, q) for p in range(len(rows)) for q in range(p, len(rows))]
     for p, q in tiles:
         a, b = rows[p], rows[q]
         height, width = a.stop - a.start, b.stop - b.start
-        tile = scratch[: 3 * height * width].view(3, height, width)
+        tile = scratch[: SUMS * height * width].view(SUMS, height, width)
         torch.mm(ours[a], ours[b].t(), out=tile[0])
         torch.mm(theirs[a], theirs[b].t(), out=tile[1])
-        torch.sub(tile[1], tile[0], out=tile[2])
-        tile[:2].exp_()
-        tile[2].mul_(tile[1])
+        summands_(tile[:2], tile[2:])
         if room >= height * width:
             room -= height * width
             kept[p, q] = tile[1].clone()
-        sums[:, a] += tile.view(3, height, images, -1).sum(3)
+        sums[:, a] += tile.view(SUMS, height, images, -1).sum(3)
         if p != q:
-            sums[:, b] += tile.view(3, images, -1, width).sum(2).transpose(1, 2)
-    value = (sums[2] / sums[1] + (sums[0] / sums[1]).log_()).mean()
+            sums[:, b] += tile.view(SUMS, images, -1, width).sum(2).transpose(1, 2)
+    value = divergence(sums).mean()
     if not wants_gradient:
         return value, None
 
