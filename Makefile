@@ -1,4 +1,4 @@
-# Every target sets up what it needs. make demo | data | weights | test | test-slurm | test-faults | lint | format | bench | bench-data | bench-methods | docs | ui
+# Every target sets up what it needs. make demo | data | weights | test | test-all | test-slurm | test-faults | lint | format | bench | bench-data | bench-methods | docs | ui
 
 PYTHON ?= python3
 GRID ?= demo
@@ -15,7 +15,7 @@ endif
 
 SNAKEMAKE = snakemake --profile workflow/profiles/local
 
-.PHONY: demo data weights test test-slurm test-faults lint bench bench-data bench-methods docs ui format
+.PHONY: demo data weights test test-all test-slurm test-faults lint bench bench-data bench-methods docs ui format
 
 demo: $(READY) data/streets/streets.json
 	@$(SNAKEMAKE) --quiet rules reason --config grid=$(GRID) -- all
@@ -47,8 +47,13 @@ test-faults: $(READY)
 test-slurm: $(READY)
 	@ISOCLOCK_SLOW=1 OMP_NUM_THREADS=1 python -m pytest -n 0 -q tests/slurm
 
+# One entry of each method in tests that train one; under 15 minutes on two cores.
 test: $(READY)
 	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -q
+
+# Every entry of params/methods.yaml.
+test-all: $(READY)
+	@ISOCLOCK_ALL=1 OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -q
 
 lint: $(READY)
 	@ruff check .

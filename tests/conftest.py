@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from tiny_study import SIZE, TinyStudy, add_avenues, write_tiny_params
+
+pytest_plugins = ["folder_times"]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """`make test` has one entry of each method in tests that train one; ISOCLOCK_ALL=1 (`make test-all`) has every entry."""
+    if os.environ.get("ISOCLOCK_ALL") != "1":
+        further = [item for item in items if item.get_closest_marker("further_entry")]
+        config.hook.pytest_deselected(items=further)
+        items[:] = [item for item in items if item not in set(further)]
 
 
 @pytest.fixture
