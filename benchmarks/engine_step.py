@@ -12,7 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-import torch.nn.functional as F
 from demo_step import demo_batches, demo_network, demo_recipe, demo_step
 from measure import Goal, Result, show
 from torch import Tensor
@@ -22,6 +21,7 @@ from isoclock.schema import Recipe
 from isoclock.training.device import choose_device, synchroniser
 from isoclock.training.engine import LOG_EVERY, Engine, Hooks
 from isoclock.training.ledger import Ledger
+from isoclock.training.task_loss import IGNORE, Labels, upsampled_cross_entropy
 
 Batches = list[Mapping[str, Tensor]]
 
@@ -75,7 +75,7 @@ def measure(
 
 
 def _loop_by_hand(recipe: Recipe, batches: Batches, iterations: int) -> Callable[[int], None]:
-    """The training loop that one would write for this network and nothing else."""
+    """The training loop that one would write for this network and nothing else, with the same task loss."""
     device = choose_device()
     network = demo_network().to(device).to(memory_format=torch.channels_last).train()
     optimiser = torch.optim.SGD(
@@ -85,9 +85,8 @@ def _loop_by_hand(recipe: Recipe, batches: Batches, iterations: int) -> Callable
     wanted = {"logits", "aux_logits"}
     done = 0
 
-    def loss_of(logits: Tensor, target: Tensor) -> Tensor:
-        upsampled = F.interpolate(logits.float(), target.shape[-2:], mode="bilinear", align_corners=False)
-        return F.cross_entropy(upsampled, target, ignore_index=255)
+    counted = torch.ones(256, device=device)  # weight of a pixel by its label
+    counted[IGNORE] = 0.0
 
     def run(steps: int) -> None:
         nonlocal done
@@ -99,9 +98,11 @@ def _loop_by_hand(recipe: Recipe, batches: Batches, iterations: int) -> Callable
             images = normalise(pixels)
             for group in optimiser.param_groups:
                 group["lr"] = recipe.lr * max(0.0, 1 - done / iterations) ** recipe.poly_power
-            with torch.autocast(device.type, torch.bfloat16):
+            with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
                 out = network(images, wanted)
-                loss = loss_of(out.logits, target) + recipe.aux_weight * loss_of(out.aux_logits, target)
+                labels = Labels(target, counted)
+                loss = upsampled_cross_entropy(out.logits, labels)
+                loss = loss + recipe.aux_weight * upsampled_cross_entropy(out.aux_logits, labels)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()

@@ -49,8 +49,10 @@ HOW = """\
 Loss forward and backward in float32, with the adversary's step where there is one, on {cores} cores with torch {torch}; the head
 has {student[head]} and {teacher[head]} channels (student, teacher), the backbone {student[backbone]} and {teacher[backbone]}.
 
-- *Time* is reference / tuned: the median of samples taken in turns in one process, with its 95 % bootstrap interval. `tuned` wins
-  where the interval lies above 1, and ties where it excludes that tuned takes 1.03 times as long.
+- *Time* is reference / tuned: the median of samples taken in turns in one process. *95 %, this run* is the bootstrap interval of
+  that median: how well this run knows its own, on this machine on that day. It is no interval for another machine: of the
+  rows that were tried on one, half lay outside. `tuned` wins where it lies above 1, and ties where it excludes that tuned takes
+  1.03 times as long.
 - *Memory* is the peak of tensor memory beyond inputs, parameters and banks; gradients are in it.
 - *Share* is that of the loss in a training step, whose other parts were timed by themselves: pair `{pair}`, {crop[0]}x{crop[1]},
   batch {batch}, {student_s} for the student, {backbone_s} for the teacher's forward to its backbone or {head_s} to its logits,
@@ -114,7 +116,8 @@ def _measured(kind: str, found: Mapping[str, Any]) -> str:
     counts = ", ".join(f"{verdict} in {verdicts.count(verdict)}" for verdict in ("wins", "ties", "loses"))
     lines = [[f"[`{row['method']}`](#{row['method']})", *_cells(row)] for row in rows]
     table = _table(["method", *_HEADINGS], lines)
-    return f"## Measured on {kind}\n{how}\nOf {len(rows)} rows, `tuned` {counts}.\n\n{table}"
+    note = f"\n{found['note']}\n" if "note" in found else ""
+    return f"## Measured on {kind}\n{how}{note}\nOf {len(rows)} rows, `tuned` {counts}.\n\n{table}"
 
 
 _HEADINGS = [
@@ -126,7 +129,7 @@ _HEADINGS = [
     "reference",
     "tuned",
     "time",
-    "95 %",
+    "95 %, this run",
     "verdict",
     "MiB",
     "memory",

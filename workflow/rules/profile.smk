@@ -1,4 +1,5 @@
-# Measure what an iteration of a method costs. It takes the whole machine, so that no neighbour is in the numbers.
+# Measure what an iteration of a method costs. For a study it takes the whole machine, so that no neighbour is in the numbers;
+# otherwise it has neighbours, as the students after it have.
 
 
 rule profile:
@@ -11,7 +12,7 @@ rule profile:
         "runs/logs/profile/{dataset}/{pair}/{method}.log",
     conda:
         "../../environment.yml"
-    threads: 1024  # all there are; the slurm profile asks for fewer
+    threads: lambda wildcards: STUDY.profile_threads(wildcards.dataset)
     resources:
         runtime=lambda wildcards: STUDY.runtime_min("profile"),
     params:
