@@ -8,7 +8,7 @@ from isoclock.artifacts import sha256_json, write_json
 from isoclock.cluster import site as site_module
 from isoclock.cluster.site import OVERHEAD_MIN, RUNTIME_FLOOR_MIN, Site
 from isoclock.stamps import budget_stamp
-from isoclock.study import ASSUMED_MIN, Study
+from isoclock.study import ASSUMED_MIN, WHOLE_MACHINE, Study
 from tiny_study import TinyStudy, add_avenues
 
 
@@ -225,3 +225,20 @@ def test_a_placeholder_ends_it_before_the_first_job(
 def test_a_study_refuses_marks_where_its_grid_says_so(in_the_study: TinyStudy) -> None:
     in_the_study.edit("grids/toy.yaml", "study: false", "study: true")
     assert opened().is_study
+
+
+def test_a_study_has_the_whole_machine_for_a_profile(in_the_study: TinyStudy) -> None:
+    assert (opened().profile_threads("streets"), opened().study_option) == (1, "")
+    in_the_study.edit("grids/toy.yaml", "study: false", "study: true")
+    assert (opened().profile_threads("streets"), opened().study_option) == (WHOLE_MACHINE, "--study")
+
+
+def test_a_yardsticks_cell_waits_for_the_one_that_is_the_same_training(in_the_study: TinyStudy) -> None:
+    def before(method: str, budget: str) -> list[str]:
+        wildcards = SimpleNamespace(dataset="streets", pair="tiny", method=method, budget=budget, seed="0")
+        return opened().trained_before(wildcards)
+
+    assert before("kd", "compute-6") == ["results/student/streets/tiny/kd/iteration-6/0/record.json"]
+    assert before("kd", "iteration-6") == before("none", "compute-6") == []
+    in_the_study.edit("grids/toy.yaml", "[iteration-6, compute-6]", "[compute-6]")
+    assert before("kd", "compute-6") == [], "the grid has no other"

@@ -92,6 +92,12 @@ def test_how_a_teacher_is_looked_at_scores_it_again_and_trains_nothing(studied: 
     assert NOTHING in studied.snakemake("all")
 
 
+def test_what_a_study_refuses_makes_no_teacher_and_no_profile_again(studied: Clone) -> None:
+    """Jobs of a study take `--study`; the same teachers serve other grids without being trained again."""
+    edit(studied.folder / "params/grids/demo.yaml", "study: false", "study: true")
+    assert NOTHING in studied.snakemake("--dry-run", "teachers", "profiles")
+
+
 def test_an_interrupted_run_goes_on_and_ends_with_the_same_weights(studied: Clone) -> None:
     edit(
         studied.folder / "params/budgets.yaml",
