@@ -48,8 +48,8 @@ def test_a_shared_teacher_is_trained_once_and_its_data_are_prepared(in_the_study
     assert both.teachers() == only.teachers() == ["results/teacher/streets/small/record.json"]
     assert both.teacher_scores() == only.teacher_scores() == ["results/teacher/streets/small/scores.json"]
     assert only.prepared() == ["results/data/avenues/index.json", "results/data/streets/index.json"]
-    wildcards = SimpleNamespace(dataset="avenues", pair="tiny")
-    assert only.teacher_of(wildcards) == "results/teacher/streets/small/record.json"
+    wildcards = SimpleNamespace(dataset="avenues", pair="tiny", method="kd")
+    assert only.teacher_of(wildcards) == ["results/teacher/streets/small/record.json"]
 
 
 def test_opening_writes_the_stamps(in_the_study: TinyStudy) -> None:
@@ -129,8 +129,10 @@ def test_every_mistake_in_params_is_told(in_the_study: TinyStudy, capsys: pytest
 
 def test_what_a_rule_asks_for_its_wildcards() -> None:
     study = opened()
-    wildcards = SimpleNamespace(dataset="streets", pair="tiny", budget="compute-6")
-    assert study.teacher_of(wildcards) == "results/teacher/streets/small/record.json"
+    wildcards = SimpleNamespace(dataset="streets", pair="tiny", method="kd", budget="compute-6")
+    assert study.teacher_of(wildcards) == ["results/teacher/streets/small/record.json"]
+    alone = SimpleNamespace(dataset="streets", pair="tiny", method="none")
+    assert study.teacher_of(alone) == [], "who learns from nobody waits for nobody"
     assert study.yardstick_profile(wildcards) == ["results/profile/streets/tiny/kd.json"]
     assert study.yardstick_profile(SimpleNamespace(dataset="streets", pair="tiny", budget="iteration-6")) == []
     assert study.threads("streets", "student") == 1

@@ -81,6 +81,10 @@ class Params:
             extras = [extra.model_copy(update={"implementation": method.implementation}) for extra in extras]
         return [part.on(dataset) for part in (method, *extras)]
 
+    def has_teacher(self, method: str, dataset: str) -> bool:
+        """Whether students of a variant learn from a teacher: all but those of method `none`."""
+        return any(part.method != "none" for part in self.method_parts(method, dataset))
+
     def budget(self, name: str) -> Budget:
         """The budget called `name`. Raises ParamsError if there is none."""
         return self._one("budgets.yaml", self.budgets, name, "budget")

@@ -122,10 +122,12 @@ class Study:
         }
         return stages[wildcards.stage]
 
-    def teacher_of(self, wildcards: Any) -> str:
-        """Record of the teacher of a cell."""
+    def teacher_of(self, wildcards: Any) -> list[str]:
+        """Record of the teacher of a cell; none where it learns from nobody, so that it need not wait for one."""
+        if not self.params.has_teacher(wildcards.method, wildcards.dataset):
+            return []
         dataset = self.params.teacher_dataset(wildcards.dataset)
-        return str(self.layout.teacher(dataset, self.params.pair(wildcards.pair).teacher) / "record.json")
+        return _paths([self.layout.teacher(dataset, self.params.pair(wildcards.pair).teacher) / "record.json"])
 
     def trained_before(self, wildcards: Any) -> list[str]:
         """Record of the cell of this grid that is the same training as a yardstick's compute-matched cell; none for others."""

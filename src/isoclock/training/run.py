@@ -96,7 +96,7 @@ def train_student(params: Params, cell: Cell, layout: Layout) -> str:
         plan=plan,
         params={key: stamp[key] for key in ("recipe", "student", "teacher", "method")} | {"classes": data.classes},
         digests={
-            "teacher": read_json(layout.teacher(*taught_by) / "record.json", made_by="teacher")["digests"]["weights"],
+            "teacher": _weights_of(layout.teacher(*taught_by)) if needs_a_teacher(method) else None,
             "data": data.digest,
             "code": stamp["code"],
             "plan": sha256_file(plan_path),
@@ -108,8 +108,7 @@ def train_student(params: Params, cell: Cell, layout: Layout) -> str:
         return status
 
     def build() -> TrainingStep:
-        needs_teacher = needs_a_teacher(method)
-        teacher = trained_teacher(params, *taught_by, data, layout) if needs_teacher else None
+        teacher = trained_teacher(params, *taught_by, data, layout) if needs_a_teacher(method) else None
         return assemble_step(
             recipe, params.model(pair.student), data, device, seed=cell.seed, method=method, teacher=teacher
         )
@@ -120,6 +119,11 @@ def train_student(params: Params, cell: Cell, layout: Layout) -> str:
 
     inputs = validation_inputs(params, Target.of_cell(params, cell, layout))
     return _run(spec, data, device, build, cell.seed, inputs, anchor=AnchorMeter(open_anchor))
+
+
+def _weights_of(teacher: Path) -> str:
+    """Digest of a trained teacher's weights."""
+    return str(read_json(teacher / "record.json", made_by="teacher")["digests"]["weights"])
 
 
 def _run(
