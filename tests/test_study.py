@@ -8,7 +8,7 @@ from isoclock.artifacts import sha256_json, write_json
 from isoclock.cluster import site as site_module
 from isoclock.cluster.site import OVERHEAD_MIN, RUNTIME_FLOOR_MIN, Site
 from isoclock.stamps import budget_stamp
-from isoclock.study import ASSUMED_MIN, WHOLE_MACHINE, Study
+from isoclock.study import ASSUMED_MIN, Study
 from tiny_study import TinyStudy, add_avenues
 
 
@@ -229,10 +229,10 @@ def test_a_study_refuses_marks_where_its_grid_says_so(in_the_study: TinyStudy) -
     assert opened().is_study
 
 
-def test_a_study_has_the_whole_machine_for_a_profile(in_the_study: TinyStudy) -> None:
-    assert (opened().profile_threads("streets"), opened().study_option) == (1, "")
+def test_jobs_of_a_study_are_told_so(in_the_study: TinyStudy) -> None:
+    assert opened().study_option == ""
     in_the_study.edit("grids/toy.yaml", "study: false", "study: true")
-    assert (opened().profile_threads("streets"), opened().study_option) == (WHOLE_MACHINE, "--study")
+    assert opened().study_option == "--study"
 
 
 def test_a_yardsticks_cell_waits_for_the_one_that_is_the_same_training(in_the_study: TinyStudy) -> None:

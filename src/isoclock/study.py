@@ -22,7 +22,6 @@ DEFAULT_GRID = "demo"
 CONFIG_KEYS = ("grid", "method")
 SNAKEMAKES_LOCKS = Path(".snakemake/locks")  # files are in it while a Snakemake works here, and after one was killed
 RUNTIME_MARGIN = 1.5  # over planned seconds: evaluations, checkpoints and a slower node
-WHOLE_MACHINE = 1024  # threads: Snakemake gives a job at most what there is
 # Minutes of work of a job about which no plan tells. A teacher's steps are not profiled, and a student's plan is not there yet
 # when the workflow is read for the first time: a day, in as many jobs as the cluster's limit makes of it.
 ASSUMED_MIN = {"teacher": 1440, "student": 1440, "profile": 60, "evaluate": 60}
@@ -158,10 +157,6 @@ class Study:
         """CPU threads of a training process and its loader's workers."""
         recipe = self.params.recipe(dataset, role)
         return recipe.threads + recipe.workers
-
-    def profile_threads(self, dataset: str) -> int:
-        """CPU threads of a profile: all there are for a study (the slurm profile asks for fewer), else those of a student."""
-        return WHOLE_MACHINE if self.is_study else self.threads(dataset, "student")
 
     def student_runtime_min(self, plan: str) -> int:
         """Minutes to ask for, for a student's job: its plan's, or the longest job of the cluster if that is less.

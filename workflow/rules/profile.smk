@@ -1,5 +1,4 @@
-# Measure what an iteration of a method costs. For a study it takes the whole machine, so that no neighbour is in the numbers;
-# otherwise it has neighbours, as the students after it have.
+# Measure what an iteration of a method costs. It takes the whole machine, so that no neighbour is in the numbers.
 
 
 rule profile:
@@ -10,9 +9,10 @@ rule profile:
         profile="results/profile/{dataset}/{pair}/{method}.json",
     log:
         "runs/logs/profile/{dataset}/{pair}/{method}.log",
+    priority: 2  # before the teacher, on one machine: then students that need none train beside it
     conda:
         "../../environment.yml"
-    threads: lambda wildcards: STUDY.profile_threads(wildcards.dataset)
+    threads: 1024  # all there are; the slurm profile asks for fewer
     resources:
         runtime=lambda wildcards: STUDY.runtime_min("profile"),
     params:

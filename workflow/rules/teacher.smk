@@ -11,7 +11,7 @@ rule teacher:
         ledger="results/teacher/{dataset}/{model}/ledger.jsonl",
     log:
         "runs/logs/teacher/{dataset}/{model}.log",
-    priority: 1  # the longest job: profiles run beside it, if there is room
+    priority: 1  # before the students that need none
     retries: STUDY.retries("teacher")
     conda:
         "../../environment.yml"
