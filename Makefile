@@ -51,7 +51,7 @@ test-slurm: $(READY)
 test: $(READY)
 	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -q
 
-# Every entry of params/methods.yaml.
+# Every entry of params/methods.yaml, and what takes minutes.
 test-all: $(READY)
 	@ISOCLOCK_ALL=1 OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -q
 

@@ -14,9 +14,9 @@ pytest_plugins = ["folder_times"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """`make test` has one entry of each method in tests that train one; ISOCLOCK_ALL=1 (`make test-all`) has every entry."""
+    """`make test` leaves out further entries of a method in tests that train one, and what takes minutes and is tested in parts."""
     if os.environ.get("ISOCLOCK_ALL") != "1":
-        further = [item for item in items if item.get_closest_marker("further_entry")]
+        further = [item for item in items if item.get_closest_marker("test_all")]
         config.hook.pytest_deselected(items=further)
         items[:] = [item for item in items if item not in set(further)]
 

@@ -72,7 +72,7 @@ def study(taught_study: TinyStudy) -> TinyStudy:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[] if FIRST[method] == name else pytest.mark.further_entry)
+        pytest.param(name, marks=[] if FIRST[method] == name else pytest.mark.test_all)
         for name, method in sorted(ENTRIES.items())
     ],
 )

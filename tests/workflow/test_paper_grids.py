@@ -93,7 +93,7 @@ def shrink(params: Path) -> None:
     path = params / "training.yaml"
     text = re.sub(r"crop: \[64, 128\]", "crop: [32, 64]", path.read_text())
     text = re.sub(r"iterations: 320", "iterations: 3", text)
-    path.write_text(re.sub(r"evaluations: 2", "evaluations: 0", text))
+    path.write_text(re.sub(r"evaluations: 2", "evaluations: 1", text))
     path = params / "datasets.yaml"
     path.write_text(
         path.read_text().replace("labelled_images: 60 ", "labelled_images: 8 ").replace("images: 60\n", "images: 8\n")

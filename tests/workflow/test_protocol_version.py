@@ -19,6 +19,7 @@ MADE = ("profile/streets/tiny/kd", "plan/streets/tiny/accepted/compute-6", "plan
 CELL = "streets/tiny/kd/compute-6/0"
 
 
+@pytest.mark.test_all
 def test_a_new_version_makes_all_again_but_data_and_teachers(studied: Clone) -> None:
     before, teacher = studied.students(), studied.teacher()
     edit(studied.folder / "src/isoclock/protocol.py", f"\nVERSION = {VERSION}\n", f"\nVERSION = {NEW}\n")

@@ -20,6 +20,7 @@ def rules(told: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.test_all
 def test_a_teacher_of_two_data_sets_is_trained_once(fresh: Clone) -> None:
     from isoclock.data.streets import make_streets
 
