@@ -9,13 +9,14 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from math import isclose
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isoclock.artifacts import read_json
 from isoclock.data.packed import INDEX, PackedSplit
 from isoclock.data.reader import find_reader
-from isoclock.grid import Cell, Layout, cells, datasets_needed, profiles_needed, teachers_needed
+from isoclock.grid import Cell, Layout, cells, datasets_needed, profiles_needed, same_training, teachers_needed
 from isoclock.params import Params
 from isoclock.protocol import VERSION, version_of
 
@@ -177,11 +178,19 @@ class _Forecaster:
             mine = self._of(dataset, pair)
             outputs = [self.layout.student(cell) / "record.json" for cell in mine]
             basis = self._basis(dataset, pair, [cell.method for cell in mine])
-            rows.append(self._row("student", f"{dataset}/{pair}", outputs, [self._training_s(c) for c in mine], basis))
+            each_s = [0.0 if self._is_taken_over(cell) else self._training_s(cell) for cell in mine]
+            rows.append(self._row("student", f"{dataset}/{pair}", outputs, each_s, basis))
         return rows
 
+    def _is_taken_over(self, cell: Cell) -> bool:
+        """Whether a cell is the same training as another one of the grid, which comes first: as long, to rounding."""
+        if self.params.budget(cell.budget).protocol == "iteration":
+            return False
+        others = set(self.cells).intersection(same_training(self.params, cell))
+        return any(isclose(self._training_s(other), self._training_s(cell)) for other in others)
+
     def evaluations(self) -> list[Row]:
-        """The scores of each teacher and each cell, and those on the way, which are off the train clock."""
+        """The validations of each training, which are off the train clock; the last one is taken over as its scores."""
         rows = []
         for dataset, model in teachers_needed(self.params, self.cells):
             outputs = [self.layout.teacher(dataset, model) / "scores.json"]
@@ -200,7 +209,7 @@ class _Forecaster:
         count, size = images
         recipe = self.params.recipe(dataset, role)
         gflops = flops.scoring_gflops(self.params.model(model), self._classes(dataset), size, recipe.scoring)
-        times = 1 + recipe.evaluations
+        times = max(1, recipe.evaluations)
         return self._row("evaluate", f"{dataset}/{name}", outputs, times * count * self._estimated_s(gflops), ESTIMATED)
 
     def _row(
