@@ -173,6 +173,7 @@ def on_a_cluster(monkeypatch: pytest.MonkeyPatch, limit_min: int, **values: obje
     # A name that no partition of this machine has, if it has SLURM at all.
     site = Site.model_validate({"partition": "none-such", "account": None, "job_limit_min": limit_min, **values})
     monkeypatch.setattr(site_module, "_in_use", site)
+    monkeypatch.setattr(site_module, "_read_from", site_module.SITE_FILE)
     return opened()
 
 

@@ -30,6 +30,7 @@ def no_slurm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Whatever machine this is; and nothing of a profile stays in use."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(site_module, "_in_use", None)
+    monkeypatch.setattr(site_module, "_read_from", site_module.SITE_FILE)
 
 
 def a_site(**values: object) -> Site:

@@ -125,11 +125,12 @@ def fill_profile(path: Path | None = None) -> Site:
     """
     global _in_use, _read_from
     try:
-        _read_from = site_file(sys.argv[1:]) if path is None else path
-        _in_use = read_site(_read_from)
+        path = site_file(sys.argv[1:]) if path is None else path
+        site = read_site(path)
     except UserError as error:
         exit_with(error)
-    return _in_use
+    _in_use, _read_from = site, path
+    return site
 
 
 def site_file(arguments: Sequence[str]) -> Path:
