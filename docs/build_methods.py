@@ -50,9 +50,8 @@ Loss forward and backward in float32, with the adversary's step where there is o
 has {student[head]} and {teacher[head]} channels (student, teacher), the backbone {student[backbone]} and {teacher[backbone]}.
 
 - *Time* is reference / tuned: the median of samples taken in turns in one process. *95 %, this run* is the bootstrap interval of
-  that median: how well this run knows its own, on this machine on that day. It is no interval for another machine: of the
-  rows that were tried on one, half lay outside. `tuned` wins where it lies above 1, and ties where it excludes that tuned takes
-  1.03 times as long.
+  that median: how well this run knows its own, on this machine on that day. It is no interval for another machine.
+  `tuned` wins where it lies above 1, and ties where it excludes that tuned takes 1.03 times as long.
 - *Memory* is the peak of tensor memory beyond inputs, parameters and banks; gradients are in it.
 - *Share* is that of the loss in a training step, whose other parts were timed by themselves: pair `{pair}`, {crop[0]}x{crop[1]},
   batch {batch}, {student_s} for the student, {backbone_s} for the teacher's forward to its backbone or {head_s} to its logits,

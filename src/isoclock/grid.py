@@ -130,6 +130,13 @@ def same_training(params: Params, cell: Cell) -> list[Cell]:
     return [replace(cell, budget=name) for name in others]
 
 
+def trained_before(params: Params, cell: Cell, found: Iterable[Cell]) -> list[Cell]:
+    """The cells of `found` that are trained first and that `cell` is the same training as: none under an iteration budget."""
+    if params.budget(cell.budget).protocol == "iteration":
+        return []
+    return sorted(set(same_training(params, cell)).intersection(found))
+
+
 def teachers_needed(params: Params, found: Iterable[Cell]) -> list[tuple[str, str]]:
     """(data set, model) of every teacher of some cells; the data set is that of the teacher, which several may share."""
     needed = ((params.teacher_dataset(cell.dataset), params.pair(cell.pair).teacher) for cell in found)

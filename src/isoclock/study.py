@@ -14,7 +14,7 @@ from isoclock.artifacts import read_json, sha256_json
 from isoclock.checks import load_params
 from isoclock.cluster.site import RUNTIME_FLOOR_MIN, Site, check_filled_in, exit_with, in_use
 from isoclock.errors import ArtifactError, UserError
-from isoclock.grid import Cell, Layout, cells, datasets_needed, profiles_needed, same_training, teachers_needed
+from isoclock.grid import Cell, Layout, cells, datasets_needed, profiles_needed, teachers_needed, trained_before
 from isoclock.params import Params
 from isoclock.stamps import add_missing, budget_stamp, refresh
 
@@ -131,10 +131,8 @@ class Study:
     def trained_before(self, wildcards: Any) -> list[str]:
         """Record of the cell of this grid that is the same training as a yardstick's compute-matched cell; none for others."""
         cell = Cell(wildcards.dataset, wildcards.pair, wildcards.method, wildcards.budget, int(wildcards.seed))
-        if self.params.budget(cell.budget).protocol == "iteration":
-            return []
-        twins = set(same_training(self.params, cell)).intersection(self.cells)
-        return _paths(self.layout.student(twin) / "record.json" for twin in sorted(twins))
+        before = trained_before(self.params, cell, self.cells)
+        return _paths(self.layout.student(other) / "record.json" for other in before)
 
     def yardstick_profile(self, wildcards: Any) -> list[str]:
         """Profile that a budget is resolved with; none for a budget in anchor-steps or iterations."""

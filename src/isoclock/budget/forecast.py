@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from isoclock.artifacts import read_json
 from isoclock.data.packed import INDEX, PackedSplit
 from isoclock.data.reader import find_reader
-from isoclock.grid import Cell, Layout, cells, datasets_needed, profiles_needed, same_training, teachers_needed
+from isoclock.grid import Cell, Layout, cells, datasets_needed, profiles_needed, teachers_needed, trained_before
 from isoclock.params import Params
 from isoclock.protocol import VERSION, version_of
 
@@ -184,9 +184,7 @@ class _Forecaster:
 
     def _is_taken_over(self, cell: Cell) -> bool:
         """Whether a cell is the same training as another one of the grid, which comes first: as long, to rounding."""
-        if self.params.budget(cell.budget).protocol == "iteration":
-            return False
-        others = set(self.cells).intersection(same_training(self.params, cell))
+        others = trained_before(self.params, cell, self.cells)
         return any(isclose(self._training_s(other), self._training_s(cell)) for other in others)
 
     def evaluations(self) -> list[Row]:

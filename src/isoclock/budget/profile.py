@@ -29,7 +29,7 @@ from isoclock.protocol import KEY, VERSION
 from isoclock.schema import ProfileSettings
 from isoclock.stamps import cost_inputs, profile_stamp
 from isoclock.training.anchor import StepBench
-from isoclock.training.assemble import assemble_step, needs_a_teacher
+from isoclock.training.assemble import assemble_step
 from isoclock.training.device import choose_device, device_kind, environment, synchroniser, use_threads
 
 SCHEMA = 1
@@ -59,7 +59,7 @@ def profile_method(
         else:
             # Random weights do: what a step costs does not depend on how well the teacher was trained.
             teacher = None
-            if needs_a_teacher(method):
+            if params.has_teacher(method_name, dataset):
                 teacher = new_segmenter(params.model(pair.teacher), len(data.classes), initial=False)
             step = assemble_step(recipe, student, data, device, seed=SEED, method=method, teacher=teacher)
         return StepBench(step, data.training_batches(recipe, SEED))

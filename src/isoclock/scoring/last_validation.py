@@ -21,12 +21,8 @@ from isoclock.scoring.target import Target
 from isoclock.stamps import evaluate_stamp
 
 FILE = "validation.npz"
-_AS_TRAINED = (
-    "precision",
-    "channels_last",
-    "threads",
-    "colour",
-)  # values of a recipe that scores depend on to the last bit
+# Values of a recipe that scores depend on to the last bit.
+_AS_TRAINED = ("precision", "channels_last", "threads", "colour")
 
 
 def validation_inputs(params: Params, target: Target) -> str:

@@ -38,11 +38,6 @@ def trained_teacher(params: Params, dataset: str, model: str, data: PreparedData
     return teacher
 
 
-def needs_a_teacher(method: Sequence[Method]) -> bool:
-    """Whether any part of a variant distils from anything."""
-    return any(part.method != "none" for part in method)
-
-
 def assemble_step(
     recipe: Recipe,
     student_model: Model,

@@ -23,7 +23,7 @@ from isoclock.scoring.scores import Scores
 from isoclock.scoring.target import Target
 from isoclock.stamps import student_stamp, teacher_stamp
 from isoclock.training.anchor import AnchorMeter, StepBench
-from isoclock.training.assemble import assemble_step, needs_a_teacher, trained_teacher
+from isoclock.training.assemble import assemble_step, trained_teacher
 from isoclock.training.device import choose_device, device_kind, use_threads
 from isoclock.training.engine import Engine, Hooks
 from isoclock.training.lease import Lease
@@ -84,6 +84,7 @@ def train_student(params: Params, cell: Cell, layout: Layout) -> str:
             f"across device kinds: run the cell there, or profile here (isoclock profile {cell.dataset} {cell.pair} {cell.method})"
         )
     stamp = student_stamp(params, cell)
+    has_teacher = params.has_teacher(cell.method, cell.dataset)
     taught_by = params.teacher_dataset(cell.dataset), pair.teacher
     spec = Spec(
         kind="student",
@@ -96,7 +97,7 @@ def train_student(params: Params, cell: Cell, layout: Layout) -> str:
         plan=plan,
         params={key: stamp[key] for key in ("recipe", "student", "teacher", "method")} | {"classes": data.classes},
         digests={
-            "teacher": _weights_of(layout.teacher(*taught_by)) if needs_a_teacher(method) else None,
+            "teacher": _weights_of(layout.teacher(*taught_by)) if has_teacher else None,
             "data": data.digest,
             "code": stamp["code"],
             "plan": sha256_file(plan_path),
@@ -108,7 +109,7 @@ def train_student(params: Params, cell: Cell, layout: Layout) -> str:
         return status
 
     def build() -> TrainingStep:
-        teacher = trained_teacher(params, *taught_by, data, layout) if needs_a_teacher(method) else None
+        teacher = trained_teacher(params, *taught_by, data, layout) if has_teacher else None
         return assemble_step(
             recipe, params.model(pair.student), data, device, seed=cell.seed, method=method, teacher=teacher
         )
@@ -132,7 +133,7 @@ def _run(
     device: torch.device,
     build: Callable[[], TrainingStep],
     seed: int,
-    validation_inputs: str,
+    scored_from: str,
     *,
     anchor: AnchorMeter | None,
 ) -> str:
@@ -154,12 +155,12 @@ def _run(
         step = build()
         ledger = Ledger(spec.run_folder / "ledger.jsonl")
 
-        validations: dict[int, Scores] = {}  # the last one, by iteration
+        validated: tuple[int, Scores] | None = None  # the last validation, and after how many iterations
 
         def evaluate() -> dict[str, Any]:
+            nonlocal validated
             scores = score(step.student, data, spec.recipe, device, overlays=OVERLAYS)
-            validations.clear()
-            validations[engine.state.iteration] = scores
+            validated = engine.state.iteration, scores
             told = scores.as_json(classes=data.classes, dataset=spec.cell["dataset"], weights=None, iterations=0)
             return {"miou": told["miou"], "per_class": told["per_class_iou"]}
 
@@ -195,8 +196,8 @@ def _run(
             return outcome.status
         lease.check()
         digests = publish(spec, run, step, outcome, device, ledger, engine.checkpoint_every_s, data.images)
-        if outcome.status == "finished" and (scores := validations.get(spec.iterations)) is not None:
-            keep_validation(spec.result_folder, scores, validation_inputs, digests["weights"])
+        if outcome.status == "finished" and validated is not None and validated[0] == spec.iterations:
+            keep_validation(spec.result_folder, validated[1], scored_from, digests["weights"])
         return outcome.status
 
 
