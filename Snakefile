@@ -6,7 +6,7 @@
 # Snakemake starts: there is nothing for --software-deployment-method to do.
 from snakemake.utils import min_version
 
-from isoclock.study import Study
+from isoclock.dag.targets import Study
 
 min_version("9.27")
 

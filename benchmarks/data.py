@@ -22,12 +22,12 @@ import torch
 from measure import Goal, Result, in_turns, pairwise, show
 from numpy.typing import NDArray
 
-from isoclock.data.cityscapes import READER
-from isoclock.data.loading import TrainingStream
-from isoclock.data.normalise import Normalise, filled
-from isoclock.data.packed import PackedSplit
-from isoclock.data.prepare import prepare
-from isoclock.data.streets import make_streets
+from isoclock.data.loading.normalise import Normalise, filled
+from isoclock.data.loading.stream import TrainingStream
+from isoclock.data.packing.packed import PackedSplit
+from isoclock.data.packing.prepare import prepare
+from isoclock.data.readers.cityscapes import READER
+from isoclock.data.streets.make import make_streets
 
 SCALE, FLIP, BATCH = (0.5, 2.0), 0.5, 8
 COLOUR = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}

@@ -8,11 +8,11 @@ import torch
 from measure import ROOT
 from torch import Tensor
 
-from isoclock.checks import load_params
 from isoclock.methods import build_method
 from isoclock.models.segmenter import Segmenter
 from isoclock.models.trained import new_segmenter
-from isoclock.schema import Recipe
+from isoclock.params.check import load_params
+from isoclock.params.schema import Recipe
 from isoclock.training.device import choose_device, use_threads
 from isoclock.training.step import TrainingStep
 

@@ -16,11 +16,11 @@ from demo_step import demo_batches, demo_network, demo_recipe, demo_step
 from measure import Goal, Result, show
 from torch import Tensor
 
-from isoclock.data.normalise import Normalise
-from isoclock.schema import Recipe
+from isoclock.data.loading.normalise import Normalise
+from isoclock.params.schema import Recipe
+from isoclock.runner.ledger import Ledger
 from isoclock.training.device import choose_device, synchroniser
-from isoclock.training.engine import LOG_EVERY, Engine, Hooks
-from isoclock.training.ledger import Ledger
+from isoclock.training.loop import LOG_EVERY, Engine, Hooks
 from isoclock.training.task_loss import IGNORE, Labels, upsampled_cross_entropy
 
 Batches = list[Mapping[str, Tensor]]

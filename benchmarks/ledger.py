@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 from demo_step import demo_batches, demo_recipe, demo_step
 from measure import Goal, Result, in_turns, show
 
+from isoclock.runner.ledger import Ledger
 from isoclock.training.device import synchroniser
-from isoclock.training.engine import LOG_EVERY
-from isoclock.training.ledger import Ledger
+from isoclock.training.loop import LOG_EVERY
 
 
 def measure(

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from isoclock.budget.memory import MIB, peak_mib
 from isoclock.budget.profile import bootstrap_interval
-from isoclock.checks import load_params
 from isoclock.methods import REFERENCE, TUNED, Batch, ChannelSpec, Method, build_method
 from isoclock.methods.contract import detached
 from isoclock.models.outputs import AUX_LOGITS, BACKBONE, HEAD, LOGITS, SegmenterOutput
 from isoclock.models.trained import new_segmenter
+from isoclock.params.check import load_params
 from isoclock.training.device import synchroniser
 from isoclock.training.step import TrainingStep
 

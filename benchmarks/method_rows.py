@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
+from isoclock.grid.stamps import syntax_digest
 from isoclock.methods import ChannelSpec, build_method, cards
-from isoclock.stamps import syntax_digest
 
 METHODS = Path(build_method.__code__.co_filename).parent
 

@@ -27,7 +27,7 @@ from method_rows import FULL, TINY, rows_of
 from rich.console import Console
 from rich.table import Table
 
-from isoclock.artifacts import write_json
+from isoclock.files import write_json
 from isoclock.methods import REFERENCE, TUNED, cards
 from isoclock.training.device import choose_device, device_kind
 

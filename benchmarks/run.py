@@ -14,7 +14,7 @@ from typing import Any
 
 from measure import ROOT, machine, show
 
-from isoclock.artifacts import write_json
+from isoclock.files import write_json
 
 TINY: dict[str, dict[str, Any]] = {
     "engine_step": {"windows": 2, "steps": 2, "batch": 2, "crop": (32, 64)},

@@ -22,10 +22,10 @@ from measure import Goal, Result, in_turns, pairwise, show
 from numpy.typing import NDArray
 from PIL import Image
 
-from isoclock.data.cityscapes import READER
-from isoclock.data.packed import PackedSplit
-from isoclock.data.prepare import prepare
-from isoclock.data.streets import make_streets
+from isoclock.data.packing.packed import PackedSplit
+from isoclock.data.packing.prepare import prepare
+from isoclock.data.readers.cityscapes import READER
+from isoclock.data.streets.make import make_streets
 from isoclock.scoring.confusion import confusion_matrix, reference_confusion_matrix
 
 CLASSES = READER.num_classes

@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 from measure import Result, in_turns, pairwise, show
 
-from isoclock.data.augment import GEOMETRY, crop_sample, draw_geometry, generator
-from isoclock.data.cityscapes import READER
-from isoclock.data.packed import PackedSplit
-from isoclock.data.prepare import prepare
-from isoclock.data.streets import make_streets
+from isoclock.data.loading.augment import GEOMETRY, crop_sample, draw_geometry, generator
+from isoclock.data.packing.packed import PackedSplit
+from isoclock.data.packing.prepare import prepare
+from isoclock.data.readers.cityscapes import READER
+from isoclock.data.streets.make import make_streets
 
 
 def measure(

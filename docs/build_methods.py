@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from isoclock.artifacts import write_json, write_text
-from isoclock.checks import load_params
+from isoclock.files import write_json, write_text
 from isoclock.methods import REFERENCE, TUNED
 from isoclock.methods.card import Card, cards
+from isoclock.params.check import load_params
 from isoclock.report.methods import describe
 from isoclock.training.kind import short_kinds
 

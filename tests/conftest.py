@@ -37,9 +37,9 @@ def shared_study(empty_study: TinyStudy) -> TinyStudy:
 
 @pytest.fixture(scope="session")
 def _prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from isoclock.data.cityscapes import READER
-    from isoclock.data.prepare import prepare
-    from isoclock.data.streets import make_streets
+    from isoclock.data.packing.prepare import prepare
+    from isoclock.data.readers.cityscapes import READER
+    from isoclock.data.streets.make import make_streets
 
     folder = tmp_path_factory.mktemp("tiny") / "study"
     write_tiny_params(folder)
@@ -52,7 +52,7 @@ def _prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def _taught(_prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from isoclock.training.run import train_teacher
+    from isoclock.runner.run import train_teacher
 
     folder = tmp_path_factory.mktemp("taught") / "study"
     shutil.copytree(_prepared, folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from isoclock.schema import Recipe
+from isoclock.params.schema import Recipe
 
 
 def recipe(**changes: Any) -> Recipe:

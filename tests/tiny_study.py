@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from isoclock.artifacts import write_json
-from isoclock.checks import load_params
-from isoclock.grid import Cell, Layout
-from isoclock.params import Params
-from isoclock.protocol import VERSION
+from isoclock.files import write_json
+from isoclock.grid.cells import Cell
+from isoclock.grid.layout import Layout
+from isoclock.params.check import load_params
+from isoclock.params.load import Params
+from isoclock.records.protocol import VERSION
 
 SIZE = (64, 128)
 FILES = {
@@ -198,9 +199,9 @@ class TinyStudy:
 
 def prepare_as_told(study: TinyStudy) -> None:
     """Pack the raw files that lie in the study, as its params/datasets.yaml tells."""
-    from isoclock.data.prepare import prepare  # here: not every test needs OpenCV
-    from isoclock.data.reader import find_reader
-    from isoclock.data.unlabelled import raw_splits
+    from isoclock.data.packing.prepare import prepare  # here: not every test needs OpenCV
+    from isoclock.data.packing.unlabelled import raw_splits
+    from isoclock.data.readers.reader import find_reader
 
     entry = study.params.dataset("streets")
     prepare(

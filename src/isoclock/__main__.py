@@ -2,6 +2,6 @@
 
 import sys
 
-from isoclock.cli import main
+from isoclock.cli.main import main
 
 sys.exit(main())

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from isoclock.artifacts import write_json
+from isoclock.files import write_json
 from isoclock.tracking import serve_ui, upgrade_store
 from isoclock.tracking import sync as sync_study
 from isoclock.tracking.ui import first_page, run_pages

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from isoclock.artifacts import write_json
 from isoclock.budget.audit import audit, audit_record
-from isoclock.cli import main
-from isoclock.report.wording import saving
-from isoclock.training.ledger import read_ledger
+from isoclock.cli.main import main
+from isoclock.files import write_json
+from isoclock.report.format import saving
+from isoclock.runner.ledger import read_ledger
 from tiny_study import TinyStudy, cell, write_plan
 
 
@@ -102,9 +102,9 @@ def test_what_saving_took_is_shown(
     taught_study: TinyStudy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """By a run that saves often, and as its ledger has it."""
-    from isoclock.training.run import train_student
+    from isoclock.runner.run import train_student
 
-    monkeypatch.setattr("isoclock.training.engine.SAVING_SHARE", math.inf)
+    monkeypatch.setattr("isoclock.training.loop.SAVING_SHARE", math.inf)
     taught_study.edit("training.yaml", "checkpoint_every_s: 1000.0", "checkpoint_every_s: 1.0e-9")
     write_plan(taught_study, iterations=3)
     assert train_student(taught_study.params, cell(), taught_study.layout) == "finished"

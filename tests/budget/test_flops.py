@@ -7,7 +7,7 @@ import torch
 
 from isoclock.budget.flops import forward_gflops, method_gflops, scoring_gflops, training_gflops
 from isoclock.budget.profile import profile_method
-from isoclock.schema import Scoring
+from isoclock.params.schema import Scoring
 from tiny_study import TinyStudy
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")

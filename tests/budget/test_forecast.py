@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from isoclock.artifacts import write_json
 from isoclock.budget.forecast import ASSUMED_TFLOPS, ESTIMATED, MEASURED, Row, forecast
-from isoclock.cli import main
-from isoclock.protocol import VERSION
+from isoclock.cli.main import main
+from isoclock.files import write_json
+from isoclock.records.protocol import VERSION
 from tiny_study import TinyStudy, cell
 
 METHODS = ("none", "kd", "fitnet", "cwd", "mgd")

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from isoclock.artifacts import read_json, write_json
 from isoclock.budget.plan import accept_budget, accept_profile, make_plan
 from isoclock.errors import ArtifactError, ParamsError, UserError
-from isoclock.protocol import VERSION
+from isoclock.files import read_json, write_json
+from isoclock.records.protocol import VERSION
 from tiny_study import TinyStudy
 
 WHERE = ("streets", "tiny")
@@ -259,7 +259,7 @@ def test_a_budget_of_another_version_is_refused_and_never_accepted_again(
     empty_study: TinyStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as before:
-        for module in ("budget.plan", "stamps", "protocol"):
+        for module in ("budget.plan", "grid.stamps", "records.protocol"):
             before.setattr(f"isoclock.{module}.VERSION", 1)
         put_profile(empty_study, "kd", 1.5, protocol_version=1)
         assert accept(empty_study)["anchor_steps"] == 9.0

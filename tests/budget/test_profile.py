@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from isoclock.artifacts import read_json
 from isoclock.budget import profile as profiling
 from isoclock.budget.profile import bootstrap_interval, profile_method
-from isoclock.schema import ProfileSettings
+from isoclock.files import read_json
+from isoclock.params.schema import ProfileSettings
 from isoclock.training.anchor import StepBench
 from isoclock.training.step import Mark, no_mark
 from tiny_study import TinyStudy

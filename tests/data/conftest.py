@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from isoclock.data.cityscapes import READER
-from isoclock.data.packed import PackedSplit
-from isoclock.data.prepare import prepare
-from isoclock.data.streets import make_streets
+from isoclock.data.packing.packed import PackedSplit
+from isoclock.data.packing.prepare import prepare
+from isoclock.data.readers.cityscapes import READER
+from isoclock.data.streets.make import make_streets
 
 SIZE = (64, 128)
 SPLITS = {"train": "train", "val": "val"}

@@ -15,9 +15,9 @@ MIB = 1 << 20
 
 def save_all_the_time() -> None:
     """However long saving takes, and with few anchor steps, so that a kill at a random moment often meets a save."""
-    from isoclock.training import anchor, engine
+    from isoclock.training import anchor, loop
 
-    engine.SAVING_SHARE = float("inf")
+    loop.SAVING_SHARE = float("inf")
     anchor.AnchorMeter.__init__.__kwdefaults__.update(warmup=1, windows=1, steps=1)
 
 
@@ -31,7 +31,7 @@ class KilledInCheckpoint:
     sign: int = signal.SIGKILL
 
     def __call__(self) -> None:
-        from isoclock.training import checkpoint
+        from isoclock.runner import checkpoint
 
         original, counted = checkpoint.save, [0]
 
@@ -60,7 +60,7 @@ class KilledInCheckpoint:
             return called
 
         if self.function == "write":
-            from isoclock.training import checkpoint
+            from isoclock.runner import checkpoint
 
             checkpoint._Hashing.write = deadly(checkpoint._Hashing.write)
         elif self.function == "fsync":
@@ -110,7 +110,7 @@ class Elsewhere:
     def __call__(self) -> None:
         import torch
 
-        from isoclock.training import run
+        from isoclock.runner import run
 
         if self.what == "torch":
             torch.__version__ = self.value

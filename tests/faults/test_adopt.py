@@ -14,8 +14,9 @@ pytestmark = [pytest.mark.xdist_group("workflow"), pytest.mark.timeout(1800), py
 
 ADOPT = (
     "python", "-c",
-    "import sys\nfrom isoclock.adopt import adopt\nfrom isoclock.checks import load_params\nfrom isoclock.errors import UserError\n"
-    "from isoclock.grid import Layout\n"
+    "import sys\nfrom isoclock.dag.adopt import adopt\nfrom isoclock.params.check import load_params\n"
+    "from isoclock.errors import UserError\n"
+    "from isoclock.grid.cells import Layout\n"
     "try:\n    adopt(load_params(), 'demo', Layout())\nexcept UserError as error:\n    print(error); sys.exit(2)",
 )  # fmt: skip
 WEIGHTS = "results/student/streets/tiny/kd/compute-6/0/weights.safetensors"
@@ -24,7 +25,7 @@ WEIGHTS = "results/student/streets/tiny/kd/compute-6/0/weights.safetensors"
 @pytest.fixture(scope="module")
 def remote(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, Path]:
     """A study that was run by DVC, and the remote that it was pushed to."""
-    from isoclock.data.streets import make_streets
+    from isoclock.data.streets.make import make_streets
 
     folder = tmp_path_factory.mktemp("remote")
     clone = Clone.make(folder / "study")

@@ -14,8 +14,8 @@ from clone import TOKEN
 from mishap_makers import Environment
 from trainers import Trainer
 
-from isoclock.cli import main
-from isoclock.credentials import holds_credential
+from isoclock.cli.main import main
+from isoclock.params.credentials import holds_credential
 from tiny_study import TinyStudy, write_plan
 
 pytestmark = pytest.mark.xdist_group("faults")

@@ -11,8 +11,8 @@ import torch
 from mishap_makers import Elsewhere, KilledInCheckpoint, save_all_the_time
 from trainers import Trainer, stop, until
 
-from isoclock.artifacts import read_json, sha256_file
 from isoclock.budget.audit import audit_record
+from isoclock.files import read_json, sha256_file
 from tiny_study import write_plan
 
 pytestmark = pytest.mark.xdist_group("faults")

@@ -10,9 +10,9 @@ import pytest
 from mishap_makers import MemoryLimit
 from trainers import Trainer
 
-from isoclock.checks import load_params
-from isoclock.cli import main
-from isoclock.grid import cells
+from isoclock.cli.main import main
+from isoclock.grid.cells import cells
+from isoclock.params.check import load_params
 from tiny_study import write_plan
 
 pytestmark = pytest.mark.xdist_group("faults")
@@ -37,7 +37,7 @@ def test_nine_of_ten(
     (study.folder / "params/grids/ten.yaml").write_text(GRID)
     write_plan(study, "none", iterations=1)
     monkeypatch.chdir(study.folder)
-    monkeypatch.setattr("isoclock.training.run.choose_device", _the_cpu)
+    monkeypatch.setattr("isoclock.runner.run.choose_device", _the_cpu)
     for cell in cells(load_params(), "ten")[1:]:
         assert main(["student", cell.path]) == 0
         assert main(["evaluate", cell.path]) == 0

@@ -13,9 +13,9 @@ import torch
 from mishap_makers import KilledInCheckpoint, SlowSteps, save_all_the_time
 from trainers import Trainer, ended, until
 
-from isoclock.artifacts import sha256_file
-from isoclock.training.checkpoint import load_newest
-from isoclock.training.pulse import Pulse
+from isoclock.files import sha256_file
+from isoclock.runner.checkpoint import load_newest
+from isoclock.runner.progress_file import Pulse
 from tiny_study import write_plan
 
 CPU = torch.device("cpu")

@@ -16,8 +16,8 @@ from mishap_makers import KilledInCheckpoint, save_all_the_time
 from trainers import Trainer, ended, stop, until
 
 from isoclock.errors import UserError
-from isoclock.training import lease
-from isoclock.training.lease import Lease
+from isoclock.runner import lease
+from isoclock.runner.lease import Lease
 from tiny_study import write_plan
 
 pytestmark = pytest.mark.xdist_group("faults")
@@ -26,7 +26,7 @@ HOLD = """
 import sys
 from pathlib import Path
 from isoclock.errors import UserError
-from isoclock.training import lease
+from isoclock.runner import lease
 lease.HEARTBEAT_S = 0.05
 if sys.argv[2] == "no locks":
     lease._lock = lambda stream: True

@@ -12,7 +12,7 @@ import pytest
 from mishap_makers import MemoryLimit, broken_step, full_gpu, tiny_shared_memory
 from trainers import Trainer, ended, until
 
-from isoclock.artifacts import read_json
+from isoclock.files import read_json
 from isoclock.tracking.records import read_sources
 from tiny_study import write_plan
 

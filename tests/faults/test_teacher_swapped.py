@@ -10,7 +10,7 @@ import torch
 from mishap_makers import Payload, save_all_the_time
 from trainers import Trainer, stop, until
 
-from isoclock.artifacts import read_json, sha256_file, write_json
+from isoclock.files import read_json, sha256_file, write_json
 from tiny_study import write_plan
 
 pytestmark = pytest.mark.xdist_group("faults")

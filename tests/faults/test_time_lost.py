@@ -10,8 +10,8 @@ import pytest
 from mishap_makers import SlowSteps
 from trainers import Trainer, ended, stop, until
 
-from isoclock.cli import main
-from isoclock.training.pulse import Pulse
+from isoclock.cli.main import main
+from isoclock.runner.progress_file import Pulse
 from tiny_study import write_plan
 
 pytestmark = pytest.mark.xdist_group("faults")

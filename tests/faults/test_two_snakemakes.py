@@ -14,7 +14,7 @@ import pytest
 from clone import Clone
 from trainers import until
 
-from isoclock.training.ledger import read_ledger
+from isoclock.runner.ledger import read_ledger
 from tiny_study import TinyStudy, edit
 
 pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(900), pytest.mark.slow]

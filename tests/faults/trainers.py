@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from isoclock.artifacts import read_json
-from isoclock.grid import Cell
-from isoclock.training.ledger import Event, read_ledger
+from isoclock.files import read_json
+from isoclock.grid.cells import Cell
+from isoclock.runner.ledger import Event, read_ledger
 from tiny_study import TinyStudy, cell, write_plan
 
 WAIT_S = 120.0  # for anything another process does: a bound, not an expectation
@@ -28,8 +28,8 @@ WAIT_S = 120.0  # for anything another process does: a bound, not an expectation
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
-        "isoclock.training.run",
-        "isoclock.checks",
+        "isoclock.runner.run",
+        "isoclock.params.check",
         "isoclock.models.pspnet",
         "segmentation_models_pytorch",
         "mishap_makers",
@@ -148,7 +148,7 @@ def stop(process: ForkServerProcess) -> int:
 
 
 def _verb(folder: Path, arguments: list[str], log: Path, arrange: tuple[Arrange, ...]) -> None:
-    from isoclock.cli import main
+    from isoclock.cli.main import main
 
     multiprocessing.set_start_method("fork", force=True)  # for loader processes: as in a process of the shell's
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # bit-exactness is promised on the CPU

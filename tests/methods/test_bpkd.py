@@ -5,8 +5,9 @@ import pytest
 import torch
 from method_contract import CLASSES, MethodContract, as_output, labels, outputs
 
-from isoclock.methods import Batch, edges
-from isoclock.methods.edges import edge_masks, fast_edge_masks
+from isoclock.kernels import edges
+from isoclock.kernels.edges import edge_masks, fast_edge_masks
+from isoclock.methods import Batch
 
 GOLDENS = Path(__file__).parents[1] / "fidelity" / "goldens"
 

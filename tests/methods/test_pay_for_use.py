@@ -15,13 +15,13 @@ from method_inputs import CLASSES, as_output, labels, outputs
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from isoclock.data.prepared import PreparedData
+from isoclock.data.loading.prepared import PreparedData
 from isoclock.methods import REFERENCE, ChannelSpec, Method, available, build_method, cards
 from isoclock.models.build import build_encoder
 from isoclock.models.outputs import AUX_LOGITS, BACKBONE, HEAD, LOGITS
 from isoclock.models.pspnet import PSPNet
-from isoclock.schema import Method as Entry
-from isoclock.schema import Model
+from isoclock.params.schema import Method as Entry
+from isoclock.params.schema import Model
 from isoclock.training.assemble import assemble_step
 from isoclock.training.step import TrainingStep
 from tiny_recipe import recipe

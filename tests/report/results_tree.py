@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from isoclock.protocol import VERSION
+from isoclock.records.protocol import VERSION
 
 CLASSES = ["road", "sidewalk", "building", "pole", "sky", "person", "car", "train"]
 PALETTE = [

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from isoclock.checks import load_params
-from isoclock.cli import main
+from isoclock.cli.main import main
 from isoclock.methods.card import cards
+from isoclock.params.check import load_params
 from isoclock.report.methods import LOG_WIDTH, describe, print_methods
 from tiny_study import TinyStudy
 

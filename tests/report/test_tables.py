@@ -98,13 +98,13 @@ def test_terminal_table(study_tree, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("spell", "value", "text"),
     [
-        (tables.wording.seconds, 12.34, "12.3 s"),
-        (tables.wording.seconds, 7200.0, "2.00 h"),
-        (tables.wording.seconds, None, "–"),
-        (tables.wording.points, Estimate(1, 0.4126), "41.3 (one seed)"),
-        (tables.wording.points, Estimate(3, 0.41, 0.40, 0.42), "41.0 ± 1.0"),
-        (tables.wording.signed_points, Estimate(3, -0.01, -0.02, 0.0), "-1.0 [-2.0, +0.0]"),
-        (tables.wording.p_value, Estimate(3, 0.0, p=0.00001), "< 0.001"),
+        (tables.format.seconds, 12.34, "12.3 s"),
+        (tables.format.seconds, 7200.0, "2.00 h"),
+        (tables.format.seconds, None, "–"),
+        (tables.format.points, Estimate(1, 0.4126), "41.3 (one seed)"),
+        (tables.format.points, Estimate(3, 0.41, 0.40, 0.42), "41.0 ± 1.0"),
+        (tables.format.signed_points, Estimate(3, -0.01, -0.02, 0.0), "-1.0 [-2.0, +0.0]"),
+        (tables.format.p_value, Estimate(3, 0.0, p=0.00001), "< 0.001"),
     ],
 )
 def test_wording(spell, value, text):

@@ -7,7 +7,7 @@ import json
 import pytest
 from results_tree import cell, path_of
 
-from isoclock.protocol import VERSION
+from isoclock.records.protocol import VERSION
 from isoclock.report import build_report, tables
 from isoclock.report.audit import print_audit
 from isoclock.report.break_even import break_even

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from isoclock.data.cityscapes import READER
+from isoclock.data.readers.cityscapes import READER
 from isoclock.scoring.confusion import (
     IGNORE,
     checked_counts,

@@ -8,7 +8,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.nn import functional
 
 from isoclock.errors import DataError
-from isoclock.schema import Scoring
+from isoclock.params.schema import Scoring
 from isoclock.scoring import evaluate, views
 from isoclock.scoring.confusion import confusion_matrix, label_counts
 from isoclock.scoring.evaluate import evaluate_segmenter

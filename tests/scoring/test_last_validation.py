@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from isoclock.artifacts import sha256_file
-from isoclock.cli import main
+from isoclock.cli.main import main
+from isoclock.files import sha256_file
+from isoclock.runner.run import train_student
 from isoclock.scoring.last_validation import FILE
-from isoclock.training.run import train_student
 from tiny_study import TinyStudy, cell, write_plan
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
@@ -90,7 +90,7 @@ def test_without_evaluations_there_are_none(trained: TinyStudy, capsys: pytest.C
 
 def test_taking_them_over_imports_no_torch(trained: TinyStudy) -> None:
     code = (
-        "import sys; from isoclock.cli import main; "
+        "import sys; from isoclock.cli.main import main; "
         f"status = main(['evaluate', {CELL.path!r}]); print(status, 'torch' in sys.modules)"
     )
     told = subprocess.run(

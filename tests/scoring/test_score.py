@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isoclock.artifacts import read_json, sha256_file, write_json
-from isoclock.cli import main
-from isoclock.protocol import VERSION
+from isoclock.cli.main import main
+from isoclock.files import read_json, sha256_file, write_json
+from isoclock.records.protocol import VERSION
 from isoclock.scoring.confusion import mean_iou
 from tiny_study import TinyStudy, add_avenues, cell
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from isoclock.schema import Scoring
+from isoclock.params.schema import Scoring
 from isoclock.scoring import views
 from isoclock.scoring.views import View, label_map, look, view_sizes, windows
 
@@ -197,7 +197,7 @@ def test_150_classes_at_2048x1024_stay_under_2_gb(options):
     code = f"""
 import numpy as np, torch
 from types import SimpleNamespace
-from isoclock.schema import Scoring
+from isoclock.params.schema import Scoring
 from isoclock.scoring.evaluate import evaluate_segmenter
 torch.set_num_threads(1)
 class Wide(torch.nn.Module):

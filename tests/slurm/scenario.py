@@ -17,8 +17,8 @@ import yaml
 from clone import Clone
 
 from cluster import Cluster
-from isoclock.artifacts import write_text
 from isoclock.cluster.site import SITE_FILE
+from isoclock.files import write_text
 
 LIMIT_S = 660  # of a scenario; its failure mode is to wait for ever, and a busy machine is slow to start jobs
 PATIENCE_S = 240  # until a trainer trains: start-ups on a busy machine

@@ -47,7 +47,7 @@ _RemoteExecutor.next_seconds_between_status_checks = property(lambda self: 2, la
 
 def make_clone(folder: Path, methods: str = "none, kd", budgets: str = "iteration-6, compute-6") -> Clone:
     """A clone with streets, loader processes, jobs of little memory, and iteration-6 raised to a few hundred iterations."""
-    from isoclock.data.streets import make_streets
+    from isoclock.data.streets.make import make_streets
 
     clone = Clone.make(folder)
     make_streets(folder / "data" / "streets", train=5, val=2, size=SIZE, workers=1)
@@ -67,9 +67,9 @@ def make_taught(folder: Path) -> Clone:
     """A clone in which students are what is left to train."""
     from isoclock.budget.plan import accept_budget, make_plan
     from isoclock.budget.profile import profile_method
-    from isoclock.data.cityscapes import READER
-    from isoclock.data.prepare import prepare
-    from isoclock.training.run import train_teacher
+    from isoclock.data.packing.prepare import prepare
+    from isoclock.data.readers.cityscapes import READER
+    from isoclock.runner.run import train_teacher
 
     clone = make_clone(folder, "kd, fitnet", "iteration-6")
     with (folder / "src/isoclock/training/step.py").open("a") as step:
@@ -94,8 +94,8 @@ def make_taught(folder: Path) -> Clone:
 
 def train_undisturbed(taught: Clone, folder: Path) -> str:
     """Digest of the weights of `kd`, trained in one go, in a folder beside."""
-    from isoclock.grid import Layout
-    from isoclock.training.run import train_student
+    from isoclock.grid.layout import Layout
+    from isoclock.runner.run import train_student
 
     study, layout = TinyStudy(taught.folder), Layout(folder / "results", folder / "runs")
     shutil.copytree(study.layout.results, layout.results)

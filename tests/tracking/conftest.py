@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from isoclock.artifacts import write_json
+from isoclock.files import write_json
 from isoclock.tracking import SyncSummary, sync, upgrade_store
 from isoclock.tracking.ui import ui_command, ui_environment
 

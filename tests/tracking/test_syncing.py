@@ -15,8 +15,8 @@ from typing import Any
 import mlflow
 import pytest
 
-from isoclock.artifacts import write_json
 from isoclock.errors import UserError
+from isoclock.files import write_json
 from isoclock.tracking import records, sync, watch
 
 CELL = "streets/demo/kd/compute-400/0"

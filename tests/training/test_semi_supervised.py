@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from isoclock.artifacts import read_json
-from isoclock.cli import main
-from isoclock.data.packed import PackedSplit
+from isoclock.cli.main import main
+from isoclock.data.packing.packed import PackedSplit
+from isoclock.files import read_json
 from tiny_study import TinyStudy, cell
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
@@ -20,7 +20,7 @@ CELL = cell("kd")
 @pytest.fixture(autouse=True)
 def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bit-exactness is promised there."""
-    for module in ("training.run", "budget.profile"):
+    for module in ("runner.run", "budget.profile"):
         monkeypatch.setattr(f"isoclock.{module}.choose_device", lambda: torch.device("cpu"))
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny_segmenter import CLASSES, CPU, TinySegmenter, batch_at, by_hand_cross_entropy, recipe, training_step
 
-from isoclock.data.normalise import Normalise
+from isoclock.data.loading.normalise import Normalise
 from isoclock.methods import build_method
 from isoclock.training.step import TrainingStep, class_weights
 

@@ -32,7 +32,7 @@ StepBench.run = _take
 
 @pytest.fixture(scope="session")
 def _studied(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    from isoclock.data.streets import make_streets
+    from isoclock.data.streets.make import make_streets
 
     clone = Clone.make(tmp_path_factory.mktemp("workflow") / "study")
     make_streets(clone.folder / "data" / "streets", train=5, val=2, size=(64, 128))

@@ -12,15 +12,15 @@ import torch
 import yaml
 from clone import ROOT
 
-from isoclock.artifacts import read_json
 from isoclock.budget.plan import accept_budget, make_plan
 from isoclock.budget.profile import profile_method
-from isoclock.checks import load_params
-from isoclock.grid import cells
+from isoclock.files import read_json
+from isoclock.grid.cells import cells
+from isoclock.params.check import load_params
 from isoclock.report.collect import FINISHED, collect
+from isoclock.runner.run import train_student
 from isoclock.scoring.score import evaluate_trained
 from isoclock.scoring.target import Target
-from isoclock.training.run import train_student
 from tiny_study import TinyStudy, edit, prepare_as_told
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")

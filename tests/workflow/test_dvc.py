@@ -109,7 +109,7 @@ def test_students_are_a_matrix_over_the_methods_of_the_grid() -> None:
 
 
 def test_data_dvc_pins_the_generated_streets(tmp_path: Path) -> None:
-    from isoclock.data.streets import make_streets
+    from isoclock.data.streets.make import make_streets
 
     make_streets(tmp_path / "streets", workers=1)
     files = sorted(path for path in tmp_path.rglob("*") if path.is_file())

@@ -12,10 +12,10 @@ import pytest
 import yaml
 from clone import ROOT, Clone
 
-from isoclock.checks import load_params
-from isoclock.cli import main
-from isoclock.grid import cells
+from isoclock.cli.main import main
+from isoclock.grid.cells import cells
 from isoclock.methods import available
+from isoclock.params.check import load_params
 
 NAMES = ("figure1", "figure2", "figure3", "tables", "tuned")
 
@@ -107,7 +107,7 @@ def shrink(params: Path) -> None:
 @pytest.mark.timeout(900)  # some thirty processes that each load torch, on a machine that may have other work
 def test_the_tiny_grids_go_all_the_way(tmp_path: Path) -> None:
     """In one run: a grid of all their blocks, then the report of each."""
-    from isoclock.data.streets import make_streets
+    from isoclock.data.streets.make import make_streets
 
     clone = Clone.make(tmp_path / "study")
     shutil.rmtree(clone.folder / "params")

@@ -7,7 +7,7 @@ import re
 import pytest
 from clone import ROOT, Clone
 
-from isoclock.cli import _parser
+from isoclock.cli.main import _parser
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

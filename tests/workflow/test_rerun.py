@@ -47,7 +47,7 @@ def test_a_token_in_the_environment_is_written_nowhere(studied: Clone) -> None:
 
 
 def test_comments_formatting_and_docstrings_redo_nothing(studied: Clone) -> None:
-    for name in (KD, "src/isoclock/training/engine.py", "src/isoclock/data/augment.py"):
+    for name in (KD, "src/isoclock/training/loop.py", "src/isoclock/data/loading/augment.py"):
         path = studied.folder / name
         text = path.read_text()
         opening = text.index('"""') + 3

@@ -22,7 +22,7 @@ def rules(told: str) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.test_all
 def test_a_teacher_of_two_data_sets_is_trained_once(fresh: Clone) -> None:
-    from isoclock.data.streets import make_streets
+    from isoclock.data.streets.make import make_streets
 
     add_avenues(fresh.folder / "params")
     make_streets(fresh.folder / "data" / "streets", train=5, val=2, size=(64, 128))

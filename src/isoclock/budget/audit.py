@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from isoclock.artifacts import read_json
-from isoclock.grid import Cell, Layout
-from isoclock.protocol import KEY, version_of
+from isoclock.files import read_json
+from isoclock.grid.cells import Cell
+from isoclock.grid.layout import Layout
+from isoclock.records.protocol import KEY, version_of
 
 TOLERANCE = 0.03  # PROTOCOL.md, rule 6
 

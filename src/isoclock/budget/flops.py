@@ -21,8 +21,8 @@ from isoclock.methods.contract import Batch, Method
 from isoclock.models.build import build_segmenter
 from isoclock.models.outputs import AUX_LOGITS, LOGITS, OUTPUTS, TAPS, ChannelSpec, SegmenterOutput
 from isoclock.models.segmenter import Segmenter
-from isoclock.schema import Method as Entry
-from isoclock.schema import Model, Recipe, Scoring
+from isoclock.params.schema import Method as Entry
+from isoclock.params.schema import Model, Recipe, Scoring
 from isoclock.scoring.views import boxes_of, view_sizes
 
 META = torch.device("meta")

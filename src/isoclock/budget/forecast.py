@@ -13,12 +13,13 @@ from math import isclose
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isoclock.artifacts import read_json
-from isoclock.data.packed import INDEX, PackedSplit
-from isoclock.data.reader import find_reader
-from isoclock.grid import Cell, Layout, cells, datasets_needed, profiles_needed, teachers_needed, trained_before
-from isoclock.params import Params
-from isoclock.protocol import VERSION, version_of
+from isoclock.data.packing.packed import INDEX, PackedSplit
+from isoclock.data.readers.reader import find_reader
+from isoclock.files import read_json
+from isoclock.grid.cells import Cell, cells, datasets_needed, profiles_needed, teachers_needed, trained_before
+from isoclock.grid.layout import Layout
+from isoclock.params.load import Params
+from isoclock.records.protocol import VERSION, version_of
 
 if TYPE_CHECKING:
     from isoclock.budget.flops import StepFlops

@@ -9,13 +9,13 @@ from math import floor
 from pathlib import Path
 from typing import Any
 
-from isoclock.artifacts import read_json, sha256_json, write_json
 from isoclock.errors import ParamsError, UserError
-from isoclock.grid import Layout
-from isoclock.params import Params
-from isoclock.protocol import KEY, VERSION, check_version, version_of
-from isoclock.schema import Budget
-from isoclock.stamps import budget_stamp
+from isoclock.files import read_json, sha256_json, write_json
+from isoclock.grid.layout import Layout
+from isoclock.grid.stamps import budget_stamp
+from isoclock.params.load import Params
+from isoclock.params.schema import Budget
+from isoclock.records.protocol import KEY, VERSION, check_version, version_of
 
 SCHEMA = 1
 

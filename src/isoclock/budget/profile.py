@@ -17,17 +17,17 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from isoclock.artifacts import sha256_json
 from isoclock.budget.memory import peak_mib
 from isoclock.budget.plan import accept_profile
-from isoclock.data.prepared import PreparedData
-from isoclock.grid import Layout
+from isoclock.data.loading.prepared import PreparedData
+from isoclock.files import sha256_json
+from isoclock.grid.layout import Layout
+from isoclock.grid.stamps import cost_inputs, profile_stamp
 from isoclock.models.trained import new_segmenter
-from isoclock.params import Params
+from isoclock.params.load import Params
+from isoclock.params.schema import ProfileSettings
 from isoclock.progress import ProgressLine
-from isoclock.protocol import KEY, VERSION
-from isoclock.schema import ProfileSettings
-from isoclock.stamps import cost_inputs, profile_stamp
+from isoclock.records.protocol import KEY, VERSION
 from isoclock.training.anchor import StepBench
 from isoclock.training.assemble import assemble_step
 from isoclock.training.device import choose_device, device_kind, environment, synchroniser, use_threads

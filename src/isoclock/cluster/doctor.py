@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from isoclock.checks import load_params
 from isoclock.cluster import slurm
 from isoclock.cluster.doctor_slurm import examine_cluster
 from isoclock.cluster.finding import Finding
 from isoclock.errors import EXIT_USER_ERROR, UserError
-from isoclock.grid import RESULTS, RUNS
+from isoclock.grid.layout import RESULTS, RUNS
+from isoclock.params.check import load_params
 
 LOCK = Path("requirements.lock")
 PARAMS = Path("params")

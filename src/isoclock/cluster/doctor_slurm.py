@@ -14,7 +14,7 @@ from isoclock.cluster import slurm
 from isoclock.cluster.finding import Finding
 from isoclock.cluster.site import OVERHEAD_MIN, SITE_FILE, Site, read_site
 from isoclock.errors import UserError
-from isoclock.grid import RUNS
+from isoclock.grid.layout import RUNS
 
 INIT_S = 40  # the executor's slurm-init-seconds-before-status-checks, where the profile does not say otherwise
 LEAST_GRACE_S = 60  # to write a checkpoint, and for two Snakemakes to end after the trainer

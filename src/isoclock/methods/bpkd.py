@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from isoclock.kernels.edges import edge_masks, fast_edge_masks
 from isoclock.methods.card import TUNED
 from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
-from isoclock.methods.edges import edge_masks, fast_edge_masks
 from isoclock.models.outputs import SegmenterOutput
 
 LOG2_E = math.log2(math.e)

@@ -14,7 +14,7 @@ from isoclock.models.outputs import SegmenterOutput
 class Bundle(nn.Module):
     """A method and its extras, with the surface of one `Method`: terms side by side, needs united.
 
-    Term names must be distinct (`isoclock.checks` sees to it).
+    Term names must be distinct (`isoclock.params.check` sees to it).
     """
 
     def __init__(self, parts: Sequence[Method]) -> None:

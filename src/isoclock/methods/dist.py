@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from isoclock.kernels.softmax_blocks import Layout, Workspace, loss_dtype, softmax_into
 from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
-from isoclock.methods.softmax_blocks import Layout, Workspace, loss_dtype, softmax_into
 from isoclock.models.outputs import AUX_LOGITS, LOGITS, SegmenterOutput
 
 EPSILON = 1e-8

@@ -9,18 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from isoclock.kernels.divergence_sum import DivergenceSum, shares
+from isoclock.kernels.labels import IGNORE, labels_on_grid
+from isoclock.kernels.softmax_blocks import LOG2_E, Layout, Workspace, largest, loss_dtype, powers_to_shares_, scaled
 from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
-from isoclock.methods.divergence_sum import DivergenceSum, shares
-from isoclock.methods.labels import IGNORE, labels_on_grid
-from isoclock.methods.softmax_blocks import (
-    LOG2_E,
-    Layout,
-    Workspace,
-    largest,
-    loss_dtype,
-    powers_to_shares_,
-    scaled,
-)
 from isoclock.models.outputs import SegmenterOutput
 
 PUBLISHED_OFFSET = 1000.0

@@ -7,9 +7,8 @@ from functools import partial
 import torch.nn.functional as F
 from torch import Tensor
 
-from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
-from isoclock.methods.projector import build_projector
-from isoclock.methods.squared_error import (
+from isoclock.kernels.projector import build_projector
+from isoclock.kernels.squared_error import (
     BlockLoss,
     half_squares,
     half_standard_squares,
@@ -18,6 +17,7 @@ from isoclock.methods.squared_error import (
     streamed,
     unit_vectors,
 )
+from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
 from isoclock.models.outputs import SegmenterOutput
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from isoclock.models.outputs import AUX_LOGITS, BACKBONE, HEAD, LOGITS, OUTPUTS, TAPS, ChannelSpec, SegmenterOutput
 
 if TYPE_CHECKING:
-    from isoclock.catalogue import architectures
+    from isoclock.discovery import architectures
     from isoclock.models.build import build_segmenter
     from isoclock.models.pspnet import PSPNet
     from isoclock.models.segmenter import Segmenter

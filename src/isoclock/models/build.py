@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from isoclock.catalogue import architectures
+from isoclock.discovery import architectures
 from isoclock.errors import ParamsError, UserError
 from isoclock.models.encoder_weights import load_encoder_weights
 from isoclock.models.segmenter import Segmenter

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from isoclock.errors import ArtifactError
 from isoclock.models.build import build_segmenter
 from isoclock.models.segmenter import Segmenter
-from isoclock.schema import Model
+from isoclock.params.schema import Model
 
 
 def new_segmenter(model: Model, num_classes: int, *, initial: bool = True) -> Segmenter:

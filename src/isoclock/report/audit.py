@@ -9,10 +9,10 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
-from isoclock.grid import Cell
+from isoclock.grid.cells import Cell
 from isoclock.progress import table_console
-from isoclock.protocol import version_of
-from isoclock.report.wording import both, count, saving, seconds, version_note
+from isoclock.records.protocol import version_of
+from isoclock.report.format import both, count, saving, seconds, version_note
 
 WHOLE = ("cell", "planned / spent", "anchor-steps", "deviation", "contention", "lost")
 

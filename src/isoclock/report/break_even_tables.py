@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from isoclock.report import wording
+from isoclock.report import format
 from isoclock.report.break_even import BreakEven, Point, Row
 from isoclock.report.curve import Bounds
 from isoclock.report.tables import csv_text, markdown_table
@@ -42,7 +42,7 @@ _CSV_NAMES = (
 def bounds_text(value: Bounds | None, digits: int = 2) -> str:
     """A number, or its bound with the sign of one."""
     if value is None:
-        return wording.NOTHING
+        return format.NOTHING
     sign = "" if value.known is not None else "≥ " if math.isinf(value.high) else "≤ "
     return f"{sign}{value.low or value.high:,.{digits}f}"
 
@@ -52,9 +52,9 @@ def curve_cells(found: BreakEven) -> list[list[str]]:
     on_curve = dict(zip(found.curve.steps, found.curve.mious, strict=True)) if found.curve else {}
     return [
         [
-            ", ".join(point.budgets), ", ".join(point.marks), _n(point), wording.count(point.iterations),
-            wording.count(point.anchor_steps), wording.percent(point.miou, 2),
-            wording.percent(on_curve.get(point.anchor_steps or 0) if point.miou is not None else None, 2),
+            ", ".join(point.budgets), ", ".join(point.marks), _n(point), format.count(point.iterations),
+            format.count(point.anchor_steps), format.percent(point.miou, 2),
+            format.percent(on_curve.get(point.anchor_steps or 0) if point.miou is not None else None, 2),
         ]
         for point in found.kd
     ]  # fmt: skip
@@ -69,11 +69,11 @@ def row_cells(found: BreakEven, row: Row) -> list[str]:
         _what_it_takes(found, row),
         bounds_text(needed.times_cheaper if needed else None),
         _each_seed(row),
-        wording.ratio(point.cost),
+        format.ratio(point.cost),
         bounds_text(needed.cost_to_tie if needed else None),
-        wording.count(point.anchor_steps),
+        format.count(point.anchor_steps),
         bounds_text(needed.kd_steps if needed else None, 0),
-        wording.percent(point.miou, 2),
+        format.percent(point.miou, 2),
         _n(point),
         ", ".join(point.marks),
     ]
@@ -122,7 +122,7 @@ def _what_it_takes(found: BreakEven, row: Row) -> str:
 def _each_seed(row: Row) -> str:
     """x of every seed, from the least on; nothing for one seed, which has no spread."""
     ratios = sorted((needed.times_cheaper for _, needed in row.by_seed), key=lambda ratio: (ratio.low, ratio.high))
-    return ", ".join(map(bounds_text, ratios)) if len(ratios) > 1 else wording.NOTHING
+    return ", ".join(map(bounds_text, ratios)) if len(ratios) > 1 else format.NOTHING
 
 
 def _n(point: Point) -> str:

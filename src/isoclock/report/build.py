@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from isoclock.artifacts import write_text
-from isoclock.report import tables, wording
-from isoclock.report.beside import beside_csv, beside_markdown, besides
+from isoclock.files import write_text
+from isoclock.params.schema import Published
+from isoclock.report import format, tables
 from isoclock.report.break_even import break_even
 from isoclock.report.break_even_tables import break_even_csv, break_even_markdown
 from isoclock.report.collect import collect
+from isoclock.report.published import beside_csv, beside_markdown, besides
 from isoclock.report.summary import differences, summarise
-from isoclock.schema import Published
 
 
 def build_report(
@@ -48,7 +48,7 @@ def build_report(
     )
     write_text(out / "comparison.tex", tables.to_latex(study, summaries))
     beside = {of: besides(study, summaries, published, *of) for of in study.pairs}
-    note = f"{told}\n\n" if (told := wording.version_note(study.version)) else ""
+    note = f"{told}\n\n" if (told := format.version_note(study.version)) else ""
     title = f"# Beside published rows: grid {grid_name}\n\n{note}"
     write_text(out / "beside-published.md", title + beside_markdown(beside))
     write_text(out / "beside-published.csv", beside_csv(beside))

@@ -8,10 +8,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from isoclock.artifacts import read_json
 from isoclock.budget.audit import TOLERANCE
 from isoclock.errors import ArtifactError
-from isoclock.protocol import VERSION, version_of
+from isoclock.files import read_json
+from isoclock.records.protocol import VERSION, version_of
 
 FINISHED, DIVERGED, MISSING = "finished", "diverged", "missing"
 

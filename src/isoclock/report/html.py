@@ -13,11 +13,11 @@ from markupsafe import Markup
 
 from isoclock import __version__
 from isoclock.budget.audit import TOLERANCE
-from isoclock.report import break_even_tables, wording
-from isoclock.report.beside import BESIDE_NOTE, BESIDE_TITLES, Beside
+from isoclock.report import break_even_tables, format
 from isoclock.report.break_even import BreakEven
 from isoclock.report.collect import DIVERGED, FINISHED, MISSING, CellRow, Study
 from isoclock.report.figures import Drawing
+from isoclock.report.published import BESIDE_NOTE, BESIDE_TITLES, Beside
 from isoclock.report.style import FAINT, HOLE, INK, PAPER, RULE
 from isoclock.report.summary import Difference, Summary
 from isoclock.report.tables import COLUMNS, DIFFERENCE_TITLES, FOOTNOTE, difference_cells
@@ -57,7 +57,7 @@ def render_page(
         version=__version__,
         style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
         script=Markup((_TEMPLATES / "report.js").read_text(encoding="utf-8")),
-        version_note=wording.version_note(study.version),
+        version_note=format.version_note(study.version),
         counts={status: sum(row.status == status for row in study.rows) for status in (FINISHED, DIVERGED, MISSING)},
         cells=len(study.rows),
         provenance=_provenance(study),
@@ -111,8 +111,8 @@ def _pair(
                   key=lambda s: s.miou.mean or 0, default=None)  # fmt: skip
     return {
         "name": f"{dataset} / {pair}",
-        "teacher": f"{teacher['model']}: {wording.percent(teacher['miou'])} % mIoU" if teacher else "no scores found",
-        "highest": f"{highest.first.method}, {highest.first.budget}: {wording.points(highest.miou)}"
+        "teacher": f"{teacher['model']}: {format.percent(teacher['miou'])} % mIoU" if teacher else "no scores found",
+        "highest": f"{highest.first.method}, {highest.first.budget}: {format.points(highest.miou)}"
         if highest
         else None,
         "titles": [(column.title, column.words) for column in _SHOWN],
@@ -160,20 +160,20 @@ def _devices(study: Study) -> dict[str, str]:
 def _cost_row(study: Study, dataset: str, pair: str, method: str, devices: Mapping[str, str]) -> list[str]:
     profile = study.profiles.get((dataset, pair, method))
     if profile is None:
-        return [method, "no profile", *[wording.NOTHING] * 9]
+        return [method, "no profile", *[format.NOTHING] * 9]
     cost, gflops = profile["cost"], profile.get("gflops") or {}
     shares = profile.get("shares") or {}
     step_s, energy_j = profile["step_s"]["median"], profile.get("energy_j")
     return [
         method,
         profile["implementation"],
-        wording.ratio(cost["ratio"], cost["low"], cost["high"]),
+        format.ratio(cost["ratio"], cost["low"], cost["high"]),
         f"{1000 * step_s:.1f}",
-        wording.percent(shares.get("teacher"), 0),
-        wording.percent(shares.get("loss"), 0),
-        wording.NOTHING if gflops.get("total") is None else f"{gflops['total']:.1f}",
-        wording.count(profile.get("peak_mib")),
-        wording.NOTHING if energy_j is None else f"{energy_j:.2f}",
+        format.percent(shares.get("teacher"), 0),
+        format.percent(shares.get("loss"), 0),
+        format.NOTHING if gflops.get("total") is None else f"{gflops['total']:.1f}",
+        format.count(profile.get("peak_mib")),
+        format.NOTHING if energy_j is None else f"{energy_j:.2f}",
         devices[profile["device_kind"]],
         ", ".join(profile.get("marks", [])),
     ]
@@ -200,7 +200,7 @@ def _class_tables(summaries: Sequence[Summary], teacher: dict[str, Any] | None) 
 
 def _shaded(value: float | None) -> dict[str, Any]:
     return {
-        "text": wording.percent(value),
+        "text": format.percent(value),
         "shade": 0 if value is None else round(70 * value),
         "sort": "" if value is None else value,
     }
@@ -226,9 +226,7 @@ def _overlays(study: Study) -> tuple[list[dict[str, Any]], int]:
                         left_out += 1
                         continue
                     used += len(content)
-                    caption = (
-                        f"{row.method} · seed {row.seed} · {wording.percent(row.miou)} % mIoU over the whole split"
-                    )
+                    caption = f"{row.method} · seed {row.seed} · {format.percent(row.miou)} % mIoU over the whole split"
                     source = "data:image/png;base64," + base64.b64encode(content).decode()
                     shown.setdefault(Path(name).stem, []).append({"caption": caption, "source": source})
         if shown:
@@ -252,14 +250,14 @@ def _audited(row: dict[str, Any], devices: Mapping[str, str]) -> dict[str, Any]:
     marks = ", ".join(row.get("marks", []))
     cells = [
         *(str(cell[part]) for part in ("dataset", "pair", "method", "budget", "seed")),
-        wording.seconds(row.get("planned_s")),
-        wording.seconds(row.get("spent_s")),
-        wording.count(row.get("planned_anchor_steps")),
-        wording.count(row.get("spent_anchor_steps")),
-        wording.NOTHING if deviation is None else f"{100 * deviation:+.1f} %",
-        wording.ratio(row.get("contention")),
-        wording.seconds(row.get("lost_s")),
-        devices.get(row.get("device_kind") or "", wording.NOTHING),
+        format.seconds(row.get("planned_s")),
+        format.seconds(row.get("spent_s")),
+        format.count(row.get("planned_anchor_steps")),
+        format.count(row.get("spent_anchor_steps")),
+        format.NOTHING if deviation is None else f"{100 * deviation:+.1f} %",
+        format.ratio(row.get("contention")),
+        format.seconds(row.get("lost_s")),
+        devices.get(row.get("device_kind") or "", format.NOTHING),
         marks,
     ]
     return {"cells": cells, "outside": deviation is not None and abs(deviation) > TOLERANCE}
@@ -271,7 +269,7 @@ def _provenance(study: Study) -> list[tuple[str, str]]:
 
     def values(section: str, key: str, between: str = ", ") -> str:
         seen = sorted({str(record.get(section, {}).get(key)) for record in records} - {"None"})
-        return between.join(seen) or wording.NOTHING
+        return between.join(seen) or format.NOTHING
 
     packages = sorted({name for record in records for name in record.get("environment", {})})
     environment = "; ".join(f"{name} {values('environment', name)}" for name in packages)
@@ -282,10 +280,10 @@ def _provenance(study: Study) -> list[tuple[str, str]]:
     return [
         ("protocol version", str(study.version)),
         ("devices", f"{values('hardware', 'device')}: {values('hardware', 'device_kind', '; ')}; {threads}"),
-        ("environment", environment or wording.NOTHING),
+        ("environment", environment or format.NOTHING),
         (
             "time trained, all cells",
-            f"{wording.seconds(trained_s)}; lost with killed segments: {wording.seconds(lost_s)}",
+            f"{format.seconds(trained_s)}; lost with killed segments: {format.seconds(lost_s)}",
         ),
         *((f"{name} digest", ", ".join(value[:12] for value in text.split(", "))) for name, text in digests.items()),
         ("isoclock", __version__),

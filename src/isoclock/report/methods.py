@@ -8,10 +8,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from isoclock.artifacts import to_json
+from isoclock.files import to_json
 from isoclock.methods.card import cards
-from isoclock.params import Params
-from isoclock.schema import Method
+from isoclock.params.load import Params
+from isoclock.params.schema import Method
 
 LOG_WIDTH = 160  # columns, where there is no terminal
 OUTPUTS = ("logits", "aux_logits", "backbone", "head")

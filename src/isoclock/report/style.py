@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from isoclock.artifacts import written_atomically
+from isoclock.files import written_atomically
 
 PAPER, INK, FAINT, RULE = "#ffffff", "#1c2024", "#6a717a", "#dfe3e8"
 """Colours the page replaces by its own, so that inlined figures follow dark and light."""

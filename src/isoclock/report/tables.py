@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from isoclock.report import wording
+from isoclock.report import format
 from isoclock.report.collect import FINISHED, CellRow, Study
 from isoclock.report.summary import Difference, Summary
 
@@ -35,28 +35,28 @@ def _word(title: str, read: Callable[[Summary], str]) -> Column:
 def _planned_spent(title: str, spell: Callable[[float | None], str], planned: str, spent: str) -> Column:
     return Column(
         title,
-        lambda s: wording.both(spell(s.mean(planned)), spell(s.mean(spent))),
+        lambda s: format.both(spell(s.mean(planned)), spell(s.mean(spent))),
         lambda s: s.mean(spent) or s.mean(planned),
     )
 
 
 COLUMNS = (
     _word("method", lambda s: s.first.method),
-    _word("implementation", lambda s: s.first.implementation or wording.NOTHING),
+    _word("implementation", lambda s: s.first.implementation or format.NOTHING),
     _word("protocol", lambda s: s.first.protocol),
     _word("budget", lambda s: s.first.budget),
     Column("n", lambda s: f"{s.count(FINISHED)} of {len(s.rows)}", lambda s: s.count(FINISHED)),
-    _planned_spent("iterations planned / done", wording.count, "iterations_planned", "iterations_done"),
+    _planned_spent("iterations planned / done", format.count, "iterations_planned", "iterations_done"),
     Column(
         "cost ratio [95 %]",
-        lambda s: wording.ratio(s.first.cost_ratio, s.first.cost_low, s.first.cost_high),
+        lambda s: format.ratio(s.first.cost_ratio, s.first.cost_low, s.first.cost_high),
         lambda s: s.first.cost_ratio,
     ),
-    _planned_spent("time planned / spent", wording.seconds, "planned_s", "spent_s"),
-    _planned_spent("anchor-steps planned / spent", wording.count, "planned_anchor_steps", "spent_anchor_steps"),
-    Column("peak MiB", lambda s: wording.count(s.first.peak_mib), lambda s: s.first.peak_mib),
-    Column("mIoU %", lambda s: wording.points(s.miou), lambda s: s.miou.mean),
-    Column("% of teacher", lambda s: wording.percent(s.teacher_share), lambda s: s.teacher_share),
+    _planned_spent("time planned / spent", format.seconds, "planned_s", "spent_s"),
+    _planned_spent("anchor-steps planned / spent", format.count, "planned_anchor_steps", "spent_anchor_steps"),
+    Column("peak MiB", lambda s: format.count(s.first.peak_mib), lambda s: s.first.peak_mib),
+    Column("mIoU %", lambda s: format.points(s.miou), lambda s: s.miou.mean),
+    Column("% of teacher", lambda s: format.percent(s.teacher_share), lambda s: s.teacher_share),
     _word("marks", lambda s: ", ".join(s.marks)),
 )
 
@@ -86,12 +86,12 @@ def difference_cells(difference: Difference) -> list[str]:
         difference.method,
         difference.reference,
         difference.budget,
-        wording.signed_points(difference.over_seeds),
+        format.signed_points(difference.over_seeds),
         str(difference.over_seeds.n),
-        wording.p_value(difference.over_seeds),
-        wording.signed_points(images),
-        wording.NOTHING if images is None else f"{images.n} (seed {difference.seed})",
-        wording.p_value(images),
+        format.p_value(difference.over_seeds),
+        format.signed_points(images),
+        format.NOTHING if images is None else f"{images.n} (seed {difference.seed})",
+        format.p_value(images),
     ]
 
 
@@ -185,11 +185,11 @@ def print_comparison(study: Study, summaries: Sequence[Summary]) -> None:
             if s.first.budget != budget:
                 budget = s.first.budget
                 table.add_row(Text(budget, style="bold"))
-            cost = wording.ratio(s.first.cost_ratio)
+            cost = format.ratio(s.first.cost_ratio)
             done = s.mean("iterations_done")
-            row = [s.first.method, f"{s.count(FINISHED)}/{len(s.rows)}", wording.count(done), cost]
-            row += [wording.seconds(s.mean("spent_s")), wording.count(s.first.peak_mib)]
-            row += [wording.points(s.miou), wording.percent(s.teacher_share), ", ".join(s.marks)]
+            row = [s.first.method, f"{s.count(FINISHED)}/{len(s.rows)}", format.count(done), cost]
+            row += [format.seconds(s.mean("spent_s")), format.count(s.first.peak_mib)]
+            row += [format.points(s.miou), format.percent(s.teacher_share), ", ".join(s.marks)]
             table.add_row(*map(Text, row))
         console.print(table)
 
@@ -198,8 +198,8 @@ def _head(study: Study, dataset: str, pair: str) -> str:
     teacher = study.teachers.get((dataset, pair))
     told = "Teacher: no scores found."
     if teacher is not None:
-        told = f"Teacher {teacher['model']}: {wording.percent(teacher['miou'])} mIoU on {teacher['split']}."
-    return " ".join(filter(None, [told, wording.version_note(study.version)]))
+        told = f"Teacher {teacher['model']}: {format.percent(teacher['miou'])} mIoU on {teacher['split']}."
+    return " ".join(filter(None, [told, format.version_note(study.version)]))
 
 
 def markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]], words: Sequence[bool]) -> str:

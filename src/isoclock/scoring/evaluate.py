@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from isoclock.errors import DataError
-from isoclock.schema import Scoring
+from isoclock.params.schema import Scoring
 from isoclock.scoring.confusion import checked_counts, confusion_matrix, label_counts
 from isoclock.scoring.scores import Scores
 from isoclock.scoring.views import label_map, look

@@ -12,13 +12,13 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from isoclock.artifacts import sha256_file, sha256_json, written_atomically
-from isoclock.data.packed import INDEX, read_index
-from isoclock.params import Params
-from isoclock.schema import Scoring
+from isoclock.data.packing.packed import INDEX, read_index
+from isoclock.files import sha256_file, sha256_json, written_atomically
+from isoclock.grid.stamps import evaluate_stamp
+from isoclock.params.load import Params
+from isoclock.params.schema import Scoring
 from isoclock.scoring.scores import Scores
 from isoclock.scoring.target import Target
-from isoclock.stamps import evaluate_stamp
 
 FILE = "validation.npz"
 # Values of a recipe that scores depend on to the last bit.

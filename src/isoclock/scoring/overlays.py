@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from isoclock.artifacts import written_atomically
+from isoclock.files import written_atomically
 from isoclock.scoring.confusion import IGNORE
 
 _IGNORED_COLOUR = (18, 18, 22)

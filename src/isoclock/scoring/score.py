@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from isoclock.data.packed import PackedSplit
-from isoclock.data.prepared import PreparedData
+from isoclock.data.loading.prepared import PreparedData
+from isoclock.data.packing.packed import PackedSplit
 from isoclock.models.segmenter import Segmenter
 from isoclock.models.trained import load_weights, new_segmenter
-from isoclock.schema import Recipe
+from isoclock.params.schema import Recipe
 from isoclock.scoring.evaluate import evaluate_segmenter
 from isoclock.scoring.overlays import spread_over
 from isoclock.scoring.scores import Scores, write_scores

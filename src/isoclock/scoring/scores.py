@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isoclock.artifacts import write_json, written_atomically
-from isoclock.data.packed import PackedSplit, read_index
-from isoclock.protocol import KEY, VERSION
-from isoclock.schema import Scoring
+from isoclock.data.packing.packed import PackedSplit, read_index
+from isoclock.files import write_json, written_atomically
+from isoclock.params.schema import Scoring
+from isoclock.records.protocol import KEY, VERSION
 from isoclock.scoring.confusion import iou, mean_iou, pixel_accuracy
 from isoclock.scoring.overlays import write_overlays
 from isoclock.scoring.target import Target

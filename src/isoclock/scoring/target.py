@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from isoclock.artifacts import read_json
-from isoclock.grid import Cell, Layout
-from isoclock.params import Params
-from isoclock.protocol import check_version
-from isoclock.schema import Model, Recipe
+from isoclock.files import read_json
+from isoclock.grid.cells import Cell
+from isoclock.grid.layout import Layout
+from isoclock.params.load import Params
+from isoclock.params.schema import Model, Recipe
+from isoclock.records.protocol import check_version
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from isoclock.schema import Scoring
+from isoclock.params.schema import Scoring
 
 Size = tuple[int, int]
 Forward = Callable[[Tensor], Tensor]

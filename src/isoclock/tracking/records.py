@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from isoclock.artifacts import read_json, read_lines, sha256_file, sha256_json
 from isoclock.budget.audit import audit_record
 from isoclock.errors import ArtifactError
-from isoclock.grid import Cell, Layout
-from isoclock.protocol import version_of
+from isoclock.files import read_json, read_lines, sha256_file, sha256_json
+from isoclock.grid.cells import Cell
+from isoclock.grid.layout import Layout
+from isoclock.records.protocol import version_of
 from isoclock.tracking.source import RunSource, add_numbers, digest_tags, flattened, sealed, texts
 from isoclock.tracking.steps import Event, settled_events, step_metrics
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from isoclock.artifacts import sha256_file, sha256_json
+from isoclock.files import sha256_file, sha256_json
 from isoclock.tracking.steps import StepMetric, is_number
 
 _MIRROR_VERSION = 1  # raise it when what is shown of a record changes: every run is then brought up to date once

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from isoclock.training.ledger import Event, valid_events
+from isoclock.runner.ledger import Event, valid_events
 
 _STEP_EVENTS = ("train", "evaluate", "anchor")
 

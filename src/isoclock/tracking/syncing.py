@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from isoclock.errors import UserError
-from isoclock.grid import Cell, Layout
+from isoclock.grid.cells import Cell
+from isoclock.grid.layout import Layout
 from isoclock.tracking.mirror import UNCHANGED, Mirror
 from isoclock.tracking.records import read_sources, watched_files
 from isoclock.tracking.source import RunSource

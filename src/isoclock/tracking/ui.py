@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 from isoclock.errors import UserError
-from isoclock.grid import RESULTS, RUNS
+from isoclock.grid.layout import RESULTS, RUNS
 from isoclock.tracking.store import artifact_root, is_server, open_store, redacted, resolve_uri, upgrade_store
 from isoclock.tracking.syncing import Progress, watch
 

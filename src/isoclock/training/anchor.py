@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import torch
 
-from isoclock.data.loading import TrainingStream
+from isoclock.data.loading.stream import TrainingStream
 from isoclock.training.device import synchroniser
 from isoclock.training.step import Mark, TrainingStep, no_mark
 

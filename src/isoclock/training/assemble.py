@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 import torch
 
-from isoclock.artifacts import read_json, sha256_file
-from isoclock.data.prepared import PreparedData
+from isoclock.data.loading.prepared import PreparedData
 from isoclock.errors import ArtifactError
-from isoclock.grid import Layout
+from isoclock.files import read_json, sha256_file
+from isoclock.grid.layout import Layout
 from isoclock.methods import build_method
 from isoclock.methods.bundle import Bundle
 from isoclock.models.segmenter import Segmenter
 from isoclock.models.trained import load_weights, new_segmenter
-from isoclock.params import Params
-from isoclock.schema import Method, Model, Recipe
+from isoclock.params.load import Params
+from isoclock.params.schema import Method, Model, Recipe
 from isoclock.training.step import TrainingStep, class_weights
 
 NO_KD = (Method(method="none", implementation="reference", params={}, weights={}, provenance={"*": "ours"}),)

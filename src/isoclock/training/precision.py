@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from isoclock.errors import ParamsError
-from isoclock.schema import Recipe
+from isoclock.params.schema import Recipe
 from isoclock.training.device import device_kind, synchroniser
 
 SLOWER = 1.5  # times float32, from which on a precision is said to be slow

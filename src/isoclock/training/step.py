@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from isoclock.data.normalise import Normalise, filled
+from isoclock.data.loading.normalise import Normalise, filled
 from isoclock.methods.bundle import Bundle
 from isoclock.methods.contract import Batch, Method, detached
 from isoclock.models.outputs import SegmenterOutput
 from isoclock.models.segmenter import Segmenter
-from isoclock.schema import Recipe
+from isoclock.params.schema import Recipe
 from isoclock.training.task_loss import Labels, upsampled_cross_entropy
 
 TASK_NEEDS = frozenset({"logits", "aux_logits"})

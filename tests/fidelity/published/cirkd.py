@@ -6,7 +6,7 @@ import torch
 from golden import Golden, Variant
 from torch import Tensor
 
-from isoclock.methods.labels import labels_on_grid
+from isoclock.kernels.labels import labels_on_grid
 
 GOLDENS = ("cirkd_minibatch", "cirkd_memory")
 SIZES = ("pixel_memory_size", "region_memory_size", "pixel_contrast_size", "region_contrast_size")

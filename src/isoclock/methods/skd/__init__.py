@@ -7,13 +7,7 @@ from torch import Tensor
 
 from isoclock.methods.card import TUNED
 from isoclock.methods.contract import Batch, Draw, Method
-from isoclock.methods.skd.adversary import (
-    build_optimiser,
-    generator_loss,
-    gradient_penalty,
-    student_loss,
-    teacher_loss,
-)
+from isoclock.methods.skd.adversary import build_optimiser, generator_loss, gradient_penalty, student_loss, teacher_loss
 from isoclock.methods.skd.discriminator import Discriminator
 from isoclock.methods.skd.pairwise import pair_term, pair_term_tuned
 from isoclock.methods.skd.pixelwise import pixel_term, pixel_term_tuned

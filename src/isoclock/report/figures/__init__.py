@@ -16,9 +16,9 @@ from isoclock.report.figures.further_images import further_images
 from isoclock.report.figures.implementations import implementations
 from isoclock.report.figures.matched import matched, scores
 from isoclock.report.figures.miou_budget import miou_budget
+from isoclock.report.format import version_note
 from isoclock.report.style import STYLE, save
 from isoclock.report.summary import Summary
-from isoclock.report.wording import version_note
 
 __all__ = ["TITLES", "Drawing", "draw_figures"]
 

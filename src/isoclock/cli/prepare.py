@@ -1,0 +1,42 @@
+"""The verb `prepare`: check a raw data set and pack it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from isoclock.data.packing.prepare import prepare
+from isoclock.data.packing.unlabelled import raw_splits
+from isoclock.data.readers.reader import find_reader
+from isoclock.grid.layout import Layout
+from isoclock.params.check import load_params
+from isoclock.progress import ProgressLine
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the command line asks for; returns the exit status."""
+    name = arguments.dataset
+    dataset = load_params().dataset(name)
+    root = Path(os.environ.get(root_variable(name)) or dataset.root)
+    with ProgressLine(f"prepare {name}") as progress:
+        prepare(
+            find_reader(dataset.reader),
+            root,
+            Layout().prepared(name),
+            splits=raw_splits(dataset),
+            size=dataset.size,
+            storage=dataset.storage,
+            images=dataset.images,
+            labelled_images=dataset.labelled_images,
+            labelled_seed=dataset.labelled_seed or 0,
+            dataset=name,
+            workers=arguments.workers,
+            progress=progress,
+        )
+    return 0
+
+
+def root_variable(dataset: str) -> str:
+    """Environment variable that says where the raw files of a data set lie, such as ISOCLOCK_ROOT_CAMVID."""
+    return f"ISOCLOCK_ROOT_{dataset.upper().replace('-', '_').replace('.', '_')}"

@@ -1,0 +1,20 @@
+"""The verb `teacher`: train a teacher."""
+
+from __future__ import annotations
+
+import argparse
+
+from isoclock.cli import exit_status
+from isoclock.grid.layout import Layout
+from isoclock.params.check import load_params
+from isoclock.runner.run import train_teacher
+from isoclock.training.device import choose_device
+from isoclock.training.precision import check_precision
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the command line asks for; returns the exit status."""
+    params, dataset = load_params(), arguments.dataset
+    recipe = params.recipe(dataset, "teacher")
+    check_precision(recipe, dataset, choose_device(), params.folder, study=arguments.study)
+    return exit_status(train_teacher(params, dataset, arguments.model, Layout()))

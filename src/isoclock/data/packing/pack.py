@@ -1,0 +1,206 @@
+"""A prepared folder in the making: samples are appended in order, and a journal beside it says what is done.
+
+The journal's line of a sample is written after its pixels and holds the files' running SHA-256. After an interruption, of
+whatever kind, the files are read again up to the last line whose digest they have; only what comes after that is decoded.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import numpy as np
+
+from isoclock.data.packing.packed import Pixels, file_names
+from isoclock.data.packing.verify import Storage, Verified
+from isoclock.data.readers.reader import IGNORE
+from isoclock.errors import DataError
+
+_BLOCK = 1 << 24
+_LOCK = "lock"
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What the journal tells of a sample; `counts` are pixels by raw label value, where there are any."""
+
+    split: str
+    name: str
+    source: list[Any]  # identities of the files that it is made of
+    size: tuple[int, int]
+    labelled: bool
+    image_bytes: int
+    counts: dict[str, int]
+    rgb_sum: list[float]
+    digests: dict[str, str]  # SHA-256 of the split's files up to here, by kind
+
+
+class Packing:
+    """Files of one or many splits, appended to one after the other; a context manager.
+
+    `key` says what is packed and how: an interrupted packing of another key is thrown away. `expected` has (split, name,
+    source) of every sample in order, `labels` the splits of which any sample is labelled. `done` is what a former packing has
+    left of them, verified. Raises DataError if another process is packing the same.
+    """
+
+    def __init__(
+        self, out: Path, key: Any, expected: Sequence[tuple[str, str, list[Any]]], labels: set[str], storage: Storage
+    ) -> None:
+        self.out, self.work = out, out.parent / f".{out.name}.packing"
+        self.new = self.work / "new"
+        self.done: list[Packed] = []
+        self._labels, self._storage = labels, storage
+        self._files: dict[tuple[str, str], IO[bytes]] = {}
+        self._digests: dict[tuple[str, str], Any] = {}
+        self._lock = self._locked()
+        try:
+            self._open(key, expected)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+
+    def __enter__(self) -> Packing:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+        self._lock.close()
+
+    def names(self, split: str) -> dict[str, str]:
+        """Names of a split's files."""
+        return file_names(split, self._storage)
+
+    def append(self, split: str, name: str, source: list[Any], sample: Verified) -> Packed:
+        """Write a sample behind the last one of its split."""
+        image = sample.image if isinstance(sample.image, bytes) else _bytes(sample.image)
+        self._write(split, "images", image)
+        if split in self._labels:
+            nothing = np.full(sample.size, IGNORE, np.uint8)
+            self._write(split, "labels", _bytes(nothing if sample.label is None else sample.label))
+        packed = Packed(
+            split=split,
+            name=name,
+            source=source,
+            size=sample.size,
+            labelled=sample.label is not None,
+            image_bytes=len(image),
+            counts={str(raw): int(sample.raw_pixels[raw]) for raw in np.flatnonzero(sample.raw_pixels)},
+            rgb_sum=sample.rgb_sum.tolist(),
+            digests={kind: self._digests[split, kind].hexdigest() for kind in self._kinds(split)},
+        )
+        self._append("", "journal", json.dumps(packed.__dict__).encode() + b"\n")
+        return packed
+
+    def digest(self, split: str, kind: str) -> str:
+        """SHA-256 of a whole file."""
+        return str(self._digests[split, kind].hexdigest())
+
+    def publish(self) -> None:
+        """Put the new folder in the place of the old one. Nothing can be appended after that."""
+        for stream in self._files.values():
+            os.fsync(stream.fileno())
+        self._close()
+        old = self.work / "old"
+        if self.out.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            self.out.replace(old)
+        self.new.replace(self.out)
+        self.discard()
+
+    def discard(self) -> None:
+        """Leave nothing of the packing. Nothing can be appended after that."""
+        self._close()  # before its files go: network file systems keep those that are open
+        for path in self.work.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != _LOCK:
+                path.unlink()
+        self._lock.close()
+        shutil.rmtree(self.work)
+
+    def _close(self) -> None:
+        for stream in self._files.values():
+            stream.close()
+
+    def _locked(self) -> IO[bytes]:
+        self.work.mkdir(parents=True, exist_ok=True)
+        lock = (self.work / _LOCK).open("wb")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise DataError(f"{self.out}: another process is packing it; wait for that one, or stop it") from None
+        return lock
+
+    def _open(self, key: Any, expected: Sequence[tuple[str, str, list[Any]]]) -> None:
+        journal, told = self.work / "journal.jsonl", json.dumps(key, sort_keys=True).encode() + b"\n"
+        lines = journal.read_bytes().split(b"\n")[:-1] if journal.is_file() else []
+        if not lines or lines[0] + b"\n" != told:
+            shutil.rmtree(self.new, ignore_errors=True)
+            journal.write_bytes(told)
+            lines = lines[:0]
+        self.new.mkdir(exist_ok=True)
+        for split in dict.fromkeys(split for split, _, _ in expected):
+            for kind in self._kinds(split):
+                path = self.new / self.names(split)[kind]
+                path.touch()
+                self._files[split, kind] = path.open("r+b", buffering=0)
+                self._digests[split, kind] = hashlib.sha256()
+        for line, (split, name, source) in zip(lines[1:], expected, strict=False):
+            packed = Packed(**json.loads(line))
+            if (packed.split, packed.name, packed.source) != (split, name, source) or not self._still_there(packed):
+                break
+            self.done.append(packed)
+        for stream in self._files.values():
+            stream.truncate(stream.tell())
+        kept = self._files["", "journal"] = journal.open("r+b", buffering=0)
+        kept.seek(len(told) + sum(len(line) + 1 for line in lines[1 : 1 + len(self.done)]))
+        kept.truncate()
+
+    def _still_there(self, packed: Packed) -> bool:
+        found = {}
+        height, width = packed.size
+        for kind in self._kinds(packed.split):
+            stream, digest = self._files[packed.split, kind], self._digests[packed.split, kind].copy()
+            left, start = packed.image_bytes if kind == "images" else height * width, stream.tell()
+            while left and (block := stream.read(min(left, _BLOCK))):
+                digest.update(block)
+                left -= len(block)
+            found[kind] = start, digest
+        if any(packed.digests.get(kind) != digest.hexdigest() for kind, (_, digest) in found.items()):
+            for kind, (start, _) in found.items():
+                self._files[packed.split, kind].seek(start)
+            return False
+        self._digests |= {(packed.split, kind): digest for kind, (_, digest) in found.items()}
+        return True
+
+    def _kinds(self, split: str) -> tuple[str, ...]:
+        return ("images", "labels") if split in self._labels else ("images",)
+
+    def _write(self, split: str, kind: str, content: bytes | memoryview) -> None:
+        self._digests[split, kind].update(content)
+        self._append(split, kind, content)
+
+    def _append(self, split: str, kind: str, content: bytes | memoryview) -> None:
+        view = memoryview(content)
+        try:
+            while view:
+                view = view[self._files[split, kind].write(view) :]
+        except OSError as error:
+            raise DataError(
+                f"{self.out}: cannot be written ({error.strerror}); mend that and start again: it goes on from there"
+            ) from None
+
+
+def _bytes(pixels: Pixels) -> memoryview:
+    return memoryview(np.ascontiguousarray(pixels).data).cast("B")

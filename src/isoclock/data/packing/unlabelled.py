@@ -1,0 +1,36 @@
+"""Images that are trained on without labels: further ones of the data set, and those whose labels are hidden.
+
+Both are packed as the split `unlabelled`; the index names them. The path of a hidden label is dropped once counterparts are
+checked, so that nothing after that can read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from isoclock.data.readers.reader import UNLABELLED, Sample
+from isoclock.params.schema import Dataset
+
+
+def raw_splits(dataset: Dataset) -> dict[str, str]:
+    """The raw split that each packed split is made of."""
+    splits = {"train": dataset.train, "val": dataset.val}
+    return splits if dataset.unlabelled is None else {**splits, UNLABELLED: dataset.unlabelled}
+
+
+def without_label(samples: Sequence[Sample]) -> list[Sample]:
+    """The same images, whose labels nobody can find."""
+    return [replace(sample, label_path=None) for sample in samples]
+
+
+def hide_labels(samples: Sequence[Sample], labelled_images: int, seed: int) -> tuple[list[Sample], list[Sample]]:
+    """(Samples that keep their labels, the others without), both in their order; a shuffle by `seed` chooses."""
+    random = np.random.Generator(np.random.PCG64(seed))
+    known = set(random.permutation(len(samples))[:labelled_images].tolist())
+    return (
+        [sample for i, sample in enumerate(samples) if i in known],
+        without_label([sample for i, sample in enumerate(samples) if i not in known]),
+    )

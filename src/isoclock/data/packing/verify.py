@@ -1,0 +1,153 @@
+"""One sample, decoded once: what is verified is what is packed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from isoclock.data.packing.packed import Pixels, decode_rgb
+from isoclock.data.png import damage
+from isoclock.data.readers.rawtree import RawFile
+from isoclock.data.readers.reader import ILLEGAL, Reader, Sample
+from isoclock.errors import DataError
+
+Size = tuple[int, int]
+Storage = Literal["raw", "jpeg"]
+
+MAX_PIXELS = 1 << 26
+"""An image that declares more is not decoded: no data set has one, and a few hundred bytes can declare gigabytes."""
+
+JPEG_QUALITY = 95
+"""Of images that are encoded here, without subsampling of colours; JPEG files of a data set are kept as they are."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A sample as it is to be packed: pixels by raw label value (256,), and the sum of each colour (3,)."""
+
+    size: Size
+    image: Pixels | bytes  # RGB (H, W, 3), or a JPEG file's content
+    label: Pixels | None  # train ids (H, W)
+    raw_pixels: NDArray[np.int64]
+    rgb_sum: NDArray[np.float64]
+
+
+def verify(reader: Reader, sample: Sample, size: Size | None, storage: Storage) -> tuple[Verified | None, list[str]]:
+    """Decode and check a sample; None and what is wrong with it, one line each, if anything is.
+
+    `size` (height, width) resizes it: images by area or bilinear, labels by nearest neighbour.
+    """
+    problems: list[str] = []
+    content = _content(sample.image_path, problems)
+    image = None if content is None else decode_rgb(content)
+    if content is not None and image is None:
+        problems.append(f"{sample.image_path}: cannot be decoded; fetch it again")
+    raw, counts = None, np.zeros(256, np.int64)
+    if sample.label_path is not None and (raw := _raw_label(sample.label_path, problems)) is not None:
+        counts = _count(raw)
+        illegal = np.flatnonzero((counts > 0) & (reader.label_table == ILLEGAL))
+        if illegal.size:
+            values = ", ".join(str(value) for value in illegal)
+            problems.append(f"{sample.label_path}: label values {values}, which {reader.name} does not have")
+        if image is not None and image.shape[:2] != raw.shape:
+            problems.append(f"{sample.label_path}: {_times(raw.shape)}, but its image is {_times(image.shape)}")
+    if problems or image is None or content is None:
+        return None, problems
+    label = None if raw is None else np.asarray(cv2.LUT(raw, reader.label_table), np.uint8)
+    resized = size is not None and image.shape[:2] != size
+    if size is not None and resized:
+        smaller = size[0] <= image.shape[0] and size[1] <= image.shape[1]
+        image = np.asarray(
+            cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR), np.uint8
+        )
+        if label is not None:
+            label = np.asarray(cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+            counts = _resized_counts(reader, label)
+    height, width = image.shape[:2]
+    colours = np.array(cv2.sumElems(image)[:3])
+    stored = image if storage == "raw" else _as_jpeg(image, None if resized else content)
+    return Verified((height, width), stored, label, counts, colours), []
+
+
+def header_size(head: bytes) -> Size | None:
+    """(height, width) that the first bytes of an image file declare; None if they do not tell."""
+    from PIL import Image
+
+    try:
+        with Image.open(BytesIO(head)) as image:
+            return image.height, image.width
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+def _content(path: RawFile, problems: list[str]) -> bytes | None:
+    try:
+        content = path.read_bytes()
+    except DataError as error:
+        problems += error.problems
+        return None
+    except OSError as error:
+        problems.append(f"{path}: cannot be read ({error.strerror})")
+        return None
+    if (wrong := damage(content)) is not None:
+        problems.append(f"{path}: {wrong}; fetch it again")
+        return None
+    declared = header_size(content)
+    if declared is None or declared[0] * declared[1] > MAX_PIXELS:
+        told = "an unreadable or absurd size" if declared is None else f"{_times(declared)} pixels"
+        problems.append(f"{path}: its header tells {told}, which is no image of a data set; fetch it again")
+        return None
+    return content
+
+
+def _raw_label(path: RawFile, problems: list[str]) -> Pixels | None:
+    content = _content(path, problems)
+    if content is None:
+        return None
+    raw = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if raw is None:
+        problems.append(f"{path}: cannot be decoded; fetch it again")
+        return None
+    if raw.ndim != 2 or raw.dtype != np.uint8:
+        problems.append(f"{path}: a label must have one 8-bit channel, this has shape {raw.shape} of {raw.dtype}")
+        return None
+    return np.asarray(raw)
+
+
+def _count(label: Pixels) -> NDArray[np.int64]:
+    # In strips: OpenCV's histogram, several times faster than numpy's, counts in float32, exact up to 2 ** 24.
+    rows = max(1, (1 << 24) // label.shape[1])
+    counts = np.zeros(256, np.int64)
+    for top in range(0, label.shape[0], rows):
+        counts += cv2.calcHist([label[top : top + rows]], [0], None, [256], [0, 256]).ravel().astype(np.int64)
+    return counts
+
+
+def _resized_counts(reader: Reader, label: Pixels) -> NDArray[np.int64]:
+    # Counts are of what was packed; a train id stands for the first raw value that maps to it.
+    trained = _count(label)
+    counts = np.zeros(256, np.int64)
+    for raw in reader.raw_to_train:
+        train = reader.raw_to_train[raw]
+        counts[raw], trained[train] = trained[train], 0
+    return counts
+
+
+def _as_jpeg(image: Pixels, content: bytes | None) -> bytes:
+    if content is not None and content.startswith(b"\xff\xd8"):
+        return content
+    options = [
+        *(cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY),
+        *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+    ]
+    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
+
+
+def _times(shape: Sequence[int]) -> str:
+    return f"{shape[0]}x{shape[1]}"

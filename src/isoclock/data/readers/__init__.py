@@ -1,0 +1,1 @@
+"""One file per data set: its classes, and which files belong together."""

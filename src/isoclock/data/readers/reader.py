@@ -1,0 +1,89 @@
+"""What a data set is to the rest of the house: one file = one data set, found by the `READER` that it assigns."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isoclock.data.readers.rawtree import RawFile, RawTree
+from isoclock.discovery import readers
+from isoclock.errors import DataError, ParamsError
+
+IGNORE = 255
+"""Train id of pixels that no loss and no score looks at."""
+
+UNLABELLED = "unlabelled"
+"""Name of the packed split of images that are trained on without labels."""
+
+ILLEGAL = 254
+"""Entry of a label table for raw values that the data set does not have."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a raw data set; `label_path` is None where the data set gives no label."""
+
+    name: str
+    image_path: RawFile
+    label_path: RawFile | None
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A data set's classes and where its files lie.
+
+    `classes` and `palette` (RGB) are in order of train id; `raw_to_train` maps every legal raw label value to a train
+    id or IGNORE; `scan(root, split)` finds the samples of a split and the problems (one line each) of those left out.
+    `known_bad` has samples that are broken in the data set as it is published, and why: they are left out, and told of.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    raw_to_train: Mapping[int, int]
+    scan: Callable[[RawTree, str], tuple[list[Sample], list[str]]]
+    known_bad: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes are trained and scored."""
+        return len(self.classes)
+
+    @cached_property
+    def label_table(self) -> NDArray[np.uint8]:
+        """Raw value -> train id, shape (256,): IGNORE for void, ILLEGAL for values that the data set does not have."""
+        table = np.full(256, ILLEGAL, np.uint8)
+        for raw, train in self.raw_to_train.items():
+            table[raw] = train
+        return table
+
+    def pairs(self, root: Path, split: str) -> list[Sample]:
+        """The samples of a split, in order of name. Raises DataError that lists every missing counterpart."""
+        samples, problems = self.scan(RawTree.open(root), split)
+        if problems:
+            raise DataError(problems)
+        return samples
+
+
+def match(images: Mapping[str, RawFile], labels: Mapping[str, RawFile]) -> tuple[list[Sample], list[str]]:
+    """Pair images and labels of the same name; a problem for each that lacks its counterpart."""
+    samples = [Sample(name, images[name], labels[name]) for name in sorted(images.keys() & labels.keys())]
+    problems = [f"{images[name]}: this image has no label" for name in sorted(images.keys() - labels.keys())]
+    problems += [f"{labels[name]}: this label has no image" for name in sorted(labels.keys() - images.keys())]
+    return samples, problems
+
+
+def find_reader(name: str) -> Reader:
+    """The reader of the data set in file `name`.py. Raises ParamsError, listing those there are."""
+    known = readers()
+    if name not in known:
+        raise ParamsError(f"reader {name!r}: there is no such data set; there are {', '.join(sorted(known))}")
+    found = getattr(importlib.import_module(f"{__package__}.{name}"), known[name])
+    assert isinstance(found, Reader)
+    return found

@@ -1,0 +1,1 @@
+"""Which cells a grid has, where their files are, and what each rule depends on."""

@@ -1,0 +1,264 @@
+"""What a rule depends on in params/ and in code, written as small files that change only when the meaning does.
+
+Snakemake and DVC both take a stamp as an input, so both rerun the same cells. The code part is a digest of syntax trees:
+comments, formatting and docstrings do not count. It covers a verb's own modules and everything of isoclock that they import.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from isoclock.files import sha256_file, to_json, write_if_changed
+from isoclock.grid.cells import Cell, cells, datasets_needed, profiles_needed, teachers_needed
+from isoclock.grid.layout import Layout
+from isoclock.params.load import Params
+from isoclock.params.schema import Entry, Model
+from isoclock.records.protocol import KEY, VERSION
+
+PACKAGE = Path(__file__).parents[1]
+
+# Modules in which a verb's work is done; what they import is followed. Reading params and writing files is no part of a
+# result's meaning (the values that were read are in the stamp), so that these grounds do not retrain the world.
+VERB_MODULES = {
+    "prepare": ("data.packing.prepare", "data.packing.unlabelled"),
+    "teacher": ("runner.run",),
+    "profile": ("budget.profile",),
+    "student": ("runner.run",),
+    "evaluate": ("scoring.score",),
+    "report": ("report.build", "budget.audit"),
+}
+# What a method's class tells for people: a corrected source or published figure retrains nothing.
+PROSE = ("title", "source", "published", "equation", "cost", "made_fast_by", "miou")
+NOT_FOLLOWED = {"teacher": "scoring", "student": "scoring", "profile": "scoring"}  # scores do not change weights
+GROUND = {"files", "discovery", "cli", "errors", "grid", "params", "progress", "records", "dag", ""}
+
+
+def refresh(params: Params, grid_name: str, layout: Layout) -> list[Path]:
+    """Write the stamps of a grid where they changed; returns the changed ones."""
+    return [
+        path for path, content in stamps(params, grid_name, layout).items() if write_if_changed(path, to_json(content))
+    ]
+
+
+def add_missing(params: Params, grid_name: str, layout: Layout) -> list[Path]:
+    """Write the stamps of a grid that are not there yet; returns those that are, and would be others by now."""
+    changed = []
+    for path, content in stamps(params, grid_name, layout).items():
+        if not path.is_file():
+            write_if_changed(path, to_json(content))
+        elif path.read_text(encoding="utf-8") != to_json(content):
+            changed.append(path)
+    return changed
+
+
+def stamps(params: Params, grid_name: str, layout: Layout) -> dict[Path, Any]:
+    """Every stamp a grid's rules read, with its content."""
+    found: dict[Path, Any] = {}
+    grid_cells = cells(params, grid_name)
+    # None of these depends on the seed: a grid of a thousand cells has a few, and each reads dozens of files of code.
+    for cell in dict.fromkeys(replace(cell, seed=0) for cell in grid_cells):
+        where = (cell.dataset, cell.pair, cell.budget)
+        found[layout.stamp("budget", *where)] = budget_stamp(params, *where)
+        found[layout.stamp("student", cell.dataset, cell.pair, cell.method)] = student_stamp(params, cell)
+        found[layout.stamp("evaluate", cell.dataset)] = evaluate_stamp(params, cell.dataset)
+    for dataset in datasets_needed(params, grid_cells):
+        found[layout.stamp("prepare", dataset)] = prepare_stamp(params, dataset)
+    for dataset, model in teachers_needed(params, grid_cells):
+        found[layout.stamp("teacher", dataset, model)] = teacher_stamp(params, dataset, model)
+        found[layout.stamp("evaluate_teacher", dataset)] = evaluate_stamp(params, dataset, "teacher")
+    for dataset, pair_name, method in profiles_needed(params, grid_name):
+        found[layout.stamp("profile", dataset, pair_name, method)] = profile_stamp(params, dataset, pair_name, method)
+    found[layout.stamp("grid", grid_name)] = {
+        KEY: VERSION,
+        "cells": [cell.path for cell in grid_cells],
+        "published": {name: row.model_dump(mode="json") for name, row in params.published.items()},
+        "code": code_digest("report"),
+        "templates": {path.name: sha256_file(path) for path in sorted((PACKAGE / "report/templates").iterdir())},
+    }
+    return found
+
+
+def prepare_stamp(params: Params, dataset: str) -> dict[str, Any]:
+    """What a prepared data set depends on."""
+    entry = params.dataset(dataset)
+    return {"dataset": _values(entry), "code": code_digest("prepare", f"data.readers.{entry.reader}")}
+
+
+def teacher_stamp(params: Params, dataset: str, model: str) -> dict[str, Any]:
+    """What a teacher depends on. Not the protocol's version, which is about costs and scores: weights are not made again."""
+    entry = params.model(model)
+    return {
+        "recipe": _values(params.recipe(dataset, "teacher")),
+        "model": _model_values(entry),
+        "code": code_digest("teacher", f"models.{entry.architecture}", "methods.none"),
+    }
+
+
+def cost_inputs(params: Params, dataset: str, pair_name: str, method: str) -> dict[str, Any]:
+    """What a cost is about: recipe, networks, method and active terms; not the weights' size, the code or the measuring."""
+    pair = params.pair(pair_name)
+    parts = []
+    for entry in params.method_parts(method, dataset):
+        values = {key: value for key, value in _values(entry).items() if key not in ("weights", "extras")}
+        parts.append({**values, "active_terms": entry.active_terms()})
+    return {
+        "recipe": _values(params.recipe(dataset, "student")),
+        "teacher": _model_values(params.model(pair.teacher)),
+        "student": _model_values(params.model(pair.student)),
+        "method": parts,
+    }
+
+
+def profile_stamp(params: Params, dataset: str, pair_name: str, method: str) -> dict[str, Any]:
+    """What a profile depends on."""
+    modules = (*_pair_modules(params, pair_name), *_method_modules(params, method, dataset))
+    return {
+        KEY: VERSION,
+        **cost_inputs(params, dataset, pair_name, method),
+        "profile": _values(params.profile),
+        "code": code_digest("profile", *modules),
+    }
+
+
+def budget_stamp(params: Params, dataset: str, pair_name: str, name: str) -> dict[str, Any]:
+    """What an accepted budget depends on: its entry, and recipe and networks of its yardstick's steps.
+
+    Not the yardstick's own params and code: a change of one method would move the budget of all.
+    """
+    budget = params.budget(name)
+    if budget.yardstick is None:
+        return {KEY: VERSION, "budget": _values(budget)}
+    about = cost_inputs(params, dataset, pair_name, budget.yardstick)
+    del about["method"]
+    return {KEY: VERSION, "budget": _values(budget), "yardstick": about}
+
+
+def student_stamp(params: Params, cell: Cell) -> dict[str, Any]:
+    """What a student depends on, but for its plan, its teacher and the data, which are inputs of their own."""
+    pair, parts = params.pair(cell.pair), params.method_parts(cell.method, cell.dataset)
+    modules = (*_pair_modules(params, cell.pair), *_method_modules(params, cell.method, cell.dataset))
+    content = {
+        KEY: VERSION,
+        "recipe": _values(params.recipe(cell.dataset, "student")),
+        "teacher": _model_values(params.model(pair.teacher)),
+        "student": _model_values(params.model(pair.student)),
+        "method": {
+            **_values(parts[0]),
+            "extras": {n: _values(p) for n, p in zip(parts[0].extras, parts[1:], strict=True)},
+        },
+        "code": code_digest("student", *modules),
+    }
+    # Another teacher may be older than the student that had the one before: its time alone would tell nobody.
+    other = params.dataset(cell.dataset).teacher_from
+    return content if other is None else {**content, "teacher_from": other}
+
+
+def evaluate_stamp(params: Params, dataset: str, role: str = "student") -> dict[str, Any]:
+    """What the scores of students or teachers depend on, but for the network."""
+    scoring = params.recipe(dataset, role).scoring.model_dump(mode="json")
+    return {KEY: VERSION, "val": params.dataset(dataset).val, "scoring": scoring, "code": code_digest("evaluate")}
+
+
+def code_digest(verb: str, *modules: str) -> str:
+    """Digest of the syntax trees of a verb's modules, of `modules` (such as `methods.kd`) and of all they import."""
+    digest = hashlib.sha256()
+    for path in _closure((*VERB_MODULES[verb], *modules), NOT_FOLLOWED.get(verb)):
+        digest.update(
+            str(path.relative_to(PACKAGE)).encode() + b"\0" + syntax_digest(path.read_bytes()).encode() + b"\0"
+        )
+    return digest.hexdigest()
+
+
+@cache
+def syntax_digest(source: bytes) -> str:
+    """Digest of a module's syntax tree without docstrings and a method's prose; comments and formatting are not in a tree."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            node.body = [statement for statement in node.body if not _is_prose(statement)]
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def _is_prose(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Assign) and any(
+        isinstance(target, ast.Name) and target.id in PROSE for target in statement.targets
+    )
+
+
+def _closure(modules: tuple[str, ...], not_followed: str | None) -> list[Path]:
+    waiting, seen, found = list(modules), set(GROUND), set()
+    while waiting:
+        module = waiting.pop()
+        if module in seen or module.split(".")[0] in {not_followed, *GROUND}:
+            continue
+        seen.add(module)
+        path = _file(module)
+        if path is None:
+            continue
+        found.add(path)
+        waiting += _imports(path)
+        waiting.append(module.rpartition(".")[0])  # the package's __init__ runs too
+    return sorted(found)
+
+
+@cache
+def _imports(path: Path) -> tuple[str, ...]:
+    """Modules of isoclock that a file imports anywhere, without the leading `isoclock.`"""
+    found = []
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.ImportFrom) and (base := _imported_from(node, path)) is not None:
+            found += [base, *(f"{base}.{alias.name}".lstrip(".") for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            found += [a.name.partition(".")[2] for a in node.names if a.name.startswith("isoclock.")]
+    return tuple(found)
+
+
+def _imported_from(node: ast.ImportFrom, path: Path) -> str | None:
+    """Module that `from X import ...` names, without the leading `isoclock.`; None if it is not of isoclock."""
+    named = node.module.split(".") if node.module else []
+    if node.level:
+        package = path.relative_to(PACKAGE).parent.parts
+        return ".".join([*package[: len(package) - node.level + 1], *named])
+    return ".".join(named[1:]) if named[:1] == ["isoclock"] else None
+
+
+def _file(module: str) -> Path | None:
+    base = PACKAGE.joinpath(*module.split(".")) if module else PACKAGE
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+def _pair_modules(params: Params, pair_name: str) -> list[str]:
+    pair = params.pair(pair_name)
+    return sorted({f"models.{params.model(name).architecture}" for name in (pair.teacher, pair.student)})
+
+
+def _method_modules(params: Params, method: str, dataset: str) -> list[str]:
+    return [f"methods.{part.method}" for part in params.method_parts(method, dataset)]
+
+
+def _model_values(model: Model) -> dict[str, Any]:
+    """A model's values; a local weights file counts by its content."""
+    values = _values(model)
+    path = Path(model.weights)
+    return {**values, "weights_sha256": sha256_file(path)} if path.is_file() else values
+
+
+def _values(entry: Entry) -> dict[str, Any]:
+    # Scores do not change weights, and whose teachers teach on it does not change a data set.
+    return entry.model_dump(mode="json", exclude={"provenance", "scoring", "teacher_from"})

@@ -1,0 +1,1 @@
+"""What a user may write under params/: its schema, reading it, checking it."""

@@ -1,0 +1,195 @@
+"""The door: params/ is read and checked as a whole before anything is run, and every problem is told at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from isoclock import discovery
+from isoclock.errors import ParamsError
+from isoclock.methods.card import cards, signature_problems
+from isoclock.params.credentials import credential_problems
+from isoclock.params.load import ROLES, Params, read_params
+from isoclock.params.schema import IMPLEMENTATIONS
+
+FOLDER = Path("params")
+SUFFIXES = tuple(f".{kind}" for kind in IMPLEMENTATIONS)
+SAME_OF_A_TEACHERS_DATA = ("reader", "root", "val", "size", "storage")  # where teachers are another data set's
+RESERVED_NAMES = ("accepted",)  # folders of results/plan that are no methods
+
+
+def load_params(folder: Path = FOLDER) -> Params:
+    """Everything under params/, checked. Raises ParamsError with every problem found, one line each."""
+    if problems := credential_problems(folder):  # first: what else is wrong is told with its value
+        raise ParamsError(problems)
+    params = read_params(folder)
+    problems = problems_of(params)
+    if problems:
+        raise ParamsError(problems)
+    return params
+
+
+def problems_of(params: Params) -> list[str]:
+    """Names that point nowhere, and values that do not go together, one line each."""
+    problems: list[str] = []
+
+    def known(file: str, key: str, name: str, table: Any, what: str) -> None:
+        if name not in table:
+            there = ", ".join(sorted(str(entry) for entry in table if not str(entry).endswith(SUFFIXES))) or "none"
+            problems.append(f"{params.folder / file}: {key}: {name!r} is no {what}; there are: {there}")
+
+    for name, dataset in params.datasets.items():
+        known(
+            "datasets.yaml",
+            f"{name}.reader",
+            dataset.reader,
+            discovery.readers(),
+            "reader (file of src/isoclock/data/readers)",
+        )
+        for role in ROLES:
+            recipe = params.recipes.get((name, role))
+            if recipe and dataset.size and (recipe.crop[0] > dataset.size[0] or recipe.crop[1] > dataset.size[1]):
+                problems.append(
+                    f"{params.folder / 'training.yaml'}: {name}: crop: {list(recipe.crop)} is larger than the images of "
+                    f"{name}, {list(dataset.size)} (datasets.yaml); choose a crop that fits into them"
+                )
+        problems += _unlabelled_problems(params, name)
+        problems += _teacher_problems(params, name)
+    for name, model in params.models.items():
+        known(
+            "models.yaml", f"models.{name}.architecture", model.architecture, discovery.architectures(), "architecture"
+        )
+    for name, pair in params.pairs.items():
+        known("models.yaml", f"pairs.{name}.teacher", pair.teacher, params.models, "model")
+        known("models.yaml", f"pairs.{name}.student", pair.student, params.models, "model")
+    for dataset_name, _role in params.recipes:
+        known("training.yaml", dataset_name, dataset_name, params.datasets, "data set")
+    for name, method in params.methods.items():
+        if name in RESERVED_NAMES or name.endswith(SUFFIXES):
+            problems.append(f"{params.folder / 'methods.yaml'}: {name}: this name is taken; choose another")
+        known("methods.yaml", f"{name}.method", method.method, cards(), "method (file of src/isoclock/methods)")
+        if method.method in cards():
+            found = signature_problems(
+                method.method,
+                method.params,
+                implementation=method.implementation,
+                active_terms=frozenset(method.weights),
+            )
+            file = params.folder / "methods.yaml"
+            problems += [f"{file}: {name}.{_in_methods_yaml(problem, method.method)}" for problem in found]
+            problems += [
+                f"{file}: {name}.weights.{term}: missing; give its weight, or 0 to leave the term out"
+                for term in cards()[method.method].terms
+                if term not in method.weights
+            ]
+        problems += _extras_problems(params, name)
+        for dataset_name in method.weights_for:
+            known("methods.yaml", f"{name}.weights_for", dataset_name, params.datasets, "data set")
+    variants = _variants(params)
+    for name, budget in params.budgets.items():
+        if budget.yardstick is not None:
+            known("budgets.yaml", f"budgets.{name}.yardstick", budget.yardstick, variants, "method")
+    for name, grid in params.grids.items():
+        for number, block in enumerate(grid.blocks):
+            where = f"blocks[{number}]"
+            for entry in block.datasets:
+                known(f"grids/{name}.yaml", f"{where}.datasets", entry, params.datasets, "data set")
+                for dataset_name in _trained_on(params, entry):
+                    if not any((dataset_name, role) in params.recipes for role in ROLES):
+                        told = f"{params.folder / 'training.yaml'}: {dataset_name}: missing, and grid {name} needs it"
+                        problems.append(told)
+            for key, table, what in (
+                ("pairs", params.pairs, "pair"),
+                ("methods", variants, "method"),
+                ("budgets", params.budgets, "budget"),
+            ):
+                for entry in getattr(block, key):
+                    known(f"grids/{name}.yaml", f"{where}.{key}", entry, table, what)
+    return list(dict.fromkeys(problems))  # what is wrong in `shared` is found for both roles
+
+
+def _variants(params: Params) -> dict[str, None]:
+    """Names that may stand for a method: the entries, and each with `.reference` or `.tuned` behind it."""
+    names = dict.fromkeys(params.methods)
+    for name, entry in params.methods.items():
+        if entry.method in cards() and len(implementations := cards()[entry.method].implementations) > 1:
+            names |= dict.fromkeys(f"{name}.{implementation}" for implementation in implementations)
+    return names
+
+
+def _extras_problems(params: Params, name: str) -> list[str]:
+    """What is wrong with the entries that a variant bundles."""
+    where, method = f"{params.folder / 'methods.yaml'}: {name}.extras", params.methods[name]
+    problems, terms = [], dict.fromkeys(method.weights, name)
+    for extra in method.extras:
+        if extra not in params.methods:
+            problems.append(f"{where}: {extra!r} is no method; there are: {', '.join(sorted(params.methods))}")
+            continue
+        entry = params.methods[extra]
+        if entry.extras:
+            problems.append(f"{where}: {extra!r} has extras of its own; name {', '.join(entry.extras)} here instead")
+        for term in sorted(set(entry.active_terms()) & set(terms)):
+            problems.append(f"{where}: {extra!r} has the term {term}, and so has {terms[term]}; keep one of them")
+        terms |= dict.fromkeys(entry.active_terms(), extra)
+    return problems
+
+
+def _unlabelled_problems(params: Params, name: str) -> list[str]:
+    """Images without labels that are asked for where there are none, or by a teacher, who learns from labels alone."""
+    told = params.folder / "training.yaml"
+    asked = {role for role in ROLES if (r := params.recipes.get((name, role))) and r.unlabelled_per_batch}
+    problems = []
+    if "teacher" in asked:
+        problems.append(
+            f"{told}: {name}.teacher.unlabelled_per_batch: a teacher learns from labels; put it under student"
+        )
+    if asked and not params.datasets[name].has_unlabelled:
+        problems.append(
+            f"{told}: {name}.student.unlabelled_per_batch: {name} has no images without labels; give it `unlabelled` or "
+            "`labelled_images` in datasets.yaml"
+        )
+    return problems
+
+
+def _teacher_problems(params: Params, name: str) -> list[str]:
+    """Teachers that are another data set's and should not be, or are said to be of both, or of none."""
+    where, told = f"{params.folder / 'datasets.yaml'}: {name}.teacher_from", params.folder / "training.yaml"
+    entry, other = params.datasets[name], params.datasets[name].teacher_from
+    own, trained = (name, "teacher") in params.recipes, (name, "student") in params.recipes
+    if other is None:
+        missing = f"{told}: {name}.teacher: missing; say how its teachers are trained, or give it teacher_from in datasets.yaml"
+        return [missing] if trained and not own else []
+    problems = []
+    if own:
+        problems.append(
+            f"{told}: {name}.teacher: the teachers of {name} are those of {other} (teacher_from in datasets.yaml); keep one"
+        )
+    if other == name:
+        return [*problems, f"{where}: {other!r} is the data set itself; remove it"]
+    if other not in params.datasets:
+        there = ", ".join(sorted(set(params.datasets) - {name}))
+        return [*problems, f"{where}: {other!r} is no data set; there are: {there}"]
+    theirs = params.datasets[other]
+    if theirs.teacher_from is not None:
+        problems.append(f"{where}: {other!r} has teacher_from of its own; name {theirs.teacher_from} here instead")
+    for key in SAME_OF_A_TEACHERS_DATA:
+        if (here := getattr(entry, key)) != (there := getattr(theirs, key)):
+            problems.append(
+                f"{where}: {other!r}: {key} is {there!r} there and {here!r} here; a teacher has its students' classes and is "
+                "scored on the same images"
+            )
+    return problems
+
+
+def _trained_on(params: Params, name: str) -> list[str]:
+    """Data sets of which a grid that names one needs recipes: that one, and where its teachers are from."""
+    if name not in params.datasets:
+        return []
+    return [one for one in dict.fromkeys((name, params.teacher_dataset(name))) if one in params.datasets]
+
+
+def _in_methods_yaml(problem: str, method: str) -> str:
+    """A method knows its parameters and terms by name; in methods.yaml they stand under `params` and `weights`."""
+    key, _, told = problem.removeprefix(f"{method}.").partition(": ")
+    place = {"implementation": key, "terms": "weights"}.get(key, f"params.{key}")
+    return f"{place}: {told}"

@@ -1,0 +1,81 @@
+"""How numbers are spelled in every table: one place, so that the page, the markdown and the paper agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from isoclock.records.protocol import VERSION
+from isoclock.scoring.stats import Estimate
+
+NOTHING = "–"
+
+
+def version_note(version: int) -> str:
+    """What stands on every table and figure of another version of the protocol than this code's; nothing on those of its own."""
+    if version == VERSION:
+        return ""
+    return f"Protocol version {version}: not to be compared with results of version {VERSION}."
+
+
+def seconds(value: float | None) -> str:
+    """Seconds below an hour, hours above."""
+    if value is None:
+        return NOTHING
+    if value >= 3600:
+        return f"{value / 3600:.2f} h"
+    return f"{value:.0f} s" if value >= 100 else f"{value:.1f} s"
+
+
+def count(value: float | None) -> str:
+    """A count or a number of anchor-steps, with thousands apart."""
+    return NOTHING if value is None else f"{value:,.0f}"
+
+
+def both(planned: str, spent: str) -> str:
+    """Planned and spent in one cell."""
+    return NOTHING if planned == spent == NOTHING else f"{planned} / {spent}"
+
+
+def saving(checkpoints: Mapping[str, Any] | None) -> str:
+    """A record's `checkpoints`: their share of the train time, and how far apart they were in it."""
+    if not checkpoints:
+        return NOTHING
+    return f"{percent(checkpoints['share_of_train'], 2)} % / {seconds(checkpoints['every_s'])}"
+
+
+def ratio(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    """A cost ratio with its interval in brackets."""
+    if value is None:
+        return NOTHING
+    return f"{value:.2f}" if low is None or high is None else f"{value:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share 0..1 as a percentage without its sign."""
+    return NOTHING if value is None else f"{100 * value:.{digits}f}"
+
+
+def points(estimate: Estimate) -> str:
+    """An mIoU in percentage points: mean ± half the interval; one seed says that it is one."""
+    if estimate.mean is None:
+        return NOTHING
+    if estimate.half_width is None:
+        return f"{100 * estimate.mean:.1f} (one seed)"
+    return f"{100 * estimate.mean:.1f} ± {100 * estimate.half_width:.1f}"
+
+
+def signed_points(estimate: Estimate | None) -> str:
+    """A difference in percentage points with its interval in brackets."""
+    if estimate is None or estimate.mean is None:
+        return NOTHING
+    if estimate.low is None or estimate.high is None:
+        return f"{100 * estimate.mean:+.1f}"
+    return f"{100 * estimate.mean:+.1f} [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}]"
+
+
+def p_value(estimate: Estimate | None) -> str:
+    """A p-value to two digits; small ones as a bound."""
+    if estimate is None or estimate.p is None:
+        return NOTHING
+    return "< 0.001" if estimate.p < 0.001 else f"{estimate.p:.2g}"

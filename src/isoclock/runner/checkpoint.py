@@ -1,0 +1,125 @@
+"""Checkpoints that are whole or not there, and that are never pickled code.
+
+A checkpoint is `checkpoint-<iteration>.pt` with its SHA-256 in `checkpoint-<iteration>.json` beside it; the JSON is written
+last, so that a checkpoint without it does not count. The two newest are kept: if one is damaged, the other serves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import IO, Any, BinaryIO, cast
+
+import torch
+
+from isoclock.errors import ArtifactError
+from isoclock.files import read_json, sha256_file, write_json, written_atomically
+from isoclock.runner.failures import disk_full
+
+KEPT = 2
+_ANY = re.compile(r"\.?checkpoint-(\d+)\.")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A checkpoint that was found good, and what was wrong with newer ones."""
+
+    iteration: int
+    state: dict[str, Any]
+    complaints: list[str]
+
+
+def save(folder: Path, iteration: int, state: dict[str, Any]) -> int:
+    """Write the state at `iteration` atomically and drop all but the newest two. Returns the size in bytes.
+
+    What lies beyond `iteration` is dropped too: a run that stands here has passed it over as damaged, and it would
+    crowd out good ones. Raises UserError if the disk is full; the checkpoints before are as they were.
+    """
+    path = _weights(folder, iteration)
+    for leftover in _unfinished(folder):  # before writing: they take space
+        leftover.unlink()
+    try:
+        with written_atomically(path) as temporary, temporary.open("wb") as stream:
+            sink = _Hashing(stream)
+            try:
+                torch.save(state, cast(IO[bytes], sink))
+            except RuntimeError as error:
+                raise sink.error or error from None  # torch's own complaint is of a file that ended too early
+        write_json(path.with_suffix(".json"), {"iteration": iteration, "sha256": sink.digest.hexdigest()})
+    except OSError as error:
+        before = max((old for old in _iterations(folder) if old != iteration), default=None)
+        kept = "no checkpoint is there yet" if before is None else f"the checkpoint of iteration {before} is intact"
+        raise disk_full(error, path, kept) or error from None
+    kept_iterations = [old for old in _iterations(folder) if old <= iteration][-KEPT:]
+    for old in set(_iterations(folder)) - set(kept_iterations):
+        _weights(folder, old).with_suffix(".json").unlink(missing_ok=True)
+        _weights(folder, old).unlink(missing_ok=True)
+    return path.stat().st_size
+
+
+def load_newest(folder: Path, device: torch.device) -> Loaded | None:
+    """The newest good checkpoint, or None if there is none. Damaged and unfinished ones are passed over, and said so."""
+    complaints = [
+        f"{path}: not finished when its process ended; an older checkpoint is used, or the run starts again"
+        for path in _unfinished(folder)
+    ]
+    for iteration in reversed(_iterations(folder)):
+        path = _weights(folder, iteration)
+        try:
+            expected = read_json(path.with_suffix(".json"), made_by="student")["sha256"]
+            if sha256_file(path) != expected:
+                raise ArtifactError(f"{path}: damaged (its SHA-256 is not the one written down)")
+            state = torch.load(path, map_location=device, weights_only=True)
+        except (ArtifactError, OSError, KeyError, RuntimeError, UnpicklingError) as error:
+            reason = (
+                str(error) if isinstance(error, ArtifactError) else f"{path}: cannot be loaded ({_first_line(error)})"
+            )
+            complaints.append(f"{reason}; an older checkpoint is used, or the run starts again")
+            continue
+        return Loaded(iteration, state, complaints)
+    return Loaded(0, {}, complaints) if complaints else None
+
+
+class _Hashing:
+    """A file to write to that knows the SHA-256 of what went through it: nothing is held or read twice."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.digest = hashlib.sha256()
+        self.error: OSError | None = None
+
+    def write(self, content: bytes) -> int:
+        self.digest.update(content)
+        try:
+            return self._stream.write(content)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _weights(folder: Path, iteration: int) -> Path:
+    return folder / f"checkpoint-{iteration:09d}.pt"
+
+
+def _iterations(folder: Path) -> list[int]:
+    return sorted(int(path.stem.partition("-")[2]) for path in folder.glob("checkpoint-*.json"))
+
+
+def _unfinished(folder: Path) -> list[Path]:
+    """What a process that died while it saved has left: half a file under a temporary name, or weights without digest.
+
+    Only what is newer than the newest whole checkpoint: an older one was being dropped.
+    """
+    whole = max(_iterations(folder), default=-1)
+    found = [path for pattern in (".checkpoint-*", "checkpoint-*.pt") for path in folder.glob(pattern)]
+    return sorted(path for path in found if (told := _ANY.match(path.name)) and int(told[1]) > whole)

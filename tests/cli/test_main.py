@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from isoclock import __version__
+from isoclock.cli.main import main
+from isoclock.cli.prepare import root_variable
+from isoclock.files import write_json
+from isoclock.records.protocol import VERSION
+from tiny_study import TinyStudy, add_avenues
+
+HEAVY = ("torch", "albumentations", "segmentation_models_pytorch", "timm", "mlflow", "cv2")
+STUDY_MISTAKES = {
+    "unknown grid": (["check", "--grid", "toi"], "there is no grid 'toi'; there are: toy"),
+    "the demo's grid elsewhere": (["report"], "there is no grid 'demo'"),
+    "unknown data set": (["prepare", "avenues"], "there is no data set 'avenues'; there are: streets"),
+    "raw data that are not there": (["prepare", "streets"], "data/streets"),
+    "a cell that is none": (["student", "streets/tiny/kd"], "must be dataset/pair/method/budget/seed"),
+    "a cell of an unknown method": (["student", "streets/tiny/dkd/compute-6/0"], "'dkd'"),
+    "a student before its data": (["student", "streets/tiny/kd/compute-6/0"], "`isoclock prepare` makes it"),
+    "a teacher before its data": (["teacher", "streets", "small"], "`isoclock prepare` makes it"),
+    "an unknown teacher": (["teacher", "streets", "large"], "there is no model 'large'; there are: small, tiny"),
+    "a profile before its data": (["profile", "streets", "tiny", "kd"], "`isoclock prepare` makes it"),
+    "a plan before its profile": (["plan", "streets", "tiny", "iteration-6", "kd"], "`isoclock profile` makes it"),
+    "a budget before its yardstick": (["plan", "streets", "tiny", "compute-6"], "`isoclock profile` makes it"),
+    "an unknown budget": (["plan", "streets", "tiny", "compute-7"], "there is no budget 'compute-7'"),
+    "a teacher's scores before it": (["evaluate", "streets/small"], "`isoclock prepare` makes it"),
+    "scores of an unknown teacher": (["evaluate", "streets/large"], "there is no model 'large'; there are: small, tiny"),
+    "scores of nothing": (["evaluate", "streets/small/0"], "must be dataset/pair/method/budget/seed"),
+    "scores before their student": (["evaluate", "streets/tiny/kd/compute-6/0"], "`isoclock prepare` makes it"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def in_study(empty_study: TinyStudy, monkeypatch: pytest.MonkeyPatch) -> TinyStudy:
+    monkeypatch.chdir(empty_study.folder)
+    return empty_study
+
+
+def modules_after(folder: Path, *arguments: str) -> tuple[int, set[str]]:
+    """Exit status of a verb in a process of its own, and the top-level packages it imported."""
+    program = (
+        "import json, sys\n"
+        "from isoclock.cli.main import main\n"
+        "try:\n    status = main(sys.argv[1:])\n"
+        "except SystemExit as end:\n    status = end.code\n"
+        "print(json.dumps([status, sorted({name.partition('.')[0] for name in sys.modules})]))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, *arguments], cwd=folder, capture_output=True, text=True, check=True
+    )
+    status, modules = json.loads(ended.stdout.splitlines()[-1])
+    return status or 0, set(modules)
+
+
+@pytest.mark.parametrize("mistake", STUDY_MISTAKES)
+def test_a_mistake_is_status_2_and_one_line(
+    in_study: TinyStudy, mistake: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, told = STUDY_MISTAKES[mistake]
+    assert main(arguments) == 2
+    err = capsys.readouterr().err
+    problems = [line for line in err.splitlines() if line.startswith("isoclock: ")]
+    assert problems == err.splitlines(), err
+    assert any(told in line for line in problems)
+    assert "Traceback" not in err
+
+
+def test_a_teacher_that_is_another_data_sets(in_study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
+    add_avenues(in_study.folder / "params")
+    assert main(["teacher", "avenues", "small"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        "isoclock: params/datasets.yaml: avenues.teacher_from: 'streets': avenues has no teachers of its own; "
+        "ask for those of streets"
+    )
+
+
+def test_a_process_ends_with_status_2_and_no_traceback(in_study: TinyStudy) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "isoclock", "student", "nonsense"], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_every_mistake_in_params_is_told(in_study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
+    in_study.edit("methods.yaml", "{kd: 1.0}", "{kd: -1.0}")
+    in_study.edit("budgets.yaml", "protocol: compute", "protocol: hours")
+    assert main(["check"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("isoclock: params/") for line in lines)
+
+
+def test_outside_a_study_it_says_where_to_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["check"]) == 2
+    assert "run isoclock where Snakefile and params/ lie" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["trian"], ["student"], ["plan", "--tflops", "0"], ["check", "--gird", "toy"]]
+)
+def test_a_command_that_cannot_be_read_is_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: isoclock" in capsys.readouterr().err
+
+
+def test_check_counts_cells(in_study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--grid", "toy"]) == 0
+    assert "grid toy has 10 cells" in capsys.readouterr().out
+    assert main(["check"]) == 0
+    assert "grids: toy" in capsys.readouterr().out
+
+
+def test_stamp_tells_what_changed(in_study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stamp", "--grid", "toy"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 17
+    assert main(["stamp", "--grid", "toy"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_methods_lists_the_variants(in_study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["methods"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in ("none", "kd", "fitnet", "cwd", "mgd"))
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert __version__ in capsys.readouterr().out
+
+
+def test_the_log_has_what_the_terminal_has(in_study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--log", "runs/logs/check.log", "check"]) == 0
+    assert Path("runs/logs/check.log").read_text() == capsys.readouterr().out
+    assert main(["--log", "runs/logs/check.log", "check", "--grid", "toi"]) == 2
+    assert Path("runs/logs/check.log").read_text() == capsys.readouterr().err
+
+
+def test_every_attempt_is_kept_though_snakemake_removes_a_rules_log(
+    in_study: TinyStudy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log, told = Path("runs/logs/check.log"), []
+    for grid in ("toi", "toy"):
+        main(["--log", str(log), "check", "--grid", grid])
+        told.append("".join(capsys.readouterr()))
+        log.unlink()
+    attempts = Path("runs/logs/check.attempts.log").read_text()
+    headers = [line for line in attempts.splitlines() if line.startswith("=== ")]
+    assert [line.rpartition(": ")[2] for line in headers] == [
+        f"isoclock --log {log} check --grid {grid}" for grid in ("toi", "toy")
+    ]
+    assert attempts == "".join(f"{header}\n{text}" for header, text in zip(headers, told, strict=True))
+
+
+def test_a_fault_of_ours_is_in_the_log_with_its_traceback(
+    in_study: TinyStudy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("isoclock.cli.check.load_params", lambda: 1 // 0)
+    with pytest.raises(SystemExit) as caught:
+        main(["--log", "fault.log", "check"])
+    assert caught.value.code == 1
+    assert "ZeroDivisionError" in Path("fault.log").read_text()
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_a_run_that_was_stopped_can_be_told_from_one_that_failed(
+    in_study: TinyStudy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import isoclock.cli.teacher as verb
+
+    monkeypatch.setattr(verb, "train_teacher", lambda *_: "stopped")
+    assert main(["teacher", "streets", "small"]) == 75
+    assert "the same command goes on from there" in capsys.readouterr().err
+    for status in ("finished", "diverged"):
+        monkeypatch.setattr(verb, "train_teacher", lambda *_, status=status: status)
+        assert main(["teacher", "streets", "small"]) == 0, "divergence is a result"
+
+
+def test_where_raw_data_lie_can_be_said_from_outside(
+    in_study: TinyStudy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert root_variable("camvid-11.v2") == "ISOCLOCK_ROOT_CAMVID_11_V2"
+    monkeypatch.setenv("ISOCLOCK_ROOT_STREETS", str(in_study.folder / "elsewhere"))
+    assert main(["prepare", "streets"]) == 2
+    assert "elsewhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["student", "--help"], ["--version"]])
+def test_help_waits_for_nothing(tmp_path: Path, arguments: list[str]) -> None:
+    status, modules = modules_after(tmp_path, *arguments)
+    assert status == 0
+    assert not modules & {*HEAVY, "pydantic", "yaml", "numpy", "rich", "matplotlib"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check", "--grid", "toy"],
+        ["stamp", "--grid", "toy"],
+        ["plan", "streets", "tiny", "compute-6"],
+        ["plan", "streets", "tiny", "compute-6", "kd"],
+        ["report", "--grid", "toy", "--table-only"],
+        ["report", "--grid", "toy"],
+        ["audit", "--grid", "toy"],
+        ["methods"],
+    ],
+    ids=" ".join,
+)
+def test_arithmetic_waits_for_no_torch(empty_study: TinyStudy, arguments: list[str]) -> None:
+    if arguments[0] == "plan":
+        profile = {"cost": {"ratio": 2.0}, "anchor_s": {"median": 0.1}, "device_kind": "cpu:test", "marks": []}
+        profile |= {"images": {"labelled": 3, "unlabelled": 0}, "protocol_version": VERSION}
+        write_json(empty_study.layout.profile("streets", "tiny", "kd"), profile)
+    if arguments[-1] == "kd":
+        accepted = {"protocol": "compute", "iterations": 6, "anchor_steps": 12.0, "yardstick": "kd"}
+        accepted["protocol_version"] = VERSION
+        write_json(empty_study.layout.accepted_budget("streets", "tiny", "compute-6"), accepted)
+    status, modules = modules_after(empty_study.folder, *arguments)
+    assert status == 0
+    assert "yaml" in modules
+    assert not modules & set(HEAVY)
+
+
+def test_snakemakes_entry_waits_for_no_torch(empty_study: TinyStudy) -> None:
+    program = "import sys; from isoclock.dag.targets import Study; Study.open({'grid': 'toy'}); print(*sys.modules)"
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=empty_study.folder, capture_output=True, text=True, check=True
+    )
+    assert not set(ended.stdout.split()) & set(HEAVY)
+
+
+def test_an_interrupt_is_not_a_traceback(in_study: TinyStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("isoclock.cli.check.load_params", interrupted)
+    assert main(["check"]) == 130
+    assert Path.cwd() == in_study.folder

