@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from isoclock.grid.stamps import syntax_digest
+from isoclock.grid.code import syntax_digest
 from isoclock.methods import ChannelSpec, build_method, cards
 
 METHODS = Path(build_method.__code__.co_filename).parent

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from isoclock.files import to_json
+from isoclock.grid import code as code_module
 from isoclock.grid import stamps
 from isoclock.records.protocol import VERSION
 from tiny_study import TinyStudy, edit
@@ -27,19 +28,19 @@ COSMETIC = {
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the package that may be edited, and of which stamps are taken."""
     copy = tmp_path / "isoclock"
-    shutil.copytree(stamps.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(stamps, "PACKAGE", copy)
-    monkeypatch.setattr(stamps, "_imports", imports_by_content)
+    shutil.copytree(code_module.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(code_module, "PACKAGE", copy)
+    monkeypatch.setattr(code_module, "_imports", imports_by_content)
     return copy
 
 
 _found: dict[tuple[Path, bytes], tuple[str, ...]] = {}
-_imports = stamps._imports.__wrapped__
+_imports = code_module._imports.__wrapped__
 
 
 def imports_by_content(path: Path) -> tuple[str, ...]:
     """In life a process sees one state of the code, so imports are kept by path; here files change, and copies are equal."""
-    key = path.relative_to(stamps.PACKAGE), path.read_bytes()
+    key = path.relative_to(code_module.PACKAGE), path.read_bytes()
     if key not in _found:
         _found[key] = _imports(path)
     return _found[key]
@@ -295,5 +296,5 @@ def test_a_new_seed_trains_only_itself(refresh: Callable[[], Refreshed], empty_s
 
 def test_a_docstring_alone_in_its_body(tmp_path: Path) -> None:
     with_words, without = b'def f():\n    """Words."""\n', b'def f():\n    """Others."""\n'
-    assert stamps.syntax_digest(with_words) == stamps.syntax_digest(without)
-    assert stamps.syntax_digest(b"X = 'a'\n") != stamps.syntax_digest(b"X = 'b'\n")
+    assert code_module.syntax_digest(with_words) == code_module.syntax_digest(without)
+    assert code_module.syntax_digest(b"X = 'a'\n") != code_module.syntax_digest(b"X = 'b'\n")
