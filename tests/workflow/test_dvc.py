@@ -18,10 +18,34 @@ RESULTS_OF = {"prepare": "data"}  # a stage's folder under results/, where it is
 
 @pytest.mark.xdist_group("workflow")
 @pytest.mark.timeout(900)
+def test_stale_stages_are_those_of_the_change(studied: Clone) -> None:
+    """`dvc status` after each change, and one `dvc repro`."""
+    put_under_dvc(studied)
+    studied.run("dvc", "commit", "--quiet", "--force")
+    assert stale(studied) == set()
+
+    path = studied.folder / "src/isoclock/methods/kd.py"
+    path.write_text(path.read_text() + "\n# A comment.\n")
+    assert stale_students(studied) == set()
+    path = studied.folder / "src/isoclock/methods/fitnet.py"
+    path.write_text(path.read_text() + "\n\nADDED = 1\n")
+    assert stale_students(studied) == {"student@fitnet"}, "one loss edited: its cells only"
+    edit(path, "\n\nADDED = 1\n", "")
+    weight = "weights: {kd: 1.0}", "weights: {kd: 2.0}"
+    edit(studied.folder / "params/methods.yaml", *weight)
+    assert stale_students(studied) == {"student@kd"}
+    edit(studied.folder / "params/methods.yaml", *reversed(weight))
+    assert stale_students(studied) == set()
+    assert stale(studied) == set(), "and back"
+
+    score_teachers_another_way(studied)
+
+
+@pytest.mark.test_all
+@pytest.mark.xdist_group("workflow")
+@pytest.mark.timeout(900)
 def test_repro_redoes_what_changed(studied: Clone) -> None:
-    studied.run("git", "init", "--quiet")
-    studied.run("dvc", "init", "--quiet")
-    studied.run("dvc", "add", "--quiet", "data")
+    put_under_dvc(studied)
     before = studied.students()
     studied.run("dvc", "repro", timeout_s=600)
     assert studied.retrained(before) == set(), "what Snakemake has made, DVC does not make again"
@@ -45,25 +69,34 @@ def test_repro_redoes_what_changed(studied: Clone) -> None:
     assert "Running stage 'student@kd'" not in told
     assert studied.retrained(before) == {"fitnet"}, "one loss edited: its cells only"
 
-    weight = "weights: {kd: 1.0}", "weights: {kd: 2.0}"
-    edit(studied.folder / "params/methods.yaml", *weight)
-    studied.run("isoclock", "stamp", "--grid", "demo")
-    assert {stage for stage in stale(studied) if stage.startswith("student")} == {"student@kd"}
-    edit(studied.folder / "params/methods.yaml", *reversed(weight))
-    studied.run("isoclock", "stamp", "--grid", "demo")
-    assert stale(studied) == set(), "and back"
+    score_teachers_another_way(studied)
 
-    before, trained = studied.students(), studied.teacher()
-    edit(studied.folder / "params/training.yaml", "  teacher:\n", "  teacher:\n    scoring: {flip: true}\n")
-    told = studied.run("dvc", "repro", timeout_s=600)
+
+def put_under_dvc(study: Clone) -> None:
+    study.run("git", "init", "--quiet")
+    study.run("dvc", "init", "--quiet")
+    study.run("dvc", "add", "--quiet", "data")
+
+
+def score_teachers_another_way(study: Clone) -> None:
+    """By `dvc repro`, after which Snakemake finds nothing to do: teachers are scored again, and nothing is trained."""
+    before, trained = study.students(), study.teacher()
+    edit(study.folder / "params/training.yaml", "  teacher:\n", "  teacher:\n    scoring: {flip: true}\n")
+    told = study.run("dvc", "repro", timeout_s=600)
     assert "Running stage 'teacher'" in told
     assert "Running stage 'evaluate" not in told, "students are looked at as before"
-    assert studied.teacher_scores()["scoring"]["flip"]
-    assert studied.teacher() == trained
-    assert studied.retrained(before) == set()
-    told = studied.snakemake("--dry-run", "all")
+    assert study.teacher_scores()["scoring"]["flip"]
+    assert study.teacher() == trained
+    assert study.retrained(before) == set()
+    told = study.snakemake("--dry-run", "all")
     left = set(re.findall(r"^(?:local)?rule (\w+):$", told, re.MULTILINE))
     assert left <= {"sync", "all"}, "and Snakemake agrees: only MLflow's marks are its own"
+
+
+def stale_students(study: Clone) -> set[str]:
+    """Stages of students that `dvc repro` would run, once stamps are written."""
+    study.run("isoclock", "stamp", "--grid", "demo")
+    return {stage for stage in stale(study) if stage.startswith("student")}
 
 
 def stale(study: Clone) -> set[str]:

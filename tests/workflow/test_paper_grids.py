@@ -105,7 +105,8 @@ def shrink(params: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # some thirty processes that each load torch, on a machine that may have other work
-def test_the_tiny_grids_go_all_the_way(tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [("figure3", "tuned"), pytest.param(NAMES, marks=pytest.mark.test_all)], ids="+".join)
+def test_the_tiny_grids_go_all_the_way(names: tuple[str, ...], tmp_path: Path) -> None:
     """In one run: a grid of all their blocks, then the report of each."""
     from isoclock.data.streets.make import make_streets
 
@@ -114,17 +115,17 @@ def test_the_tiny_grids_go_all_the_way(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "params", clone.folder / "params")
     shrink(clone.folder / "params")
     grids = clone.folder / "params" / "grids"
-    blocks = [block for name in NAMES for block in yaml.safe_load((grids / f"{name}-tiny.yaml").read_text())["blocks"]]
+    blocks = [block for name in names for block in yaml.safe_load((grids / f"{name}-tiny.yaml").read_text())["blocks"]]
     (grids / "together.yaml").write_text(yaml.safe_dump({"about": "All of them.", "study": False, "blocks": blocks}))
     make_streets(clone.folder / "data" / "streets", train=16, val=2, size=(64, 128))
     clone.snakemake("--config", "grid=together", "--", "evaluations")
     drawn = {}
-    for name in NAMES:
+    for name in names:
         clone.run("isoclock", "report", "--grid", f"{name}-tiny")
         folder = clone.folder / "results" / "report" / f"{name}-tiny"
         assert "missing" not in (folder / "comparison.md").read_text()
         drawn[name] = {path.stem.split("-streets")[0] for path in (folder / "figures").glob("*.svg")}
-    assert drawn == FIGURES
+    assert drawn == {name: FIGURES[name] for name in names}
     assert sorted(
         path.parent.relative_to(clone.folder) for path in clone.folder.glob("results/teacher/*/*/record.json")
     ) == [Path(f"results/teacher/{dataset}/psp-r10t") for dataset in ("streets", "streets-semi")], (

@@ -102,7 +102,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_weights(studied: Clon
     edit(
         studied.folder / "params/budgets.yaml",
         "yardstick: kd\n    iterations: 6",
-        "yardstick: kd\n    iterations: 600",
+        "yardstick: kd\n    iterations: 200",
     )
     target = "results/student/streets/tiny/kd/compute-6/0/record.json"
     ledger = studied.folder / "runs/student/streets/tiny/kd/compute-6/0/ledger.jsonl"
@@ -127,7 +127,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_weights(studied: Clon
     interrupted, undisturbed = (json.loads((clone.folder / target).read_text()) for clone in (studied, whole))
     assert [segment["ended"] for segment in interrupted["segments"]] == ["stopped", "finished"]
     assert interrupted["digests"]["weights"] == undisturbed["digests"]["weights"]
-    assert interrupted["iterations"] == {"planned": 600, "done": 600}
+    assert interrupted["iterations"] == {"planned": 200, "done": 200}
 
 
 def _wait_for_training(ledger: Path, process: subprocess.Popen[bytes], limit_s: float = 120) -> None:
