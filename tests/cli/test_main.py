@@ -236,7 +236,9 @@ def test_arithmetic_waits_for_no_torch(empty_study: TinyStudy, arguments: list[s
 
 
 def test_snakemakes_entry_waits_for_no_torch(empty_study: TinyStudy) -> None:
-    program = "import sys; from isoclock.dag.targets import Study; Study.open({'grid': 'toy'}); print(*sys.modules)"
+    program = (
+        "import sys; from isoclock.dag.start import open_targets; open_targets({'grid': 'toy'}); print(*sys.modules)"
+    )
     ended = subprocess.run(
         [sys.executable, "-c", program], cwd=empty_study.folder, capture_output=True, text=True, check=True
     )

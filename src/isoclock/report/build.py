@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from isoclock.files import write_text
+from isoclock.grid.layout import REPORT_PAGE
 from isoclock.params.schema import Published
 from isoclock.report import format, tables
 from isoclock.report.break_even import break_even
@@ -57,7 +58,7 @@ def build_report(
     write_text(out / "break-even.md", title + break_even_markdown(list(even.values())))
     write_text(out / "break-even.csv", break_even_csv(list(even.values())))
     figures = draw_figures(study, summaries, even, out / "figures")
-    page = out / "report.html"
+    page = out / REPORT_PAGE
     write_text(page, render_page(study, summaries, found, figures, grid_name, beside, even))
     return page
 

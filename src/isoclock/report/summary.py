@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from isoclock.grid.cells import Cell
+from isoclock.grid.layout import Layout
 from isoclock.report.collect import DIVERGED, FINISHED, MISSING, CellRow, Study
 from isoclock.scoring.stats import Estimate, bootstrap_miou_difference, paired_difference, t_interval
 
@@ -148,7 +150,7 @@ def _over_images(study: Study, first: Summary, second: Summary, seed: int) -> Es
     stacks, names = [], []
     for summary in (first, second):
         row = next(row for row in summary.rows if row.seed == seed)
-        path = study.results / "evaluate" / row.path / "confusion.npz"
+        path = Layout(study.results).student_scores(Cell.parse(row.path)).confusion
         if not path.is_file():
             return None
         with np.load(path, allow_pickle=False) as stored:
