@@ -99,10 +99,10 @@ def test_one_method_keeps_the_grids_yardsticks() -> None:
     ("config", "told"),
     [
         ({"grids": "toy"}, "--config: unknown key 'grids'; choose from grid, method"),
-        ({"grid": "toi"}, "there is no grid 'toi'; there are: toy"),
-        ({}, "there is no grid 'demo'; there are: toy"),
-        ({"grid": 3}, "there is no grid '3'"),
-        ({"grid": "toy", "method": "dkd"}, "there is no method 'dkd'"),
+        ({"grid": "toi"}, "unknown grid 'toi'; choose from toy"),
+        ({}, "unknown grid 'demo'; choose from toy"),
+        ({"grid": 3}, "unknown grid '3'"),
+        ({"grid": "toy", "method": "dkd"}, "unknown method 'dkd'"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(
