@@ -277,6 +277,10 @@ def test_a_recipe_for_teachers_that_are_anothers(shared_study: TinyStudy) -> Non
         params.recipe("avenues", "teacher")
 
 
+def test_the_protocol_of_a_budget_is_that_of_its_entry(folder: Path) -> None:
+    assert load_params(folder).protocols == {"iteration-6": "iteration", "compute-6": "compute"}
+
+
 def test_an_entry_cannot_be_changed(folder: Path) -> None:
     budget = load_params(folder).budget("iteration-6")
     with pytest.raises(ValueError, match="frozen"):

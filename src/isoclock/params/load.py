@@ -84,6 +84,11 @@ class Params:
         """The budget called `name`. Raises ParamsError if there is none."""
         return self._one("budgets.yaml", self.budgets, name, "budget")
 
+    @property
+    def protocols(self) -> dict[str, str]:
+        """The protocol of each budget, iteration or compute."""
+        return {name: budget.protocol for name, budget in self.budgets.items()}
+
     def teacher_dataset(self, name: str) -> str:
         """Name of the data set that the teachers of data set `name` are trained on: by default, its own."""
         return self.dataset(name).teacher_from or name

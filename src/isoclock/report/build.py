@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from isoclock.files import write_text
@@ -24,6 +25,7 @@ def build_report(
     out: Path,
     audit: Sequence[dict[str, Any]] = (),
     published: Sequence[Published] = (),
+    protocols: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
     """Write the report of `cells` into `out` and return the page's path.
 
@@ -39,7 +41,7 @@ def build_report(
     from isoclock.report.figures import draw_figures
     from isoclock.report.html import render_page
 
-    study = collect(results, cells, audit)
+    study = collect(results, cells, audit, protocols)
     summaries = summarise(study.rows)
     found = differences(study, summaries)
     write_text(out / "cells.csv", tables.cells_csv(study.rows))
@@ -63,7 +65,12 @@ def build_report(
     return page
 
 
-def print_table(results: Path, cells: list[dict[str, Any]], audit: Sequence[dict[str, Any]] = ()) -> None:
+def print_table(
+    results: Path,
+    cells: list[dict[str, Any]],
+    audit: Sequence[dict[str, Any]] = (),
+    protocols: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Print the comparison of `cells` to the terminal. Raises ArtifactError for broken files under `results`."""
-    study = collect(results, cells, audit)
+    study = collect(results, cells, audit, protocols)
     tables.print_comparison(study, summarise(study.rows))

@@ -88,7 +88,7 @@ def summarise(rows: Iterable[CellRow]) -> list[Summary]:
         key=lambda row: (
             budgets[row.dataset, row.pair],
             row.protocol != "iteration",
-            size_order(row.budget),
+            size_order(budget_size(row.budget, row.protocol)),
             place[group(row)],
         ),
     )
@@ -119,14 +119,13 @@ def differences(study: Study, summaries: list[Summary], reference: str | None = 
     return found
 
 
-def budget_size(budget: str) -> str:
-    """A budget's name without its protocol: "compute-400" and "iteration-400" are of one size."""
-    return budget.split("-", 1)[1] if budget.split("-")[0] in ("iteration", "compute") and "-" in budget else budget
+def budget_size(budget: str, protocol: str) -> str:
+    """A budget's name without its protocol: "compute-400" and "iteration-400" have the same size."""
+    return budget.removeprefix(f"{protocol}-")
 
 
-def size_order(budget: str) -> tuple[int, float, str]:
-    """Budgets in order of size where the name tells it, else by name."""
-    size = budget_size(budget)
+def size_order(size: str) -> tuple[int, float, str]:
+    """Sort key of budget sizes: numbers first, then names."""
     number, thousands = size.removesuffix("k"), 1000 if size.endswith("k") else 1
     return (0, float(number) * thousands, "") if number.replace(".", "", 1).isdigit() else (1, 0.0, size)
 
