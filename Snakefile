@@ -1,16 +1,16 @@
-# The pipeline: prepare -> teacher -> profile -> plan -> student -> evaluate -> report. One rule file a verb.
+# The pipeline: prepare -> teacher -> profile -> plan -> student -> evaluate -> report. Each verb has a rule file.
 #   snakemake --profile slurm all                         on a cluster
 #   snakemake --profile workflow/profiles/local all       on this machine
 #   ... --config grid=NAME                                a grid of params/grids (default: demo)
-# Rules name environment.yml as the software they need. It is one for all, has isoclock itself in it, and is active before
-# Snakemake starts: there is nothing for --software-deployment-method to do.
+# All rules name environment.yml as their software. It contains isoclock itself and is active before Snakemake starts, so that
+# --software-deployment-method is not needed.
 from snakemake.utils import min_version
 
-from isoclock.dag.targets import Study
+from isoclock.dag.start import open_targets
 
 min_version("9.27")
 
-STUDY = Study.open(config)
+TARGETS = open_targets(config)
 
 
 wildcard_constraints:
@@ -39,8 +39,8 @@ localrules:
 
 rule all:
     input:
-        STUDY.report(),
-        STUDY.syncs(),
+        TARGETS.report(),
+        TARGETS.syncs(),
 
 
 include: "workflow/rules/targets.smk"
@@ -54,8 +54,8 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/sync.smk"
 
 
-# Report and sync need all cells. Where one has failed they are made from the others: the report shows the hole, MLflow the failed
-# run. What is in the way of either is told, and the other still done.
+# Report and sync need all cells. If a cell has failed, they are made from the other cells: the report shows a hole, and MLflow
+# the failed run. An error in one of the two is printed and does not stop the other.
 onerror:
-    shell(f"isoclock report --grid {STUDY.grid} || true")
-    shell(f"isoclock sync --grid {STUDY.grid} || true")
+    shell(f"isoclock report --grid {TARGETS.grid} || true")
+    shell(f"isoclock sync --grid {TARGETS.grid} || true")

@@ -16,21 +16,21 @@ from tiny_study import TinyStudy, add_avenues
 
 HEAVY = ("torch", "albumentations", "segmentation_models_pytorch", "timm", "mlflow", "cv2")
 STUDY_MISTAKES = {
-    "unknown grid": (["check", "--grid", "toi"], "there is no grid 'toi'; there are: toy"),
-    "the demo's grid elsewhere": (["report"], "there is no grid 'demo'"),
-    "unknown data set": (["prepare", "avenues"], "there is no data set 'avenues'; there are: streets"),
+    "unknown grid": (["check", "--grid", "toi"], "unknown grid 'toi'; choose from toy"),
+    "the demo's grid elsewhere": (["report"], "unknown grid 'demo'"),
+    "unknown data set": (["prepare", "avenues"], "unknown data set 'avenues'; choose from streets"),
     "raw data that are not there": (["prepare", "streets"], "data/streets"),
     "a cell that is none": (["student", "streets/tiny/kd"], "must be dataset/pair/method/budget/seed"),
     "a cell of an unknown method": (["student", "streets/tiny/dkd/compute-6/0"], "'dkd'"),
     "a student before its data": (["student", "streets/tiny/kd/compute-6/0"], "`isoclock prepare` makes it"),
     "a teacher before its data": (["teacher", "streets", "small"], "`isoclock prepare` makes it"),
-    "an unknown teacher": (["teacher", "streets", "large"], "there is no model 'large'; there are: small, tiny"),
+    "an unknown teacher": (["teacher", "streets", "large"], "unknown model 'large'; choose from small, tiny"),
     "a profile before its data": (["profile", "streets", "tiny", "kd"], "`isoclock prepare` makes it"),
     "a plan before its profile": (["plan", "streets", "tiny", "iteration-6", "kd"], "`isoclock profile` makes it"),
     "a budget before its yardstick": (["plan", "streets", "tiny", "compute-6"], "`isoclock profile` makes it"),
-    "an unknown budget": (["plan", "streets", "tiny", "compute-7"], "there is no budget 'compute-7'"),
+    "an unknown budget": (["plan", "streets", "tiny", "compute-7"], "unknown budget 'compute-7'"),
     "a teacher's scores before it": (["evaluate", "streets/small"], "`isoclock prepare` makes it"),
-    "scores of an unknown teacher": (["evaluate", "streets/large"], "there is no model 'large'; there are: small, tiny"),
+    "scores of an unknown teacher": (["evaluate", "streets/large"], "unknown model 'large'; choose from small, tiny"),
     "scores of nothing": (["evaluate", "streets/small/0"], "must be dataset/pair/method/budget/seed"),
     "scores before their student": (["evaluate", "streets/tiny/kd/compute-6/0"], "`isoclock prepare` makes it"),
 }  # fmt: skip
@@ -77,7 +77,7 @@ def test_a_teacher_that_is_another_data_sets(in_study: TinyStudy, capsys: pytest
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
         "isoclock: params/datasets.yaml: avenues.teacher_from: 'streets': avenues has no teachers of its own; "
-        "ask for those of streets"
+        "use those of streets"
     )
 
 
@@ -103,7 +103,7 @@ def test_outside_a_study_it_says_where_to_go(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["check"]) == 2
-    assert "run isoclock where Snakefile and params/ lie" in capsys.readouterr().err
+    assert "run isoclock in the folder that contains Snakefile and params" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,9 @@ def test_arithmetic_waits_for_no_torch(empty_study: TinyStudy, arguments: list[s
 
 
 def test_snakemakes_entry_waits_for_no_torch(empty_study: TinyStudy) -> None:
-    program = "import sys; from isoclock.dag.targets import Study; Study.open({'grid': 'toy'}); print(*sys.modules)"
+    program = (
+        "import sys; from isoclock.dag.start import open_targets; open_targets({'grid': 'toy'}); print(*sys.modules)"
+    )
     ended = subprocess.run(
         [sys.executable, "-c", program], cwd=empty_study.folder, capture_output=True, text=True, check=True
     )

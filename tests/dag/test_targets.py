@@ -6,7 +6,9 @@ import pytest
 
 from isoclock.cluster import site as site_module
 from isoclock.cluster.site import OVERHEAD_MIN, RUNTIME_FLOOR_MIN, Site
-from isoclock.dag.targets import ASSUMED_MIN, Study
+from isoclock.dag.resources import ASSUMED_MIN
+from isoclock.dag.start import open_targets
+from isoclock.dag.targets import GridTargets
 from isoclock.files import sha256_json, write_json
 from isoclock.grid.stamps import budget_stamp
 from tiny_study import TinyStudy, add_avenues
@@ -18,33 +20,33 @@ def in_the_study(empty_study: TinyStudy, monkeypatch: pytest.MonkeyPatch) -> Tin
     return empty_study
 
 
-def opened(**config: object) -> Study:
-    return Study.open({"grid": "toy", **config})
+def opened(**config: object) -> GridTargets:
+    return open_targets({"grid": "toy", **config})
 
 
 def test_it_names_every_file_once_and_relative_to_the_study() -> None:
-    study = opened()
-    assert study.prepared() == ["results/data/streets/index.json"]
-    assert study.teachers() == ["results/teacher/streets/small/record.json"]
-    assert study.teacher_scores() == ["results/teacher/streets/small/scores.json"]
-    assert study.profiles() == [
+    targets = opened()
+    assert targets.prepared() == ["results/data/streets/index.json"]
+    assert targets.teachers() == ["results/teacher/streets/small/record.json"]
+    assert targets.teacher_scores() == ["results/teacher/streets/small/scores.json"]
+    assert targets.profiles() == [
         f"results/profile/streets/tiny/{m}.json" for m in ("none", "kd", "fitnet", "cwd", "mgd")
     ]
-    assert len(study.plans()) == len(study.students()) == len(study.evaluations()) == 10
-    assert study.plans()[1] == "results/plan/streets/tiny/none/compute-6.json"
-    assert study.students()[2] == "results/student/streets/tiny/kd/iteration-6/0/record.json"
-    assert study.evaluations()[2] == "results/evaluate/streets/tiny/kd/iteration-6/0/scores.json"
-    assert study.report() == "results/report/toy/report.html"
+    assert len(targets.plans()) == len(targets.students()) == len(targets.evaluations()) == 10
+    assert targets.plans()[1] == "results/plan/streets/tiny/none/compute-6.json"
+    assert targets.students()[2] == "results/student/streets/tiny/kd/iteration-6/0/record.json"
+    assert targets.evaluations()[2] == "results/evaluate/streets/tiny/kd/iteration-6/0/scores.json"
+    assert targets.report() == "results/report/toy/report.html"
 
 
 def test_mlflow_hears_of_a_teacher_once_it_is_scored() -> None:
-    study = opened()
-    assert study.synced_after(SimpleNamespace(stage="teacher")) == study.teacher_scores() + study.profiles()
+    targets = opened()
+    assert targets.synced_after(SimpleNamespace(stage="teacher")) == targets.teacher_scores() + targets.profiles()
 
 
 def test_a_shared_teacher_is_trained_once_and_its_data_are_prepared(in_the_study: TinyStudy) -> None:
     add_avenues(in_the_study.folder / "params")
-    both, only = (Study.open({"grid": grid}) for grid in ("both", "avenues"))
+    both, only = (open_targets({"grid": grid}) for grid in ("both", "avenues"))
     assert both.teachers() == only.teachers() == ["results/teacher/streets/small/record.json"]
     assert both.teacher_scores() == only.teacher_scores() == ["results/teacher/streets/small/scores.json"]
     assert only.prepared() == ["results/data/avenues/index.json", "results/data/streets/index.json"]
@@ -74,7 +76,10 @@ def test_stamps_stay_while_a_snakemake_works_here(in_the_study: TinyStudy, capsy
     missing = root / "evaluate/streets.json"
     missing.unlink()
     opened()
-    assert "isoclock: results/stamps/student/streets/tiny/kd.json: params/ or code changed" in capsys.readouterr().err
+    assert (
+        "isoclock: results/stamps/student/streets/tiny/kd.json: params/ or code changed while"
+        in capsys.readouterr().err
+    )
     after = {path: path.stat().st_mtime_ns for path in root.rglob("*.json")}
     assert after.keys() == before.keys(), "another grid's are written"
     assert {path for path in after if after[path] != before[path]} == {missing}
@@ -84,27 +89,27 @@ def test_stamps_stay_while_a_snakemake_works_here(in_the_study: TinyStudy, capsy
 
 
 def test_one_method_keeps_the_grids_yardsticks() -> None:
-    study = opened(method="fitnet")
-    assert {cell.method for cell in study.cells} == {"fitnet"}
-    assert len(study.students()) == 2
-    assert "results/profile/streets/tiny/kd.json" in study.profiles(), "the budget needs its yardstick"
+    targets = opened(method="fitnet")
+    assert {cell.method for cell in targets.jobs.cells} == {"fitnet"}
+    assert len(targets.students()) == 2
+    assert "results/profile/streets/tiny/kd.json" in targets.profiles(), "the budget needs its yardstick"
 
 
 @pytest.mark.parametrize(
     ("config", "told"),
     [
-        ({"grids": "toy"}, "--config grids: unknown key; there are: grid, method"),
-        ({"grid": "toi"}, "there is no grid 'toi'; there are: toy"),
-        ({}, "there is no grid 'demo'; there are: toy"),
-        ({"grid": 3}, "there is no grid '3'"),
-        ({"grid": "toy", "method": "dkd"}, "there is no method 'dkd'"),
+        ({"grids": "toy"}, "--config: unknown key 'grids'; choose from grid, method"),
+        ({"grid": "toi"}, "unknown grid 'toi'; choose from toy"),
+        ({}, "unknown grid 'demo'; choose from toy"),
+        ({"grid": 3}, "unknown grid '3'"),
+        ({"grid": "toy", "method": "dkd"}, "unknown method 'dkd'"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(
     config: dict[str, object], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        Study.open(config)
+        open_targets(config)
     assert caught.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("isoclock: ")
@@ -115,7 +120,7 @@ def test_a_method_that_the_grid_does_not_run(in_the_study: TinyStudy, capsys: py
     in_the_study.edit("grids/toy.yaml", "cwd, mgd]", "cwd]")
     with pytest.raises(SystemExit):
         opened(method="mgd")
-    assert "--config method=mgd: grid toy has no cell of it" in capsys.readouterr().err
+    assert "--config method=mgd: grid toy has no cell of this method" in capsys.readouterr().err
 
 
 def test_every_mistake_in_params_is_told(in_the_study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,15 +133,15 @@ def test_every_mistake_in_params_is_told(in_the_study: TinyStudy, capsys: pytest
 
 
 def test_what_a_rule_asks_for_its_wildcards() -> None:
-    study = opened()
+    targets = opened()
     wildcards = SimpleNamespace(dataset="streets", pair="tiny", method="kd", budget="compute-6")
-    assert study.teacher_of(wildcards) == ["results/teacher/streets/small/record.json"]
+    assert targets.teacher_of(wildcards) == ["results/teacher/streets/small/record.json"]
     alone = SimpleNamespace(dataset="streets", pair="tiny", method="none")
-    assert study.teacher_of(alone) == [], "who learns from nobody waits for nobody"
-    assert study.yardstick_profile(wildcards) == ["results/profile/streets/tiny/kd.json"]
-    assert study.yardstick_profile(SimpleNamespace(dataset="streets", pair="tiny", budget="iteration-6")) == []
-    assert study.threads("streets", "student") == 1
-    assert not study.is_study
+    assert targets.teacher_of(alone) == [], "who learns from nobody waits for nobody"
+    assert targets.yardstick_profile(wildcards) == ["results/profile/streets/tiny/kd.json"]
+    assert targets.yardstick_profile(SimpleNamespace(dataset="streets", pair="tiny", budget="iteration-6")) == []
+    assert targets.resources.threads("streets", "student") == 1
+    assert not targets.is_study
 
 
 def test_a_budget_is_to_be_resolved_where_it_is_of_something_else(in_the_study: TinyStudy) -> None:
@@ -155,20 +160,20 @@ def test_a_budget_is_to_be_resolved_where_it_is_of_something_else(in_the_study: 
 
 def test_loader_processes_are_asked_for_too(in_the_study: TinyStudy) -> None:
     in_the_study.edit("training.yaml", "workers: 0", "workers: 3")
-    assert opened().threads("streets", "student") == 4
+    assert opened().resources.threads("streets", "student") == 4
 
 
 def test_the_runtime_comes_from_the_plan(in_the_study: TinyStudy) -> None:
     path = in_the_study.folder / "plan.json"
-    study = opened()
+    targets = opened()
     for planned_s, minutes in ((1.0, RUNTIME_FLOOR_MIN), (7200.0, 180), (7201.0, 181)):
         write_json(path, {"planned_s": planned_s})
-        assert study.student_runtime_min(str(path)) == minutes
+        assert targets.resources.student_runtime_min(str(path)) == minutes
     with pytest.raises(FileNotFoundError):
-        study.student_runtime_min("results/plan/none.json")
+        targets.resources.student_runtime_min("results/plan/none.json")
 
 
-def on_a_cluster(monkeypatch: pytest.MonkeyPatch, limit_min: int, **values: object) -> Study:
+def on_a_cluster(monkeypatch: pytest.MonkeyPatch, limit_min: int, **values: object) -> GridTargets:
     """A study of a process that submits to a cluster with jobs of up to that many minutes."""
     # A name that no partition of this machine has, if it has SLURM at all.
     site = Site.model_validate({"partition": "none-such", "account": None, "job_limit_min": limit_min, **values})
@@ -181,35 +186,35 @@ def test_on_a_cluster_no_job_asks_for_more_than_its_limit(
     in_the_study: TinyStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = in_the_study.folder / "plan.json"
-    study = on_a_cluster(monkeypatch, 120)
+    targets = on_a_cluster(monkeypatch, 120)
     for planned_s, minutes in ((1.0, RUNTIME_FLOOR_MIN), (3600.0, 90 + OVERHEAD_MIN), (7200.0, 120), (1e6, 120)):
         write_json(path, {"planned_s": planned_s})
-        assert study.student_runtime_min(str(path)) == minutes
-    assert study.runtime_min("teacher") == 120
-    assert study.runtime_min("evaluate") == 60 + OVERHEAD_MIN
+        assert targets.resources.student_runtime_min(str(path)) == minutes
+    assert targets.resources.runtime_min("teacher") == 120
+    assert targets.resources.runtime_min("evaluate") == 60 + OVERHEAD_MIN
 
 
 def test_a_student_is_submitted_as_often_as_its_longest_plan_takes_and_twice_more(
     in_the_study: TinyStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = on_a_cluster(monkeypatch, 60 + OVERHEAD_MIN)
-    for number, plan in enumerate(study.plans()):
+    targets = on_a_cluster(monkeypatch, 60 + OVERHEAD_MIN)
+    for number, plan in enumerate(targets.plans()):
         write_json(
             in_the_study.folder / plan, {"planned_s": 60.0 * 40 * number}
         )  # 1.5 times that many minutes: up to 540
-    assert study.retries("student") == 9 + 2
-    assert on_a_cluster(monkeypatch, 60 + OVERHEAD_MIN, spare_retries=7).retries("student") == 9 + 7
-    assert on_a_cluster(monkeypatch, 1000).retries("student") == 1 + 2
-    assert study.retries("teacher") == ASSUMED_MIN["teacher"] / 60 + 2
+    assert targets.resources.retries("student") == 9 + 2
+    assert on_a_cluster(monkeypatch, 60 + OVERHEAD_MIN, spare_retries=7).resources.retries("student") == 9 + 7
+    assert on_a_cluster(monkeypatch, 1000).resources.retries("student") == 1 + 2
+    assert targets.resources.retries("teacher") == ASSUMED_MIN["teacher"] / 60 + 2
 
 
 def test_a_student_without_a_plan_is_taken_for_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert on_a_cluster(monkeypatch, 240 + OVERHEAD_MIN).retries("student") == 6 + 2
+    assert on_a_cluster(monkeypatch, 240 + OVERHEAD_MIN).resources.retries("student") == 6 + 2
 
 
 def test_off_the_cluster_and_within_jobs_the_command_line_says_how_often() -> None:
-    assert opened().retries("student") is None
-    assert opened().retries("teacher") is None
+    assert opened().resources.retries("student") is None
+    assert opened().resources.retries("teacher") is None
 
 
 def test_a_placeholder_ends_it_before_the_first_job(
@@ -217,9 +222,9 @@ def test_a_placeholder_ends_it_before_the_first_job(
 ) -> None:
     opened().check_site()
     on_a_cluster(monkeypatch, 60).check_site()
-    study = on_a_cluster(monkeypatch, 60, account="FILL-IN")
+    targets = on_a_cluster(monkeypatch, 60, account="FILL-IN")
     with pytest.raises(SystemExit) as caught:
-        study.check_site()
+        targets.check_site()
     assert caught.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("isoclock: workflow/profiles/slurm/site.yaml: account: still FILL-IN; ")

@@ -40,7 +40,7 @@ def test_cells_come_in_order_and_once(empty_study: TinyStudy) -> None:
 
 
 def test_an_unknown_grid_is_told_with_those_that_are_there(empty_study: TinyStudy) -> None:
-    with pytest.raises(ParamsError, match="no grid 'nope'; there are: toy"):
+    with pytest.raises(ParamsError, match="unknown grid 'nope'; choose from toy"):
         cells(empty_study.params, "nope")
 
 

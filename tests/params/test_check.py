@@ -93,7 +93,7 @@ MISTAKES = {
         "grids/toy.yaml",
         "[none, kd,",
         "[none.tuned, kd,",
-        ["blocks[0].methods", "'none.tuned'", "is no method"],
+        ["blocks[0].methods", "unknown method 'none.tuned'"],
     ),
     "images without labels that are not there": (
         "training.yaml",
@@ -172,14 +172,14 @@ SHARED = "teacher_from: streets"
 @pytest.mark.parametrize(
     ("new", "told"),
     [
-        ("teacher_from: avenues", "'avenues' is the data set itself; remove it"),
+        ("teacher_from: avenues", "'avenues' is this data set; remove it"),
         ("teacher_from: allées", "avenues.teacher_from: 'allées': String should match pattern"),
-        ("teacher_from: alleys", "'alleys' is no data set; there are: streets"),
+        ("teacher_from: alleys", "unknown data set 'alleys'; choose from streets"),
         (
             f"{SHARED}\n  size: [64, 128]",
-            "'streets': size is None there and (64, 128) here; a teacher has its students' classes",
+            "size of streets is None, and that of avenues is (64, 128); must be equal",
         ),
-        (f"{SHARED}\n  storage: jpeg", "'streets': storage is 'raw' there and 'jpeg' here; a teacher"),
+        (f"{SHARED}\n  storage: jpeg", "storage of streets is 'raw', and that of avenues is 'jpeg'; must be equal"),
     ],
 )
 def test_whose_teachers_cannot_be_had(shared_study: TinyStudy, new: str, told: str) -> None:
@@ -196,14 +196,14 @@ def test_a_teacher_of_other_classes_on_other_images(shared_study: TinyStudy) -> 
         "avenues:\n  reader: camvid\n  root: data/camvid\n  train: train\n  val: test\n",
     )
     found = problems(shared_study)
-    assert [problem.split(": ")[3].split(" is ")[0] for problem in found] == ["reader", "root", "val"]
+    assert [problem.split(": ")[2].split(" of ")[0] for problem in found] == ["reader", "root", "val"]
 
 
 def test_teachers_are_passed_on_once_only(shared_study: TinyStudy) -> None:
     shared_study.edit("datasets.yaml", "streets:\n", "lanes:\n  teacher_from: avenues\n  reader: cityscapes\n"
                       "  root: data/streets\n  train: train\n  val: val\n  provenance: {'*': ours}\nstreets:\n")  # fmt: skip
     (found,) = problems(shared_study)
-    assert "lanes.teacher_from: 'avenues' has teacher_from of its own; name streets here instead" in found
+    assert "lanes.teacher_from: 'avenues' has a teacher_from of its own; use streets here" in found
 
 
 def test_whose_teachers_there_are_is_said_once(shared_study: TinyStudy) -> None:
@@ -216,7 +216,7 @@ def test_whose_teachers_there_are_is_said_once(shared_study: TinyStudy) -> None:
 def test_a_data_set_without_a_teacher(shared_study: TinyStudy) -> None:
     shared_study.edit("datasets.yaml", f"  {SHARED}\n", "")
     (found,) = problems(shared_study)
-    assert "training.yaml: avenues.teacher: missing; say how its teachers are trained" in found
+    assert "training.yaml: avenues.teacher: missing; add a recipe for its teachers" in found
 
 
 def test_a_grid_needs_the_recipes_of_where_its_teachers_are_from(shared_study: TinyStudy) -> None:

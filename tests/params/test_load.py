@@ -10,7 +10,8 @@ import pytest
 
 from isoclock.errors import EXIT_USER_ERROR, ParamsError
 from isoclock.params.check import load_params
-from isoclock.params.load import ROLES, read_params
+from isoclock.params.load import read_params
+from isoclock.params.recipes import ROLES
 from tiny_study import TinyStudy, edit
 
 REPOSITORY = Path(__file__).parents[2] / "params"
@@ -207,7 +208,7 @@ def test_counts_are_of_splits_that_the_entry_has(folder: Path) -> None:
     edit(folder / "datasets.yaml", "  val: val\n", "  val: val\n  images: {train: 5, validation: 2}\n")
     (told,) = problems(folder)
     assert "streets" in told
-    assert "images.validation: the entry has no such split; it has train, val" in told
+    assert "images.validation: unknown split; choose from train, val" in told
 
 
 def test_no_problem_is_told_twice(folder: Path) -> None:
@@ -247,20 +248,20 @@ def test_nonsense_is_never_a_traceback(folder: Path, file: str, content: str) ->
 
 
 def test_no_folder_says_where_to_run(tmp_path: Path) -> None:
-    with pytest.raises(ParamsError, match="run isoclock where Snakefile and params/ lie"):
+    with pytest.raises(ParamsError, match="run isoclock in the folder that contains Snakefile and params"):
         read_params(tmp_path / "params")
 
 
 @pytest.mark.parametrize(
     ("ask", "told"),
     [
-        (lambda params: params.dataset("x"), r"datasets\.yaml: there is no data set 'x'; there are: streets"),
-        (lambda params: params.model("x"), r"models\.yaml: there is no model 'x'; there are: small, tiny"),
-        (lambda params: params.pair("x"), r"models\.yaml: there is no pair 'x'; there are: tiny"),
-        (lambda params: params.method("x"), r"methods\.yaml: there is no method 'x'; there are: "),
-        (lambda params: params.budget("x"), r"budgets\.yaml: there is no budget 'x'; there are: "),
-        (lambda params: params.grid("x"), r"grids: there is no grid 'x'; there are: toy"),
-        (lambda params: params.recipe("avenues", "student"), r"training\.yaml: there is no recipe 'avenues/student'"),
+        (lambda params: params.dataset("x"), r"datasets\.yaml: unknown data set 'x'; choose from streets"),
+        (lambda params: params.model("x"), r"models\.yaml: unknown model 'x'; choose from small, tiny"),
+        (lambda params: params.pair("x"), r"models\.yaml: unknown pair 'x'; choose from tiny"),
+        (lambda params: params.method("x"), r"methods\.yaml: unknown method 'x'; choose from "),
+        (lambda params: params.budget("x"), r"budgets\.yaml: unknown budget 'x'; choose from "),
+        (lambda params: params.grid("x"), r"grids: unknown grid 'x'; choose from toy"),
+        (lambda params: params.recipe("avenues", "student"), r"training\.yaml: unknown recipe 'avenues/student'"),
     ],
 )
 def test_asking_for_what_is_not_there(folder: Path, ask: object, told: str) -> None:
@@ -274,6 +275,10 @@ def test_a_recipe_for_teachers_that_are_anothers(shared_study: TinyStudy) -> Non
     assert params.recipe("avenues", "student") == params.recipe("streets", "student")
     with pytest.raises(ParamsError, match=r"avenues\.teacher_from: 'streets': avenues has no teachers of its own"):
         params.recipe("avenues", "teacher")
+
+
+def test_the_protocol_of_a_budget_is_that_of_its_entry(folder: Path) -> None:
+    assert load_params(folder).protocols == {"iteration-6": "iteration", "compute-6": "compute"}
 
 
 def test_an_entry_cannot_be_changed(folder: Path) -> None:

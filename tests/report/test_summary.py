@@ -63,4 +63,10 @@ def test_without_kd_the_first_distilling_method_stands_in(tree):
 
 
 def test_budget_size():
-    assert [budget_size(name) for name in ("compute-400", "iteration-40k", "long")] == ["400", "40k", "long"]
+    budgets = [
+        ("compute-400", "compute"),
+        ("iteration-40k", "iteration"),
+        ("long", "compute"),
+        ("compute-4", "iteration"),
+    ]
+    assert [budget_size(*budget) for budget in budgets] == ["400", "40k", "long", "compute-4"]

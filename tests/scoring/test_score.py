@@ -68,4 +68,4 @@ def test_a_shared_teacher_is_scored_where_it_is(in_the_study: TinyStudy, capsys:
     add_avenues(in_the_study.folder / "params")
     assert main(["evaluate", "avenues/small"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith("avenues has no teachers of its own; ask for those of streets")
+    assert line.endswith("avenues has no teachers of its own; use those of streets")

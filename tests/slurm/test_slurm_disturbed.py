@@ -11,7 +11,7 @@ import pytest
 from scenario import KD, PATIENCE_S, OnCluster
 from studies import ITERATIONS
 
-from isoclock.dag.targets import RUNTIME_MARGIN
+from isoclock.dag.resources import RUNTIME_MARGIN
 
 pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.timeout(1500)]
 

@@ -47,7 +47,7 @@ def test_one_method_can_be_asked_for(fresh: Clone) -> None:
     [
         ("methods.yaml", "method: kd", "method: kdd", "methods.yaml: kd.method: 'kdd'"),
         ("training.yaml", "crop: [32, 64]", "crop: [32]", "crop"),
-        ("budgets.yaml", "yardstick: kd", "yardstick: kd\n    anchor_steps: 3", "two ways to say one thing"),
+        ("budgets.yaml", "yardstick: kd", "yardstick: kd\n    anchor_steps: 3", "two ways to give one budget"),
     ],
 )
 def test_a_mistake_in_params_is_one_line_and_no_job(fresh: Clone, file: str, old: str, new: str, said: str) -> None:
@@ -60,7 +60,7 @@ def test_a_mistake_in_params_is_one_line_and_no_job(fresh: Clone, file: str, old
 
 
 def test_an_unknown_grid_is_one_line(fresh: Clone) -> None:
-    assert "isoclock: params/grids: there is no grid 'nope'" in fresh.snakemake(
+    assert "isoclock: params/grids: unknown grid 'nope'" in fresh.snakemake(
         "--dry-run", "--config", "grid=nope", "--", "all", status=2
     )
 

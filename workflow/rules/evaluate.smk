@@ -1,5 +1,5 @@
-# Score the last weights of a student or a teacher on whole validation images, as `scoring` of its recipe says: a change of that
-# trains nothing. A teacher's scores lie beside its weights.
+# Score the last weights of a student or a teacher on whole validation images, as `scoring` of its recipe says. A change of
+# `scoring` trains nothing again. A teacher's scores are in the folder of its weights.
 
 
 rule evaluate:
@@ -17,9 +17,9 @@ rule evaluate:
         "runs/logs/evaluate/{dataset}/{pair}/{method}/{budget}/{seed}.log",
     conda:
         "../../environment.yml"
-    threads: lambda wildcards: STUDY.threads(wildcards.dataset, "student")
+    threads: lambda wildcards: TARGETS.resources.threads(wildcards.dataset, "student")
     resources:
-        runtime=lambda wildcards: STUDY.runtime_min("evaluate"),
+        runtime=lambda wildcards: TARGETS.resources.runtime_min("evaluate"),
     shell:
         "isoclock --log {log} evaluate "
         "{wildcards.dataset}/{wildcards.pair}/{wildcards.method}/{wildcards.budget}/{wildcards.seed}"
@@ -37,8 +37,8 @@ rule evaluate_teacher:
         "runs/logs/evaluate_teacher/{dataset}/{model}.log",
     conda:
         "../../environment.yml"
-    threads: lambda wildcards: STUDY.threads(wildcards.dataset, "teacher")
+    threads: lambda wildcards: TARGETS.resources.threads(wildcards.dataset, "teacher")
     resources:
-        runtime=lambda wildcards: STUDY.runtime_min("evaluate"),
+        runtime=lambda wildcards: TARGETS.resources.runtime_min("evaluate"),
     shell:
         "isoclock --log {log} evaluate {wildcards.dataset}/{wildcards.model}"

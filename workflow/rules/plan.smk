@@ -1,15 +1,15 @@
-# Pure arithmetic. A budget is accepted once: a new profile of its yardstick does not move it, only `isoclock plan
-# --refresh-budget` does, and a change of what it is about. So its yardstick's profile is `ancient`, except while the budget has to be
-# resolved again: Snakemake (9.27) leaves a job out, whatever its other inputs, where an ancient input of it is made again.
+# Pure arithmetic. A budget is accepted once. A new profile of its yardstick does not change it; `isoclock plan
+# --refresh-budget` does, and so does a change of its entry, recipe or networks. So the profile is `ancient`, unless the budget has
+# to be resolved again: Snakemake (9.27) skips a job with an ancient input that is made again, whatever its other inputs are.
 
 
 rule budget:
     input:
         stamp="results/stamps/budget/{dataset}/{pair}/{budget}.json",
         yardstick=lambda wildcards: (
-            STUDY.yardstick_profile(wildcards)
-            if STUDY.is_to_be_resolved(wildcards)
-            else ancient(STUDY.yardstick_profile(wildcards))
+            TARGETS.yardstick_profile(wildcards)
+            if TARGETS.is_to_be_resolved(wildcards)
+            else ancient(TARGETS.yardstick_profile(wildcards))
         ),
     output:
         accepted="results/plan/{dataset}/{pair}/accepted/{budget}.json",
@@ -32,6 +32,6 @@ rule plan:
     conda:
         "../../environment.yml"
     params:
-        study="--study" if STUDY.is_study else "",
+        study="--study" if TARGETS.is_study else "",
     shell:
         "isoclock --log {log} plan {wildcards.dataset} {wildcards.pair} {wildcards.budget} {wildcards.method} {params.study}"

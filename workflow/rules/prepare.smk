@@ -1,5 +1,5 @@
-# Check a raw data set and pack it. The raw files are no input: their times say nothing (a checkout moves them). After a
-# change of raw data: `isoclock prepare DATASET`, or `dvc repro`, which compares their content.
+# Check a raw data set and pack it. The raw files are no input, because a checkout changes their times. After a change of raw
+# data, run `isoclock prepare DATASET`, or `dvc repro`, which compares their content.
 
 
 rule prepare:
@@ -11,6 +11,6 @@ rule prepare:
         "runs/logs/prepare/{dataset}.log",
     conda:
         "../../environment.yml"
-    threads: 1024  # all there are; the slurm profile asks for fewer
+    threads: 1024  # all cores; the slurm profile requests fewer
     shell:
         "isoclock --log {log} prepare {wildcards.dataset} --workers {threads}"

@@ -1,4 +1,4 @@
-# Measure what an iteration of a method costs. It takes the whole machine, so that no neighbour is in the numbers.
+# Measure what an iteration of a method costs. The job takes the whole machine, so that no other job disturbs the measurement.
 
 
 rule profile:
@@ -9,13 +9,13 @@ rule profile:
         profile="results/profile/{dataset}/{pair}/{method}.json",
     log:
         "runs/logs/profile/{dataset}/{pair}/{method}.log",
-    priority: 2  # before the teacher, on one machine: then students that need none train beside it
+    priority: 2  # before the teacher, so that students without a teacher can train at the same time as it
     conda:
         "../../environment.yml"
-    threads: 1024  # all there are; the slurm profile asks for fewer
+    threads: 1024  # all cores; the slurm profile requests fewer
     resources:
-        runtime=lambda wildcards: STUDY.runtime_min("profile"),
+        runtime=lambda wildcards: TARGETS.resources.runtime_min("profile"),
     params:
-        study=lambda wildcards, resources: STUDY.study_option,
+        study=lambda wildcards, resources: TARGETS.study_option,
     shell:
         "isoclock --log {log} profile {wildcards.dataset} {wildcards.pair} {wildcards.method} {params.study}"

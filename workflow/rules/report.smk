@@ -1,14 +1,14 @@
-# Tables, figures and one page about a grid.
+# Make the tables, the figures and the page of a grid.
 
 
 rule report:
     input:
-        grid="results/stamps/grid/{grid}.json",
-        students=STUDY.students(),
-        scores=STUDY.evaluations(),
-        profiles=STUDY.profiles(),
-        plans=STUDY.plans(),
-        teachers=STUDY.teacher_scores(),
+        stamp="results/stamps/grid/{grid}.json",
+        students=TARGETS.students(),
+        scores=TARGETS.evaluations(),
+        profiles=TARGETS.profiles(),
+        plans=TARGETS.plans(),
+        teachers=TARGETS.teacher_scores(),
     output:
         page="results/report/{grid}/report.html",
     log:

@@ -1,11 +1,11 @@
-# Bring MLflow up to date at the end of a stage. A store that is out of reach fails these jobs and no others.
+# Bring MLflow up to date at the end of a stage. If the store cannot be reached, only these jobs fail.
 
 
 rule sync:
     input:
-        STUDY.synced_after,
+        after=TARGETS.synced_after,
     output:
-        touch("results/sync/{grid}/{stage}.done"),
+        mark=touch("results/sync/{grid}/{stage}.done"),
     log:
         "runs/logs/sync/{grid}/{stage}.log",
     conda:

@@ -1,42 +1,42 @@
-# Named targets: one for each stage, so that a stage can be asked for by name (DVC does). And what is looked at before the first
-# job: Snakemake runs `onstart` then, and not for a dry run, which needs no cluster.
+# A named target for each stage; the stages of dvc.yaml use them. `onstart` runs before the first job, and not in a dry run, which
+# needs no cluster.
 
 
 onstart:
-    STUDY.check_site()
+    TARGETS.check_site()
 
 
 rule prepared:
     input:
-        STUDY.prepared(),
+        TARGETS.prepared(),
 
 
 rule teachers:
     input:
-        STUDY.teachers(),
-        STUDY.teacher_scores(),
+        TARGETS.teachers(),
+        TARGETS.teacher_scores(),
 
 
 rule profiles:
     input:
-        STUDY.profiles(),
+        TARGETS.profiles(),
 
 
 rule plans:
     input:
-        STUDY.plans(),
+        TARGETS.plans(),
 
 
 rule students:
     input:
-        STUDY.students(),
+        TARGETS.students(),
 
 
 rule evaluations:
     input:
-        STUDY.evaluations(),
+        TARGETS.evaluations(),
 
 
 rule reported:
     input:
-        STUDY.report(),
+        TARGETS.report(),

@@ -1,4 +1,4 @@
-# Train a teacher. What a killed job can go on from lies in runs/, which is no rule's output.
+# Train a teacher. Checkpoints are below runs/, which is no rule's output, so that a killed job can be resumed.
 
 
 rule teacher:
@@ -11,14 +11,14 @@ rule teacher:
         ledger="results/teacher/{dataset}/{model}/ledger.jsonl",
     log:
         "runs/logs/teacher/{dataset}/{model}.log",
-    priority: 1  # before the students that need none
-    retries: STUDY.retries("teacher")
+    priority: 1  # before students without a teacher
+    retries: TARGETS.resources.retries("teacher")
     conda:
         "../../environment.yml"
-    threads: lambda wildcards: STUDY.threads(wildcards.dataset, "teacher")
+    threads: lambda wildcards: TARGETS.resources.threads(wildcards.dataset, "teacher")
     resources:
-        runtime=lambda wildcards: STUDY.runtime_min("teacher"),
+        runtime=lambda wildcards: TARGETS.resources.runtime_min("teacher"),
     params:
-        study=lambda wildcards, resources: STUDY.study_option,
+        study=lambda wildcards, resources: TARGETS.study_option,
     shell:
         "isoclock --log {log} teacher {wildcards.dataset} {wildcards.model} {params.study}"

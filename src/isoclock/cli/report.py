@@ -16,7 +16,9 @@ def run(arguments: argparse.Namespace) -> int:
     params, layout = load_params(), Layout()
     grid_cells = cells(params, arguments.grid)
     if arguments.table_only:
-        print_table(layout.results, [cell.as_dict() for cell in grid_cells], audit(grid_cells, layout))
+        print_table(
+            layout.results, [cell.as_dict() for cell in grid_cells], audit(grid_cells, layout), params.protocols
+        )
         return 0
     page = build_report(
         layout.results,
@@ -25,6 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
         layout.report(arguments.grid),
         audit=audit(grid_cells, layout),
         published=list(params.published.values()),
+        protocols=params.protocols,
     )
     print(page)
     return 0

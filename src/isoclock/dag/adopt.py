@@ -20,11 +20,12 @@ from typing import Any
 
 import yaml
 
-from isoclock.dag.targets import Study
+from isoclock.dag.targets import GridTargets
 from isoclock.data.packing.packed import PackedSplit, read_index
 from isoclock.errors import ArtifactError, UserError
 from isoclock.files import read_json, sha256_file, sha256_json, write_bytes, written_atomically
 from isoclock.grid.cells import Cell, cells, datasets_needed, profiles_needed, teachers_needed
+from isoclock.grid.jobs import GridJobs
 from isoclock.grid.layout import Layout
 from isoclock.grid.stamps import budget_stamp, cost_inputs, profile_stamp, refresh, student_stamp, teacher_stamp
 from isoclock.params.load import Params
@@ -271,20 +272,20 @@ def _sync(params: Params, grid_name: str, layout: Layout, tell: Callable[[str], 
     """Fill MLflow, which does not travel either, and leave the workflow's marks of that. A store out of reach stops nobody."""
     from isoclock.tracking import sync
 
-    study = Study(params, grid_name, cells(params, grid_name), layout)
+    jobs = GridJobs.of(params, grid_name, layout)
     try:
         summary = sync(
             layout.results,
             layout.runs,
             grid_name=grid_name,
-            cells=[cell.as_dict() for cell in study.cells],
-            teachers_of=datasets_needed(params, study.cells),
+            cells=[cell.as_dict() for cell in jobs.cells],
+            teachers_of=datasets_needed(params, jobs.cells),
         )
     except UserError as error:
         tell(f"MLflow is left for later: {error}")
         return
     tell(summary.line)
-    for mark in study.syncs():
+    for mark in GridTargets(jobs).syncs():
         Path(mark).parent.mkdir(parents=True, exist_ok=True)
         Path(mark).touch()
 

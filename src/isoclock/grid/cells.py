@@ -1,8 +1,8 @@
-"""The cells of a grid, and what they need: data sets, teachers, profiles."""
+"""The cells of a grid, and the data sets, teachers and profiles that they need."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any
@@ -23,7 +23,7 @@ class Cell:
 
     @classmethod
     def parse(cls, path: str) -> Cell:
-        """`streets/demo/kd/compute-300/0` -> Cell. Raises UserError if it is not of that form."""
+        """`streets/demo/kd/compute-300/0` -> Cell. Raises UserError for any other form."""
         parts = path.strip("/").split("/")
         if len(parts) != 5 or not (parts[4].isascii() and parts[4].isdigit()):
             raise UserError(
@@ -34,11 +34,11 @@ class Cell:
 
     @property
     def path(self) -> str:
-        """The cell as a relative path, which is also its key in MLflow."""
+        """The one string form of a cell: its relative path, its name on the command line and its key in MLflow."""
         return f"{self.dataset}/{self.pair}/{self.method}/{self.budget}/{self.seed}"
 
     def as_dict(self) -> dict[str, Any]:
-        """The cell as it stands in run records."""
+        """The cell as run records have it."""
         return asdict(self)
 
 
@@ -52,10 +52,10 @@ def cells(params: Params, grid_name: str) -> list[Cell]:
 
 
 def same_training(params: Params, cell: Cell) -> list[Cell]:
-    """Cells of other budgets under which `cell` is trained alike, by definition: empty for most.
+    """Cells of other budgets whose training is that of `cell` by definition. Empty for most cells.
 
-    A compute budget of N iterations of a yardstick gives that yardstick N iterations, as the iteration budget of N does.
-    (Only as long as its cost is the one that the budget was accepted with: compare the planned iterations.)
+    A compute budget of N iterations of a yardstick gives that yardstick N iterations, like the iteration budget of N.
+    This holds while the yardstick's cost is the one that the budget was accepted with: compare the planned iterations.
     """
     budget = params.budget(cell.budget)
     if budget.iterations is None or (budget.protocol == "compute" and budget.yardstick != cell.method):
@@ -70,26 +70,26 @@ def same_training(params: Params, cell: Cell) -> list[Cell]:
     return [replace(cell, budget=name) for name in others]
 
 
-def trained_before(params: Params, cell: Cell, found: Iterable[Cell]) -> list[Cell]:
-    """The cells of `found` that are trained first and that `cell` is the same training as: none under an iteration budget."""
+def trained_before(params: Params, cell: Cell, found: Collection[Cell]) -> list[Cell]:
+    """The cells of `found` that are the same training as `cell` and are trained first. Empty under an iteration budget."""
     if params.budget(cell.budget).protocol == "iteration":
         return []
-    return sorted(set(same_training(params, cell)).intersection(found))
+    return sorted(other for other in same_training(params, cell) if other in found)
 
 
 def teachers_needed(params: Params, found: Iterable[Cell]) -> list[tuple[str, str]]:
-    """(data set, model) of every teacher of some cells; the data set is that of the teacher, which several may share."""
+    """(data set, model) of every teacher of some cells. The data set is the teacher's, which several may share."""
     needed = ((params.teacher_dataset(cell.dataset), params.pair(cell.pair).teacher) for cell in found)
     return list(dict.fromkeys(needed))
 
 
 def datasets_needed(params: Params, found: Sequence[Cell]) -> list[str]:
-    """Every data set that is to be prepared for some cells: theirs, and those of their teachers."""
+    """Every data set that some cells read: their own, and those of their teachers."""
     return list(dict.fromkeys([*(cell.dataset for cell in found), *(d for d, _ in teachers_needed(params, found))]))
 
 
 def profiles_needed(params: Params, grid_name: str) -> list[tuple[str, str, str]]:
-    """(dataset, pair, method) of every profile that a grid reads: those of its cells and of their yardsticks."""
+    """(data set, pair, method) of every profile that a grid reads: those of its cells and of their yardsticks."""
     needed: dict[tuple[str, str, str], None] = {}
     for cell in cells(params, grid_name):
         needed[cell.dataset, cell.pair, cell.method] = None

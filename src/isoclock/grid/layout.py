@@ -1,4 +1,7 @@
-"""Where the files of a study are. The only module that spells paths below results/ and runs/."""
+"""Where the files of a study are. The only module that spells paths below results/ and runs/.
+
+Snakemake wants paths as literals in its rules, and DVC in dvc.yaml; tests compare both with this module.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,83 @@ from isoclock.grid.cells import Cell
 
 RESULTS = Path("results")
 RUNS = Path("runs")
+REPORT_PAGE = "report.html"  # in a report's folder
+
+
+@dataclass(frozen=True)
+class TrainedFiles:
+    """The published files of a teacher or a student, in their `folder`."""
+
+    folder: Path
+
+    @property
+    def record(self) -> Path:
+        """The run record. It is written last: if it exists, the other files are complete."""
+        return self.folder / "record.json"
+
+    @property
+    def weights(self) -> Path:
+        """The last weights."""
+        return self.folder / "weights.safetensors"
+
+    @property
+    def ledger(self) -> Path:
+        """The events of the run."""
+        return self.folder / "ledger.jsonl"
+
+    @property
+    def validation(self) -> Path:
+        """The last validation, which `evaluate` can reuse."""
+        return self.folder / "validation.npz"
+
+
+@dataclass(frozen=True)
+class ScoreFiles:
+    """The scores of a teacher or a student, in their `folder`."""
+
+    folder: Path
+
+    @property
+    def scores(self) -> Path:
+        """The scores. They are written last: if they exist, the other files are complete."""
+        return self.folder / "scores.json"
+
+    @property
+    def confusion(self) -> Path:
+        """Confusion matrices, of the whole split and of each image."""
+        return self.folder / "confusion.npz"
+
+    @property
+    def overlays(self) -> Path:
+        """Folder of pictures with predictions (students only)."""
+        return self.folder / "overlays"
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of a training run that may not have ended, in its `folder` below runs/."""
+
+    folder: Path
+
+    @property
+    def run(self) -> Path:
+        """Identity and inputs of the run."""
+        return self.folder / "run.json"
+
+    @property
+    def ledger(self) -> Path:
+        """The events so far."""
+        return self.folder / "ledger.jsonl"
+
+    @property
+    def lease(self) -> Path:
+        """Which process may write into the folder."""
+        return self.folder / "lease.json"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where everything lies, relative to the study's folder."""
+    """Paths of a study, relative to its folder."""
 
     results: Path = RESULTS
     runs: Path = RUNS
@@ -22,9 +97,21 @@ class Layout:
         """Folder of a prepared data set."""
         return self.results / "data" / dataset
 
+    def prepared_index(self, dataset: str) -> Path:
+        """Index of a prepared data set. It is written last, and holds the digests of the other files."""
+        return self.prepared(dataset) / "index.json"
+
     def teacher(self, dataset: str, model: str) -> Path:
-        """Folder of a trained teacher."""
+        """Folder of a trained teacher and of its scores."""
         return self.results / "teacher" / dataset / model
+
+    def teacher_files(self, dataset: str, model: str) -> TrainedFiles:
+        """Published files of a teacher."""
+        return TrainedFiles(self.teacher(dataset, model))
+
+    def teacher_scores(self, dataset: str, model: str) -> ScoreFiles:
+        """Scores of a teacher."""
+        return ScoreFiles(self.teacher(dataset, model))
 
     def profile(self, dataset: str, pair: str, method: str) -> Path:
         """Cost profile of a method."""
@@ -35,33 +122,57 @@ class Layout:
         return self.results / "plan" / dataset / pair / "accepted" / f"{budget}.json"
 
     def plan(self, dataset: str, pair: str, method: str, budget: str) -> Path:
-        """Plan of the cells of a method and budget, whatever their seed."""
+        """Plan of the cells of a method and budget, which all seeds share."""
         return self.results / "plan" / dataset / pair / method / f"{budget}.json"
 
     def student(self, cell: Cell) -> Path:
         """Folder of a trained student."""
         return self.results / "student" / cell.path
 
+    def student_files(self, cell: Cell) -> TrainedFiles:
+        """Published files of a student."""
+        return TrainedFiles(self.student(cell))
+
     def evaluation(self, cell: Cell) -> Path:
         """Folder of a student's scores."""
         return self.results / "evaluate" / cell.path
+
+    def student_scores(self, cell: Cell) -> ScoreFiles:
+        """Scores of a student."""
+        return ScoreFiles(self.evaluation(cell))
 
     def report(self, grid: str) -> Path:
         """Folder of a grid's report."""
         return self.results / "report" / grid
 
-    def teacher_run(self, dataset: str, model: str) -> Path:
-        """Live folder of a teacher's training."""
-        return self.runs / "teacher" / dataset / model
+    def report_page(self, grid: str) -> Path:
+        """The report as one HTML page."""
+        return self.report(grid) / REPORT_PAGE
 
-    def student_run(self, cell: Cell) -> Path:
-        """Live folder of a student's training."""
-        return self.runs / "student" / cell.path
-
-    def accepted_record(self, kind: str, *parts: str) -> Path:
-        """Where an accepted cost or budget is remembered: no rule's output, so that it survives a rerun."""
-        return self.runs / "accepted" / kind / Path(*parts[:-1]) / f"{parts[-1]}.json"
+    def sync_mark(self, grid: str, stage: str) -> Path:
+        """Empty file that says that MLflow was brought up to date after a stage."""
+        return self.results / "sync" / grid / f"{stage}.done"
 
     def stamp(self, verb: str, *parts: str) -> Path:
         """What a rule depends on in params/ and code."""
-        return self.results / "stamps" / verb / Path(*parts[:-1]) / f"{parts[-1]}.json"
+        return _json(self.results / "stamps" / verb, parts)
+
+    def teacher_run(self, dataset: str, model: str) -> Path:
+        """Folder of a teacher's training, while it runs."""
+        return self.runs / "teacher" / dataset / model
+
+    def student_run(self, cell: Cell) -> Path:
+        """Folder of a student's training, while it runs."""
+        return self.runs / "student" / cell.path
+
+    def accepted_record(self, kind: str, *parts: str) -> Path:
+        """Copy of an accepted cost or budget. It is no rule's output, so that it survives a rerun."""
+        return _json(self.runs / "accepted" / kind, parts)
+
+    def log(self, rule: str, *parts: str) -> Path:
+        """What a job of a rule printed."""
+        return self.runs.joinpath("logs", rule, *parts[:-1], f"{parts[-1]}.log")
+
+
+def _json(folder: Path, parts: tuple[str, ...]) -> Path:
+    return folder.joinpath(*parts[:-1], f"{parts[-1]}.json")

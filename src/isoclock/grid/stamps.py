@@ -1,18 +1,19 @@
-"""What a rule depends on in params/ and in code, written as small files that change only when the meaning does.
+"""What a rule depends on in params/ and in code, written as small files that change only when the meaning changes.
 
-Snakemake and DVC both take a stamp as an input, so both rerun the same cells. The code part is a digest of syntax trees:
-comments, formatting and docstrings do not count. It covers a verb's own modules and everything of isoclock that they import.
+Snakemake and DVC both read a stamp as an input, so both rerun the same cells. `isoclock.grid.code` computes the code part.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from isoclock.files import sha256_file, to_json, write_if_changed
-from isoclock.grid.cells import Cell, cells, datasets_needed, profiles_needed, teachers_needed
+from isoclock.grid.cells import Cell, cells
 from isoclock.grid.code import code_digest
+from isoclock.grid.dependencies import Job
+from isoclock.grid.jobs import GridJobs
 from isoclock.grid.layout import Layout
 from isoclock.params.load import Params
 from isoclock.params.schema import Entry, Model
@@ -22,14 +23,14 @@ TEMPLATES = Path(__file__).parents[1] / "report" / "templates"
 
 
 def refresh(params: Params, grid_name: str, layout: Layout) -> list[Path]:
-    """Write the stamps of a grid where they changed; returns the changed ones."""
+    """Write the stamps of a grid that changed. Returns their paths."""
     return [
         path for path, content in stamps(params, grid_name, layout).items() if write_if_changed(path, to_json(content))
     ]
 
 
 def add_missing(params: Params, grid_name: str, layout: Layout) -> list[Path]:
-    """Write the stamps of a grid that are not there yet; returns those that are, and would be others by now."""
+    """Write the missing stamps of a grid and leave the others. Returns the paths of those whose content would change."""
     changed = []
     for path, content in stamps(params, grid_name, layout).items():
         if not path.is_file():
@@ -42,28 +43,26 @@ def add_missing(params: Params, grid_name: str, layout: Layout) -> list[Path]:
 def stamps(params: Params, grid_name: str, layout: Layout) -> dict[Path, Any]:
     """Every stamp a grid's rules read, with its content."""
     found: dict[Path, Any] = {}
-    grid_cells = cells(params, grid_name)
-    # None of these depends on the seed: a grid of a thousand cells has a few, and each reads dozens of files of code.
-    for cell in dict.fromkeys(replace(cell, seed=0) for cell in grid_cells):
-        where = (cell.dataset, cell.pair, cell.budget)
-        found[layout.stamp("budget", *where)] = budget_stamp(params, *where)
-        found[layout.stamp("student", cell.dataset, cell.pair, cell.method)] = student_stamp(params, cell)
-        found[layout.stamp("evaluate", cell.dataset)] = evaluate_stamp(params, cell.dataset)
-    for dataset in datasets_needed(params, grid_cells):
-        found[layout.stamp("prepare", dataset)] = prepare_stamp(params, dataset)
-    for dataset, model in teachers_needed(params, grid_cells):
-        found[layout.stamp("teacher", dataset, model)] = teacher_stamp(params, dataset, model)
-        found[layout.stamp("evaluate_teacher", dataset)] = evaluate_stamp(params, dataset, "teacher")
-    for dataset, pair_name, method in profiles_needed(params, grid_name):
-        found[layout.stamp("profile", dataset, pair_name, method)] = profile_stamp(params, dataset, pair_name, method)
-    found[layout.stamp("grid", grid_name)] = {
-        KEY: VERSION,
-        "cells": [cell.path for cell in grid_cells],
-        "published": {name: row.model_dump(mode="json") for name, row in params.published.items()},
-        "code": code_digest("report"),
-        "templates": {path.name: sha256_file(path) for path in sorted(TEMPLATES.iterdir())},
-    }
+    for job in GridJobs.of(params, grid_name, layout).all():
+        for path in job.inputs.get("stamp", ()):
+            if path not in found:  # the cells of a method share one, and each covers dozens of files of code
+                found[path] = _content(params, job)
     return found
+
+
+def _content(params: Params, job: Job) -> dict[str, Any]:
+    names = tuple(job.wildcards.values())
+    content: dict[str, Callable[[], dict[str, Any]]] = {
+        "prepare": lambda: prepare_stamp(params, *names),
+        "teacher": lambda: teacher_stamp(params, *names),
+        "profile": lambda: profile_stamp(params, *names),
+        "budget": lambda: budget_stamp(params, *names),
+        "student": lambda: student_stamp(params, Cell.parse("/".join(names))),
+        "evaluate": lambda: evaluate_stamp(params, names[0]),
+        "evaluate_teacher": lambda: evaluate_stamp(params, names[0], "teacher"),
+        "report": lambda: grid_stamp(params, *names),
+    }
+    return content[job.rule]()
 
 
 def prepare_stamp(params: Params, dataset: str) -> dict[str, Any]:
@@ -73,7 +72,7 @@ def prepare_stamp(params: Params, dataset: str) -> dict[str, Any]:
 
 
 def teacher_stamp(params: Params, dataset: str, model: str) -> dict[str, Any]:
-    """What a teacher depends on. Not the protocol's version, which is about costs and scores: weights are not made again."""
+    """What a teacher depends on. Not the protocol's version: it is about costs and scores, and weights stay as they are."""
     entry = params.model(model)
     return {
         "recipe": _values(params.recipe(dataset, "teacher")),
@@ -83,7 +82,7 @@ def teacher_stamp(params: Params, dataset: str, model: str) -> dict[str, Any]:
 
 
 def cost_inputs(params: Params, dataset: str, pair_name: str, method: str) -> dict[str, Any]:
-    """What a cost is about: recipe, networks, method and active terms; not the weights' size, the code or the measuring."""
+    """What a cost depends on: recipe, networks, method and active terms; not the weights' size, the code or the settings."""
     pair = params.pair(pair_name)
     parts = []
     for entry in params.method_parts(method, dataset):
@@ -111,7 +110,7 @@ def profile_stamp(params: Params, dataset: str, pair_name: str, method: str) -> 
 def budget_stamp(params: Params, dataset: str, pair_name: str, name: str) -> dict[str, Any]:
     """What an accepted budget depends on: its entry, and recipe and networks of its yardstick's steps.
 
-    Not the yardstick's own params and code: a change of one method would move the budget of all.
+    Not the yardstick's own params and code: otherwise a change of one method would move the budget of all methods.
     """
     budget = params.budget(name)
     if budget.yardstick is None:
@@ -122,7 +121,7 @@ def budget_stamp(params: Params, dataset: str, pair_name: str, name: str) -> dic
 
 
 def student_stamp(params: Params, cell: Cell) -> dict[str, Any]:
-    """What a student depends on, but for its plan, its teacher and the data, which are inputs of their own."""
+    """What a student depends on, except plan, teacher and data, which are inputs of their own."""
     pair, parts = params.pair(cell.pair), params.method_parts(cell.method, cell.dataset)
     modules = (*_pair_modules(params, cell.pair), *_method_modules(params, cell.method, cell.dataset))
     content = {
@@ -136,15 +135,26 @@ def student_stamp(params: Params, cell: Cell) -> dict[str, Any]:
         },
         "code": code_digest("student", *modules),
     }
-    # Another teacher may be older than the student that had the one before: its time alone would tell nobody.
+    # Another teacher may be older than a student of the previous one, so that its time alone would not cause a rerun.
     other = params.dataset(cell.dataset).teacher_from
     return content if other is None else {**content, "teacher_from": other}
 
 
 def evaluate_stamp(params: Params, dataset: str, role: str = "student") -> dict[str, Any]:
-    """What the scores of students or teachers depend on, but for the network."""
+    """What the scores of students or teachers depend on, except the network."""
     scoring = params.recipe(dataset, role).scoring.model_dump(mode="json")
     return {KEY: VERSION, "val": params.dataset(dataset).val, "scoring": scoring, "code": code_digest("evaluate")}
+
+
+def grid_stamp(params: Params, name: str) -> dict[str, Any]:
+    """What a grid's report depends on, except the results that it shows."""
+    return {
+        KEY: VERSION,
+        "cells": [cell.path for cell in cells(params, name)],
+        "published": {name: row.model_dump(mode="json") for name, row in params.published.items()},
+        "code": code_digest("report"),
+        "templates": {path.name: sha256_file(path) for path in sorted(TEMPLATES.iterdir())},
+    }
 
 
 def _pair_modules(params: Params, pair_name: str) -> list[str]:
@@ -164,5 +174,5 @@ def _model_values(model: Model) -> dict[str, Any]:
 
 
 def _values(entry: Entry) -> dict[str, Any]:
-    # Scores do not change weights, and whose teachers teach on it does not change a data set.
+    # How images are scored does not change weights, and a data set does not depend on its teachers.
     return entry.model_dump(mode="json", exclude={"provenance", "scoring", "teacher_from"})

@@ -1,1 +1,1 @@
-"""What a user may write under params/: its schema, reading it, checking it."""
+"""The entries that a user writes in params/: their schema, and reading and checking them."""

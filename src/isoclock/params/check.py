@@ -1,4 +1,4 @@
-"""The door: params/ is read and checked as a whole before anything is run, and every problem is told at once."""
+"""Checking params/ as a whole before anything runs. All problems are reported together."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from typing import Any
 from isoclock import discovery
 from isoclock.errors import ParamsError
 from isoclock.methods.card import cards, signature_problems
+from isoclock.params.check_datasets import teacher_problems, unlabelled_problems
 from isoclock.params.credentials import credential_problems
-from isoclock.params.load import ROLES, Params, read_params
+from isoclock.params.load import Params, read_params
+from isoclock.params.recipes import ROLES
 from isoclock.params.schema import IMPLEMENTATIONS
 
 FOLDER = Path("params")
 SUFFIXES = tuple(f".{kind}" for kind in IMPLEMENTATIONS)
-SAME_OF_A_TEACHERS_DATA = ("reader", "root", "val", "size", "storage")  # where teachers are another data set's
-RESERVED_NAMES = ("accepted",)  # folders of results/plan that are no methods
+RESERVED_NAMES = ("accepted",)  # folders of results/plan that are not methods
 
 
 def load_params(folder: Path = FOLDER) -> Params:
     """Everything under params/, checked. Raises ParamsError with every problem found, one line each."""
-    if problems := credential_problems(folder):  # first: what else is wrong is told with its value
+    if problems := credential_problems(folder):  # first: other problems are reported with their value
         raise ParamsError(problems)
     params = read_params(folder)
     problems = problems_of(params)
@@ -30,31 +31,25 @@ def load_params(folder: Path = FOLDER) -> Params:
 
 
 def problems_of(params: Params) -> list[str]:
-    """Names that point nowhere, and values that do not go together, one line each."""
+    """Names that do not exist and values that do not fit together, one line each."""
     problems: list[str] = []
 
     def known(file: str, key: str, name: str, table: Any, what: str) -> None:
         if name not in table:
-            there = ", ".join(sorted(str(entry) for entry in table if not str(entry).endswith(SUFFIXES))) or "none"
-            problems.append(f"{params.folder / file}: {key}: {name!r} is no {what}; there are: {there}")
+            choices = ", ".join(sorted(str(entry) for entry in table if not str(entry).endswith(SUFFIXES)))
+            problems.append(f"{params.folder / file}: {key}: unknown {what} {name!r}; choose from {choices or 'none'}")
 
     for name, dataset in params.datasets.items():
-        known(
-            "datasets.yaml",
-            f"{name}.reader",
-            dataset.reader,
-            discovery.readers(),
-            "reader (file of src/isoclock/data/readers)",
-        )
+        known("datasets.yaml", f"{name}.reader", dataset.reader, discovery.readers(), "reader")
         for role in ROLES:
             recipe = params.recipes.get((name, role))
             if recipe and dataset.size and (recipe.crop[0] > dataset.size[0] or recipe.crop[1] > dataset.size[1]):
                 problems.append(
                     f"{params.folder / 'training.yaml'}: {name}: crop: {list(recipe.crop)} is larger than the images of "
-                    f"{name}, {list(dataset.size)} (datasets.yaml); choose a crop that fits into them"
+                    f"{name}, {list(dataset.size)} (datasets.yaml); choose a smaller crop"
                 )
-        problems += _unlabelled_problems(params, name)
-        problems += _teacher_problems(params, name)
+        problems += unlabelled_problems(params, name)
+        problems += teacher_problems(params, name)
     for name, model in params.models.items():
         known(
             "models.yaml", f"models.{name}.architecture", model.architecture, discovery.architectures(), "architecture"
@@ -96,8 +91,8 @@ def problems_of(params: Params) -> list[str]:
                 known(f"grids/{name}.yaml", f"{where}.datasets", entry, params.datasets, "data set")
                 for dataset_name in _trained_on(params, entry):
                     if not any((dataset_name, role) in params.recipes for role in ROLES):
-                        told = f"{params.folder / 'training.yaml'}: {dataset_name}: missing, and grid {name} needs it"
-                        problems.append(told)
+                        file = params.folder / "training.yaml"
+                        problems.append(f"{file}: {dataset_name}: missing, and grid {name} needs it")
             for key, table, what in (
                 ("pairs", params.pairs, "pair"),
                 ("methods", variants, "method"),
@@ -105,7 +100,7 @@ def problems_of(params: Params) -> list[str]:
             ):
                 for entry in getattr(block, key):
                     known(f"grids/{name}.yaml", f"{where}.{key}", entry, table, what)
-    return list(dict.fromkeys(problems))  # what is wrong in `shared` is found for both roles
+    return list(dict.fromkeys(problems))  # a mistake in `shared` is found for both roles
 
 
 def _variants(params: Params) -> dict[str, None]:
@@ -134,55 +129,8 @@ def _extras_problems(params: Params, name: str) -> list[str]:
     return problems
 
 
-def _unlabelled_problems(params: Params, name: str) -> list[str]:
-    """Images without labels that are asked for where there are none, or by a teacher, who learns from labels alone."""
-    told = params.folder / "training.yaml"
-    asked = {role for role in ROLES if (r := params.recipes.get((name, role))) and r.unlabelled_per_batch}
-    problems = []
-    if "teacher" in asked:
-        problems.append(
-            f"{told}: {name}.teacher.unlabelled_per_batch: a teacher learns from labels; put it under student"
-        )
-    if asked and not params.datasets[name].has_unlabelled:
-        problems.append(
-            f"{told}: {name}.student.unlabelled_per_batch: {name} has no images without labels; give it `unlabelled` or "
-            "`labelled_images` in datasets.yaml"
-        )
-    return problems
-
-
-def _teacher_problems(params: Params, name: str) -> list[str]:
-    """Teachers that are another data set's and should not be, or are said to be of both, or of none."""
-    where, told = f"{params.folder / 'datasets.yaml'}: {name}.teacher_from", params.folder / "training.yaml"
-    entry, other = params.datasets[name], params.datasets[name].teacher_from
-    own, trained = (name, "teacher") in params.recipes, (name, "student") in params.recipes
-    if other is None:
-        missing = f"{told}: {name}.teacher: missing; say how its teachers are trained, or give it teacher_from in datasets.yaml"
-        return [missing] if trained and not own else []
-    problems = []
-    if own:
-        problems.append(
-            f"{told}: {name}.teacher: the teachers of {name} are those of {other} (teacher_from in datasets.yaml); keep one"
-        )
-    if other == name:
-        return [*problems, f"{where}: {other!r} is the data set itself; remove it"]
-    if other not in params.datasets:
-        there = ", ".join(sorted(set(params.datasets) - {name}))
-        return [*problems, f"{where}: {other!r} is no data set; there are: {there}"]
-    theirs = params.datasets[other]
-    if theirs.teacher_from is not None:
-        problems.append(f"{where}: {other!r} has teacher_from of its own; name {theirs.teacher_from} here instead")
-    for key in SAME_OF_A_TEACHERS_DATA:
-        if (here := getattr(entry, key)) != (there := getattr(theirs, key)):
-            problems.append(
-                f"{where}: {other!r}: {key} is {there!r} there and {here!r} here; a teacher has its students' classes and is "
-                "scored on the same images"
-            )
-    return problems
-
-
 def _trained_on(params: Params, name: str) -> list[str]:
-    """Data sets of which a grid that names one needs recipes: that one, and where its teachers are from."""
+    """Data sets whose recipes a grid with data set `name` needs: its own, and that of its teachers."""
     if name not in params.datasets:
         return []
     return [one for one in dict.fromkeys((name, params.teacher_dataset(name))) if one in params.datasets]

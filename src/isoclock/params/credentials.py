@@ -1,11 +1,11 @@
-"""Passwords and tokens have no place in params/: what stands there is written into stamps, records, MLflow and reports."""
+"""Finding passwords and tokens in params/, whose values are written into stamps, records, MLflow and reports."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-# What services give out, told by its beginning; a password in an address; a value under a telling name.
+# Tokens of well-known services, by their prefix; a password in a URL; a value whose key names a secret.
 _TOKEN = re.compile(
     r"\b(hf_\w{20,}|gh[oprsu]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|AKIA[0-9A-Z]{16}|sk-[\w-]{20,}|xox[abps]-[\w-]{10,})"
 )
@@ -16,15 +16,15 @@ _NAMED = re.compile(
 
 
 def holds_credential(text: str) -> bool:
-    """Whether a text holds what looks like a password or a token."""
+    """Whether a text contains what looks like a password or a token."""
     return any(pattern.search(text) for pattern in (_TOKEN, _IN_ADDRESS, _NAMED))
 
 
 def credential_problems(folder: Path) -> list[str]:
-    """A line for each line of params/ that holds what looks like a credential. The line itself is never repeated."""
+    """A problem for each line of params/ that looks like a credential. The line itself is never printed."""
     return [
-        f"{path}: line {number}: holds what looks like a password or a token; everything here is written into results and "
-        f"MLflow: take it out, revoke it, and give it to the program that needs it by its environment"
+        f"{path}: line {number}: looks like a password or a token, and values in params/ are written into results and MLflow; "
+        "remove it, revoke it, and pass it in an environment variable"
         for path in sorted(folder.rglob("*.yaml"))
         for number, line in enumerate(_lines(path), 1)
         if holds_credential(line)
@@ -32,7 +32,7 @@ def credential_problems(folder: Path) -> list[str]:
 
 
 def _lines(path: Path) -> list[str]:
-    """Nothing of a file that cannot be read: whoever needs it will say so."""
+    """The lines of a file; none if it cannot be read, which is reported when it is parsed."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from isoclock.files import write_text
+from isoclock.grid.layout import REPORT_PAGE
 from isoclock.params.schema import Published
 from isoclock.report import format, tables
 from isoclock.report.break_even import break_even
@@ -23,6 +25,7 @@ def build_report(
     out: Path,
     audit: Sequence[dict[str, Any]] = (),
     published: Sequence[Published] = (),
+    protocols: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
     """Write the report of `cells` into `out` and return the page's path.
 
@@ -38,7 +41,7 @@ def build_report(
     from isoclock.report.figures import draw_figures
     from isoclock.report.html import render_page
 
-    study = collect(results, cells, audit)
+    study = collect(results, cells, audit, protocols)
     summaries = summarise(study.rows)
     found = differences(study, summaries)
     write_text(out / "cells.csv", tables.cells_csv(study.rows))
@@ -57,12 +60,17 @@ def build_report(
     write_text(out / "break-even.md", title + break_even_markdown(list(even.values())))
     write_text(out / "break-even.csv", break_even_csv(list(even.values())))
     figures = draw_figures(study, summaries, even, out / "figures")
-    page = out / "report.html"
+    page = out / REPORT_PAGE
     write_text(page, render_page(study, summaries, found, figures, grid_name, beside, even))
     return page
 
 
-def print_table(results: Path, cells: list[dict[str, Any]], audit: Sequence[dict[str, Any]] = ()) -> None:
+def print_table(
+    results: Path,
+    cells: list[dict[str, Any]],
+    audit: Sequence[dict[str, Any]] = (),
+    protocols: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Print the comparison of `cells` to the terminal. Raises ArtifactError for broken files under `results`."""
-    study = collect(results, cells, audit)
+    study = collect(results, cells, audit, protocols)
     tables.print_comparison(study, summarise(study.rows))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from isoclock.budget.audit import TOLERANCE
@@ -96,8 +97,15 @@ class Study:
         return list(dict.fromkeys(row.method for row in self.of_pair(dataset, pair)))
 
 
-def collect(results: Path, cells: Sequence[dict[str, Any]], audit: Sequence[dict[str, Any]] = ()) -> Study:
+def collect(
+    results: Path,
+    cells: Sequence[dict[str, Any]],
+    audit: Sequence[dict[str, Any]] = (),
+    protocols: Mapping[str, str] = MappingProxyType({}),
+) -> Study:
     """Read what `results` holds of `cells` (dicts of dataset, pair, method, budget, seed).
+
+    `protocols` has the protocol of each budget (`Params.protocols`), for cells that have neither a record nor a plan.
 
     A cell without record or scores becomes a row with status "missing" that says what to run; so does one of another version of
     the protocol than the table's. That is the newest of the cells' versions. Raises ArtifactError, with all problems at once, for
@@ -141,7 +149,7 @@ def collect(results: Path, cells: Sequence[dict[str, Any]], audit: Sequence[dict
             CellRow(
                 dataset, pair, method, budget, int(seed),
                 **_outcome(path, there.get(path), scores, spent.get(path), version),
-                **_planned(budget, found.get(path), plan),
+                **_planned(protocols.get(budget, ""), found.get(path), plan),
                 **_images(found.get(path)),
                 **_spent(found.get(path), spent.get(path)),
                 **_cost(profile),
@@ -209,12 +217,12 @@ def _other_version(record: dict[str, Any] | None, version: int) -> tuple[str, ..
     return (f"protocol version {version_of(record)}",)
 
 
-def _planned(budget: str, record: dict[str, Any] | None, plan: dict[str, Any] | None) -> dict[str, Any]:
+def _planned(protocol: str, record: dict[str, Any] | None, plan: dict[str, Any] | None) -> dict[str, Any]:
     """What was planned, as the run itself saw it; the plan on disk speaks only for cells that have not run."""
     plan = (record or {}).get("plan") or plan or {}
     iterations = (record or {}).get("iterations", {})
     return {
-        "protocol": plan.get("protocol") or budget.split("-")[0],
+        "protocol": plan.get("protocol") or protocol,
         "yardstick": plan.get("yardstick"),
         "iterations_planned": iterations.get("planned", plan.get("iterations")),
         "iterations_done": iterations.get("done"),

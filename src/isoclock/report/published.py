@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from isoclock.grid.cells import Cell
+from isoclock.grid.layout import Layout
 from isoclock.params.schema import Published
 from isoclock.report import format
 from isoclock.report.collect import FINISHED, Study
@@ -112,7 +114,7 @@ def beside_csv(beside: Mapping[tuple[str, str], Sequence[Beside]]) -> str:
 
 
 def _student_parameters(study: Study, summary: Summary) -> int | None:
-    paths = (study.results / "student" / row.path / "weights.safetensors" for row in summary.rows)
+    paths = (Layout(study.results).student_files(Cell.parse(row.path)).weights for row in summary.rows)
     return next((count for path in paths if (count := count_parameters(path)) is not None), None)
 
 

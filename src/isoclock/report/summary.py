@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from isoclock.grid.cells import Cell
+from isoclock.grid.layout import Layout
 from isoclock.report.collect import DIVERGED, FINISHED, MISSING, CellRow, Study
 from isoclock.scoring.stats import Estimate, bootstrap_miou_difference, paired_difference, t_interval
 
@@ -86,7 +88,7 @@ def summarise(rows: Iterable[CellRow]) -> list[Summary]:
         key=lambda row: (
             budgets[row.dataset, row.pair],
             row.protocol != "iteration",
-            size_order(row.budget),
+            size_order(budget_size(row.budget, row.protocol)),
             place[group(row)],
         ),
     )
@@ -117,14 +119,13 @@ def differences(study: Study, summaries: list[Summary], reference: str | None = 
     return found
 
 
-def budget_size(budget: str) -> str:
-    """A budget's name without its protocol: "compute-400" and "iteration-400" are of one size."""
-    return budget.split("-", 1)[1] if budget.split("-")[0] in ("iteration", "compute") and "-" in budget else budget
+def budget_size(budget: str, protocol: str) -> str:
+    """A budget's name without its protocol: "compute-400" and "iteration-400" have the same size."""
+    return budget.removeprefix(f"{protocol}-")
 
 
-def size_order(budget: str) -> tuple[int, float, str]:
-    """Budgets in order of size where the name tells it, else by name."""
-    size = budget_size(budget)
+def size_order(size: str) -> tuple[int, float, str]:
+    """Sort key of budget sizes: numbers first, then names."""
     number, thousands = size.removesuffix("k"), 1000 if size.endswith("k") else 1
     return (0, float(number) * thousands, "") if number.replace(".", "", 1).isdigit() else (1, 0.0, size)
 
@@ -148,7 +149,7 @@ def _over_images(study: Study, first: Summary, second: Summary, seed: int) -> Es
     stacks, names = [], []
     for summary in (first, second):
         row = next(row for row in summary.rows if row.seed == seed)
-        path = study.results / "evaluate" / row.path / "confusion.npz"
+        path = Layout(study.results).student_scores(Cell.parse(row.path)).confusion
         if not path.is_file():
             return None
         with np.load(path, allow_pickle=False) as stored:

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from isoclock.errors import UserError
+from isoclock.grid.layout import RunFiles
 
 HEARTBEAT_S = 5.0
 SILENT_S = 90.0  # clients of a network file system may see times that are a minute old
@@ -34,7 +35,7 @@ class Lease:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / "lease.json"
+        self.path = RunFiles(folder).lease
         self.taken_over: str | None = None
         self._ended = threading.Event()
         self._stream: TextIO

@@ -28,14 +28,14 @@ def needed_costs(even: BreakEven) -> Figure | None:
     if not any(row.needed for row in even.rows):
         return None
     methods = list(dict.fromkeys(row.point.method for row in even.rows))
-    sizes = sorted({budget_size(name) for row in even.rows for name in row.point.budgets}, key=size_order)
+    sizes = sorted({size for row in even.rows for size, _ in _sides(row)}, key=size_order)
     figure, panels = side_by_side(len(sizes), methods, head_in=1.45, row_in=0.46)
     low, high = _frame(even)
     for axes, size in zip(panels.flat, sizes, strict=False):
         _limits(axes, even, low)
         for row in even.rows:
-            for name, protocol in zip(row.point.budgets, row.point.protocols, strict=True):
-                if budget_size(name) == size:
+            for of, protocol in _sides(row):
+                if of == size:
                     _draw(axes, row, methods.index(row.point.method), protocol)
         axes.set_title(f"budget {size}", loc="left", pad=15)
         axes.tick_params(axis="x", labelbottom=True)  # also above a place without a panel
@@ -49,6 +49,12 @@ def needed_costs(even: BreakEven) -> Figure | None:
     name_rows(panels, methods)
     _legend(figure, {protocol for row in even.rows for protocol in row.point.protocols})
     return figure
+
+
+def _sides(row: Row) -> list[tuple[str, str]]:
+    """(size, protocol) of each budget of a row."""
+    budgets = zip(row.point.budgets, row.point.protocols, strict=True)
+    return [(budget_size(name, protocol), protocol) for name, protocol in budgets]
 
 
 def _frame(even: BreakEven) -> tuple[float, float]:

@@ -26,8 +26,8 @@ def scores(summaries: Sequence[Summary], methods: Sequence[str]) -> Figure | Non
 
 def _panels(summaries: Sequence[Summary]) -> list[Panel]:
     panels = []
-    for size in dict.fromkeys(budget_size(s.first.budget) for s in summaries):
-        mine = [s for s in summaries if budget_size(s.first.budget) == size]
+    for size in dict.fromkeys(_size(s) for s in summaries):
+        mine = [s for s in summaries if _size(s) == size]
         sides = {
             protocol: {s.first.method: s for s in mine if s.first.protocol == protocol}
             for protocol in ("iteration", "compute")
@@ -36,8 +36,12 @@ def _panels(summaries: Sequence[Summary]) -> list[Panel]:
     return panels
 
 
+def _size(summary: Summary) -> str:
+    return budget_size(summary.first.budget, summary.first.protocol)
+
+
 def _title(summaries: Sequence[Summary]) -> str:
-    size = budget_size(summaries[0].first.budget)
+    size = _size(summaries[0])
     compute = next((s for s in summaries if s.first.protocol == "compute"), None)
     steps = compute.mean("planned_anchor_steps") if compute else None
     return f"budget {size}" + (f" (compute: {steps:,.0f} anchor-steps)" if steps else "")

@@ -1,0 +1,55 @@
+"""Checks of data sets and their recipes: images without labels, and teachers that several data sets share."""
+
+from __future__ import annotations
+
+from isoclock.params.load import Params
+from isoclock.params.recipes import ROLES
+
+FIELDS_SHARED_WITH_TEACHER = ("reader", "root", "val", "size", "storage")  # of a data set and its `teacher_from`
+
+
+def unlabelled_problems(params: Params, name: str) -> list[str]:
+    """Recipes with images without labels: for a data set that has none, or for a teacher."""
+    file = params.folder / "training.yaml"
+    used_by = {role for role in ROLES if (r := params.recipes.get((name, role))) and r.unlabelled_per_batch}
+    problems = []
+    if "teacher" in used_by:
+        problems.append(
+            f"{file}: {name}.teacher.unlabelled_per_batch: a teacher learns from labels; move it to student"
+        )
+    if used_by and not params.datasets[name].has_unlabelled:
+        problems.append(
+            f"{file}: {name}.student.unlabelled_per_batch: {name} has no images without labels; set `unlabelled` or "
+            "`labelled_images` in datasets.yaml"
+        )
+    return problems
+
+
+def teacher_problems(params: Params, name: str) -> list[str]:
+    """A `teacher_from` that does not exist or does not fit, and data sets with two recipes for teachers, or none."""
+    where, recipes = f"{params.folder / 'datasets.yaml'}: {name}.teacher_from", params.folder / "training.yaml"
+    entry, other = params.datasets[name], params.datasets[name].teacher_from
+    own, trained = (name, "teacher") in params.recipes, (name, "student") in params.recipes
+    if other is None:
+        missing = f"{recipes}: {name}.teacher: missing; add a recipe for its teachers, or teacher_from in datasets.yaml"
+        return [missing] if trained and not own else []
+    problems = []
+    if own:
+        problems.append(
+            f"{recipes}: {name}.teacher: the teachers of {name} are those of {other} (teacher_from in datasets.yaml); keep one"
+        )
+    if other == name:
+        return [*problems, f"{where}: {other!r} is this data set; remove it"]
+    if other not in params.datasets:
+        choices = ", ".join(sorted(set(params.datasets) - {name}))
+        return [*problems, f"{where}: unknown data set {other!r}; choose from {choices}"]
+    theirs = params.datasets[other]
+    if theirs.teacher_from is not None:
+        problems.append(f"{where}: {other!r} has a teacher_from of its own; use {theirs.teacher_from} here")
+    for key in FIELDS_SHARED_WITH_TEACHER:
+        if (here := getattr(entry, key)) != (there := getattr(theirs, key)):
+            problems.append(
+                f"{where}: {key} of {other} is {there!r}, and that of {name} is {here!r}; must be equal, because a teacher has "
+                "its students' classes and is scored on the same images"
+            )
+    return problems

@@ -1,0 +1,54 @@
+"""What all entries of params/ share: types of values with their bounds, and the provenance of each value.
+
+Keys of `provenance` are value names (dotted for nested ones, `*` for the rest); its values start with `published:` (and name
+the source), `assumed` or `ours`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
+Share = Annotated[float, Field(ge=0, le=1, strict=True)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+Count = Annotated[int, Field(ge=1, strict=True)]
+
+_PROVENANCE = re.compile(r"^(published: \S.*|assumed(: \S.*)?|ours(: \S.*)?)$", re.DOTALL)
+
+
+class Entry(BaseModel):
+    """A named entry of a params file. Unknown keys are errors, and every value needs a provenance."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    provenance: dict[str, str]
+
+    @model_validator(mode="after")
+    def _every_value_has_provenance(self) -> Entry:
+        for key, text in self.provenance.items():
+            if not _PROVENANCE.match(text):
+                raise ValueError(
+                    f"provenance of {key} is {text!r}; must start with 'published: <source>', 'assumed' or 'ours'"
+                )
+        given = self.model_dump(exclude={"provenance"}, exclude_unset=True)
+        values = list(_leaves(given))
+        for value in values:
+            if not any(key == "*" or value == key or value.startswith(f"{key}.") for key in self.provenance):
+                raise ValueError(f"{value} has no provenance; add it under provenance, or add '*'")
+        for key in self.provenance:
+            if key != "*" and not any(value == key or value.startswith(f"{key}.") for value in values):
+                raise ValueError(f"provenance has {key}, which the entry does not have")
+        return self
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[str]:
+    if isinstance(value, dict) and (value or not path):
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
+    else:
+        yield path

@@ -1,0 +1,54 @@
+"""Entries of params/datasets.yaml."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from isoclock.params.schema.base import Count, Entry, Name
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+class Dataset(Entry):
+    """A data set on disk (params/datasets.yaml)."""
+
+    reader: Name  # a file of src/isoclock/data/readers
+    root: str  # folder of the raw data; the environment variable ISOCLOCK_ROOT_<DATASET> overrides it
+    size: tuple[Count, Count] | None = None  # pixels (height, width) of packed images; none: not resized
+    train: str  # name of the training split
+    val: str  # name of the split that is scored
+    images: dict[str, Count] = {}  # number of images by split, checked when packing; other splits are not counted
+    storage: Literal["raw", "jpeg"] = "raw"  # packed images: decoded pixels, or JPEG decoded with each access
+    # Images without labels: of a split of their own, or of `train`, or both. Stamps leave these keys out if they are not given.
+    unlabelled: str | None = Field(None, exclude_if=_is_none)  # raw split of further images; its labels are not read
+    labelled_images: Count | None = Field(None, exclude_if=_is_none)  # of `train`; the labels of all others are hidden
+    labelled_seed: Annotated[int, Field(ge=0, strict=True)] | None = Field(
+        None, exclude_if=_is_none
+    )  # selects them; none: 0
+    teacher_from: Name | None = None  # the data set that its teachers are trained on; none: itself
+
+    @model_validator(mode="after")
+    def _further_images(self) -> Dataset:
+        if self.labelled_seed is not None and self.labelled_images is None:
+            raise ValueError("labelled_seed selects the labelled_images, which are not given; remove it")
+        if self.unlabelled in (self.train, self.val):
+            raise ValueError(
+                f"unlabelled is {self.unlabelled!r}, the training or the validation split; name another split"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _counts_are_of_splits(self) -> Dataset:
+        splits = {split for split in (self.train, self.val, self.unlabelled) if split is not None}
+        if unknown := sorted(set(self.images) - splits):
+            raise ValueError(f"images.{unknown[0]}: unknown split; choose from {', '.join(sorted(splits))}")
+        return self
+
+    @property
+    def has_unlabelled(self) -> bool:
+        """Whether it has training images without labels."""
+        return self.unlabelled is not None or self.labelled_images is not None

@@ -1,0 +1,43 @@
+"""Entries of params/methods.yaml."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from pydantic import model_validator
+
+from isoclock.params.schema.base import Entry, Name, NonNegative
+
+Implementation = Literal["reference", "tuned"]
+IMPLEMENTATIONS: tuple[str, ...] = get_args(Implementation)
+
+
+class Method(Entry):
+    """A method variant (params/methods.yaml): a file of src/isoclock/methods with its params and term weights."""
+
+    method: Name
+    implementation: Implementation  # grids can name the other one: `<entry>.tuned` or `<entry>.reference`
+    params: dict[str, Any]
+    weights: dict[str, NonNegative]  # of each loss term; a term with weight 0 is not built
+    weights_for: dict[Name, dict[str, NonNegative]] = {}  # by data set, where they differ
+    extras: list[Name] = []  # other entries whose terms are added, as official runs combine them
+
+    @model_validator(mode="after")
+    def _terms_agree(self) -> Method:
+        for dataset, weights in self.weights_for.items():
+            unknown = sorted(set(weights) - set(self.weights))
+            if unknown:
+                raise ValueError(
+                    f"weights_for.{dataset}.{unknown[0]}: unknown term; choose from {', '.join(self.weights) or 'none'}"
+                )
+        return self
+
+    def on(self, dataset: str) -> Method:
+        """The variant with its weights on a data set."""
+        return self.model_copy(
+            update={"weights": {**self.weights, **self.weights_for.get(dataset, {})}, "weights_for": {}}
+        )
+
+    def active_terms(self) -> list[str]:
+        """Names of the terms with a weight above 0, sorted."""
+        return sorted(term for term, weight in self.weights.items() if weight > 0)

@@ -1,0 +1,83 @@
+"""Entries of params/training.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from isoclock.params.schema.base import Count, Entry, NonNegative, Positive, Share
+
+
+def _is_zero(value: object) -> bool:
+    return value == 0
+
+
+class Scoring(BaseModel):
+    """How images are scored (`scoring` of a recipe). By default, whole images and one scale."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scales: list[Positive] = Field(default=[1.0], min_length=1)  # of the image; the softmax is averaged over them
+    flip: bool = False  # also score each scale mirrored
+    window: tuple[Count, Count] | None = None  # pixels (height, width) of a sliding window; none: the whole image
+    stride: tuple[Count, Count] | None = None  # pixels between windows; none: the size of the window
+    short_side: Count | None = None  # pixels; images are resized to it, keeping their aspect ratio; none: not resized
+    long_side_at_most: Count | None = None  # pixels; an upper limit of the resized image
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Scoring:
+        if len(set(self.scales)) < len(self.scales):
+            raise ValueError(f"scales are {self.scales}; list each once")
+        if self.stride is not None and self.window is None:
+            raise ValueError("stride needs window; give window, or remove stride")
+        if self.stride is not None and any(s > w for s, w in zip(self.stride, self.window or (), strict=True)):
+            raise ValueError(f"stride {list(self.stride)} leaves gaps between windows of {list(self.window or ())}")
+        if self.long_side_at_most is not None and self.short_side is None:
+            raise ValueError("long_side_at_most needs short_side; give short_side, or remove it")
+        return self
+
+
+class Recipe(Entry):
+    """How a network is trained (params/training.yaml: `<dataset>.shared` merged with one role)."""
+
+    batch: Annotated[int, Field(ge=2, strict=True)]  # images per iteration; batch norm of pooled maps needs two
+    crop: tuple[Count, Count]  # pixels (height, width)
+    scale: tuple[Positive, Positive]  # random scale, uniform between
+    flip: Share  # probability of a horizontal flip
+    colour: list[dict[str, Any]]  # albumentations transforms by name with their arguments, in order
+    lr: Positive  # at progress 0
+    momentum: Share
+    weight_decay: NonNegative
+    poly_power: NonNegative  # lr = lr0 * (1 - progress) ** poly_power
+    min_lr: NonNegative  # floor of the schedule
+    aux_weight: NonNegative  # weight of the auxiliary cross-entropy
+    class_weights: Literal["none", "sqrt-median-frequency"]
+    precision: Literal["fp32", "bf16"]
+    channels_last: bool
+    threads: Count  # of the CPU, in the training process
+    workers: Annotated[int, Field(ge=0, strict=True)]  # loader processes; 0: in the training process
+    evaluations: Annotated[int, Field(ge=0, strict=True)]  # during training, evenly spaced, off the clock
+    checkpoint_every_s: Positive  # of train time; anchor-steps are also measured then
+    iterations: Count | None = None  # teachers only; those of a student are planned
+    # Students only: how many of `batch` are images without labels. Stamps leave it out if it is 0.
+    unlabelled_per_batch: Annotated[int, Field(ge=0, strict=True)] = Field(0, exclude_if=_is_zero)
+    scoring: Scoring = Scoring()  # off the clock; weights do not depend on it
+
+    @model_validator(mode="after")
+    def _ranges(self) -> Recipe:
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale is {list(self.scale)}; give the smaller number first")
+        if self.min_lr > self.lr:
+            raise ValueError(f"min_lr is {self.min_lr}, above lr {self.lr}")
+        if self.unlabelled_per_batch >= self.batch:
+            raise ValueError(
+                f"unlabelled_per_batch is {self.unlabelled_per_batch} of a batch of {self.batch}; leave one labelled image"
+            )
+        return self
+
+    def epochs(self, iterations: int, images: Mapping[str, int]) -> dict[str, float]:
+        """How often each of the `labelled` and `unlabelled` images is seen in `iterations`, on average."""
+        each = {"labelled": self.batch - self.unlabelled_per_batch, "unlabelled": self.unlabelled_per_batch}
+        return {kind: iterations * count / images[kind] if count else 0.0 for kind, count in each.items()}
