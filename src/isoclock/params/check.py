@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from isoclock import discovery
+from isoclock.discovery import sources
 from isoclock.errors import ParamsError
 from isoclock.methods.card import cards, signature_problems
+from isoclock.models.card import architectures
 from isoclock.params.credentials import credential_problems
 from isoclock.params.load import ROLES, Params, read_params
+from isoclock.params.networks import model_problems, network_problems
 from isoclock.params.schema import IMPLEMENTATIONS
 
 FOLDER = Path("params")
@@ -43,7 +45,7 @@ def problems_of(params: Params) -> list[str]:
             "datasets.yaml",
             f"{name}.reader",
             dataset.reader,
-            discovery.readers(),
+            sources("readers"),
             "reader (file of src/isoclock/data/readers)",
         )
         for role in ROLES:
@@ -56,9 +58,8 @@ def problems_of(params: Params) -> list[str]:
         problems += _unlabelled_problems(params, name)
         problems += _teacher_problems(params, name)
     for name, model in params.models.items():
-        known(
-            "models.yaml", f"models.{name}.architecture", model.architecture, discovery.architectures(), "architecture"
-        )
+        known("models.yaml", f"models.{name}.architecture", model.architecture, architectures(), "architecture")
+    problems += model_problems(params)
     for name, pair in params.pairs.items():
         known("models.yaml", f"pairs.{name}.teacher", pair.teacher, params.models, "model")
         known("models.yaml", f"pairs.{name}.student", pair.student, params.models, "model")
@@ -105,6 +106,7 @@ def problems_of(params: Params) -> list[str]:
             ):
                 for entry in getattr(block, key):
                     known(f"grids/{name}.yaml", f"{where}.{key}", entry, table, what)
+    problems = problems or network_problems(params)
     return list(dict.fromkeys(problems))  # what is wrong in `shared` is found for both roles
 
 

@@ -99,11 +99,9 @@ class Dataset(Entry):
 class Model(Entry):
     """A segmenter (params/models.yaml, section `models`)."""
 
-    architecture: Name  # a file of src/isoclock/models
-    encoder: str  # name of a segmentation-models-pytorch encoder
-    head_channels: Count
-    aux_channels: Count
-    weights: str  # random | imagenet | path of a local file with encoder weights
+    architecture: Name  # a file of src/isoclock/models, a plugin or an entry point
+    params: dict[str, Any] = {}  # its own, by the rules that its class states
+    weights: str  # what training starts from: random | imagenet | path of a local file
 
 
 class Pair(Entry):
