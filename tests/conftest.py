@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from plugin_study import add_plugins
 from tiny_study import SIZE, TinyStudy, add_avenues, write_tiny_params
 
 pytest_plugins = ["folder_times"]
@@ -73,3 +76,13 @@ def taught_study(_taught: Path, tmp_path: Path) -> TinyStudy:
     """A prepared study with its trained teacher."""
     shutil.copytree(_taught, tmp_path / "study")
     return TinyStudy(tmp_path / "study")
+
+
+@pytest.fixture
+def plugin_study(prepared_study: TinyStudy, monkeypatch: pytest.MonkeyPatch) -> Iterator[TinyStudy]:
+    """A prepared study with the plugins of docs/plugins.md, as working directory."""
+    add_plugins(prepared_study)
+    monkeypatch.chdir(prepared_study.folder)
+    yield prepared_study
+    for module in [name for name in sys.modules if name.startswith("isoclock.plugins.")]:
+        del sys.modules[module]

@@ -27,16 +27,18 @@ streets:
 models:
   small:
     architecture: pspnet
-    encoder: tu-test_resnet
-    head_channels: 24
-    aux_channels: 8
+    params:
+      encoder: tu-test_resnet
+      head_channels: 24
+      aux_channels: 8
     weights: random
     provenance: {"*": ours}
   tiny:
     architecture: pspnet
-    encoder: tu-test_resnet
-    head_channels: 16
-    aux_channels: 8
+    params:
+      encoder: tu-test_resnet
+      head_channels: 16
+      aux_channels: 8
     weights: random
     provenance: {"*": ours}
 pairs:

@@ -53,9 +53,9 @@ def test_a_token_in_the_environment_stays_there(
 @pytest.mark.parametrize(
     ("file", "old", "new"),
     [
-        ("models.yaml", "head_channels: 16", "head_channels: 16\n    # weights: https://host/w.pth?token={}"),
+        ("models.yaml", "head_channels: 16", "head_channels: 16\n      # weights: https://host/w.pth?token={}"),
         ("models.yaml", "head_channels: 24", "head_channels: {}"),
-        ("models.yaml", "head_channels: 24", "head_channels: 24\n    hub_token: {}"),
+        ("models.yaml", "head_channels: 24", "head_channels: 24\n      hub_token: {}"),
         ("datasets.yaml", "root: data/streets", "root: https://me:{}@host/streets"),
         ("datasets.yaml", "root: data/streets", "root: data/streets  # token: {}"),
         ("methods.yaml", "{temperature: 1.0}", "{{temperature: 1.0, password: {}}}"),

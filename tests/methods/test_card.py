@@ -28,14 +28,14 @@ def test_unknown_method_names_the_known_ones() -> None:
     ("name", "params", "said"),
     [
         ("kd", {"temperature": 0}, "kd.temperature: 0: must be above 0"),
-        ("kd", {"temperature": True}, "kd.temperature: True: takes a finite number"),
-        ("kd", {"temperature": float("nan")}, "kd.temperature: nan: takes a finite number"),
-        ("kd", {"temperature": "4"}, "kd.temperature: '4': takes a finite number"),
-        ("kd", {"mask_ignored": 1}, "kd.mask_ignored: 1: takes true or false"),
+        ("kd", {"temperature": True}, "kd.temperature: True: must be a finite number"),
+        ("kd", {"temperature": float("nan")}, "kd.temperature: nan: must be a finite number"),
+        ("kd", {"temperature": "4"}, "kd.temperature: '4': must be a finite number"),
+        ("kd", {"mask_ignored": 1}, "kd.mask_ignored: 1: must be true or false"),
         ("mgd", {"mask_ratio": 1.0}, "mgd.mask_ratio: 1.0: must be below 1"),
-        ("cwd", {"tap": "neck"}, "cwd.tap: 'neck': takes logit or head or backbone"),
-        ("cwd", {"tap": ["head"]}, "cwd.tap: ['head']: takes logit or head or backbone"),
-        ("none", {"temperature": 1}, "none.temperature: 1: unknown parameter; none has none"),
+        ("cwd", {"tap": "neck"}, "cwd.tap: 'neck': must be logit or head or backbone"),
+        ("cwd", {"tap": ["head"]}, "cwd.tap: ['head']: must be logit or head or backbone"),
+        ("none", {"temperature": 1}, "none.temperature: 1: unknown parameter; choose from (it has none)"),
     ],
 )
 def test_a_wrong_value_is_said_in_one_line(name: str, params: dict[str, object], said: str) -> None:

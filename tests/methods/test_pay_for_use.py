@@ -17,7 +17,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from isoclock.data.loading.prepared import PreparedData
 from isoclock.methods import REFERENCE, ChannelSpec, Method, available, build_method, cards
-from isoclock.models.build import build_encoder
 from isoclock.models.outputs import AUX_LOGITS, BACKBONE, HEAD, LOGITS
 from isoclock.models.pspnet import PSPNet
 from isoclock.params.schema import Method as Entry
@@ -64,7 +63,7 @@ def images(size: tuple[int, int]) -> Tensor:
 
 
 def teacher() -> Teacher:
-    return Teacher(build_encoder(ENCODER), CLASSES, head_channels=32, aux_channels=8)
+    return Teacher(CLASSES, encoder=ENCODER, head_channels=32, aux_channels=8, dropout=0.1)
 
 
 def assembled(name: str, terms: Set[str], size: tuple[int, int], params: Mapping[str, Any]) -> TrainingStep:
@@ -78,7 +77,8 @@ def assembled(name: str, terms: Set[str], size: tuple[int, int], params: Mapping
         weights={term: 1e-3 if term in terms else 0.0 for term in facts.terms},
         **ours,
     )
-    student = Model(architecture="pspnet", encoder=ENCODER, head_channels=16, aux_channels=8, weights="random", **ours)
+    networks = {"encoder": ENCODER, "head_channels": 16, "aux_channels": 8}
+    student = Model(architecture="pspnet", params=networks, weights="random", **ours)
     data = cast(
         "PreparedData",
         SimpleNamespace(classes=["c"] * CLASSES, samples=lambda _recipe: 10, class_pixels=[1] * CLASSES),

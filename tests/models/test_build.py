@@ -1,155 +1,51 @@
-import warnings
-from pathlib import Path
+"""A segmenter is built from an entry of params/models.yaml: its architecture's name and parameters."""
+
+from __future__ import annotations
 
 import pytest
 import torch
-from safetensors.torch import save_file
-from torch import nn
 
-from isoclock.errors import ArtifactError, ParamsError, UserError
-from isoclock.models import build
-from isoclock.models.build import RandomWeightsWarning, architectures, build_encoder, build_segmenter
+from isoclock.errors import ParamsError
+from isoclock.models import architectures, build_segmenter
+from isoclock.models.pspnet import PSPNet
+from isoclock.models.trained import new_segmenter
+from isoclock.params.schema import Model
 
-SMALL = "tu-test_resnet"
-STRIDE_8 = ["resnet10t", "resnet18", "test_resnet", "tf_efficientnet_lite0", "lcnet_050", "mobilenetv2_050"]
-
-
-@pytest.mark.parametrize("name", STRIDE_8)
-def test_the_deepest_two_stages_really_have_stride_8(name: str) -> None:
-    encoder = build_encoder(f"tu-{name}").eval()
-    with torch.no_grad():
-        stages = encoder(torch.zeros(1, 3, 64, 128))
-    assert [stage.shape[-2:] for stage in stages[-2:]] == [(8, 16), (8, 16)]
-    assert [stage.shape[1] for stage in stages] == encoder.out_channels
-
-
-@pytest.mark.parametrize("name", ["tu-ghostnet_050", "tu-test_vit", "tu-test_mambaout", "tu-no_such_net"])
-def test_an_encoder_that_cannot_be_dilated_is_refused(name: str) -> None:
-    with pytest.raises(ParamsError, match=rf"encoder: '{name}': .*choose another encoder"):
-        build_encoder(name)
-
-
-def test_an_encoder_that_is_not_timms_is_refused() -> None:
-    with pytest.raises(ParamsError, match="write 'tu-resnet18'"):
-        build_encoder("resnet18")
+SMALL = {"encoder": "tu-test_resnet", "head_channels": 8, "aux_channels": 4}
 
 
 def test_architectures_are_found_by_file() -> None:
-    assert architectures()["pspnet"] == "PSPNet"
-    with pytest.raises(ParamsError, match=r"architecture: 'unet': unknown; there is .*pspnet"):
-        build_segmenter("unet", SMALL, 5, head_channels=8, aux_channels=8)
+    facts = architectures()["pspnet"]
+    assert (facts.class_name, facts.output_stride, facts.auxiliary_head) == ("PSPNet", 8, True)
+    assert facts.strides == {"logits": 8, "aux_logits": 8, "backbone": 8, "head": 8}
+    with pytest.raises(ParamsError, match=r"unknown architecture 'unet'; choose from .*pspnet"):
+        build_segmenter("unet", 5, **SMALL)
 
 
-def test_random_weights_are_warned_of_and_none_are_not() -> None:
-    with pytest.warns(RandomWeightsWarning, match="starts from random weights"):
-        build_encoder(SMALL, "random")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        build_encoder(SMALL)
+def test_classes_can_be_imported_from_the_package() -> None:
+    import isoclock.models
+
+    assert isoclock.models.PSPNet is PSPNet
+    with pytest.raises(AttributeError, match="NoSuchNet"):
+        _ = isoclock.models.NoSuchNet
 
 
-def test_without_the_hub_imagenet_weights_are_refused_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-    monkeypatch.setattr(build, "_reachable", lambda address: bool(asked.append(address)))
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    with pytest.raises(UserError, match=r"imagenet: tu-resnet18 is not in the cache .* local \.safetensors"):
-        build_encoder("tu-resnet18", "imagenet")
-    assert len(asked) == 1
+def test_every_unfit_parameter_is_named() -> None:
+    with pytest.raises(ParamsError) as caught:
+        build_segmenter("pspnet", 5, head_channels=0, aux_channels=1.5, width=3)
+    assert caught.value.problems == [
+        "pspnet.head_channels: 0: must be at least 1",
+        "pspnet.aux_channels: 1.5: must be an integer",
+        "pspnet.width: 3: unknown parameter; choose from encoder, head_channels, aux_channels, dropout",
+        "pspnet.encoder: missing; it has no default",
+    ]
 
 
-def test_imagenet_weights_that_nobody_trained_are_refused() -> None:
-    with pytest.raises(UserError, match="timm has none for 'tu-lcnet_035'"):
-        build_encoder("tu-lcnet_035", "imagenet")
-
-
-def test_an_unreachable_address_is_seen_as_such() -> None:
-    assert not build._reachable("http://127.0.0.1:9")
-
-
-def saved(folder: Path, kind: str) -> tuple[Path, nn.Module]:
-    """An encoder's weights in one of the wrappings found in the wild."""
-    torch.manual_seed(8)
-    source = build_encoder(SMALL).model
-    tensors = {name: tensor.contiguous() for name, tensor in source.state_dict().items()}
-    path = folder / f"weights.{kind.split('-')[0]}"
-    if kind == "safetensors":
-        save_file(tensors | {"fc.weight": torch.zeros(10, 96)}, path)
-    elif kind == "pth-mmseg":
-        torch.save({"meta": {"epoch": 3}, "state_dict": {f"backbone.{k}": v for k, v in tensors.items()}}, path)
-    else:
-        torch.save({f"module.{k}": v for k, v in tensors.items() if "num_batches" not in k}, path)
-    return path, source
-
-
-@pytest.mark.parametrize("kind", ["safetensors", "pth-mmseg", "pth-parallel"])
-def test_a_local_file_is_loaded_whatever_its_wrapping(tmp_path: Path, kind: str) -> None:
-    path, source = saved(tmp_path, kind)
-    torch.manual_seed(0)
-    loaded = build_encoder(SMALL, path).model
-    assert all(torch.equal(a, b) for a, b in zip(source.parameters(), loaded.parameters(), strict=True))
-
-
-def test_efficientnet_by_its_older_names_is_the_same_network(tmp_path: Path) -> None:
-    """Layers in the order of the forward pass: the older names are dealt out by position, so that no table is shared."""
-    encoder = build_encoder("tu-tf_efficientnet_lite0").model
-    state = encoder.state_dict()
-    first = ["_depthwise_conv", "_bn1", "_project_conv", "_bn2"]
-    layers = ["_conv_stem", "_bn0"]
-    for block in range(16):
-        names = first if block == 0 else ["_expand_conv", "_bn0", *first]
-        layers += [f"_blocks.{block}.{name}" for name in names]
-    modules = list(dict.fromkeys(key.rpartition(".")[0] for key in state))
-    assert len(modules) == len(layers)
-    renamed = dict(zip(modules, layers, strict=True))
-    older = {f"{renamed[key.rpartition('.')[0]]}.{key.rpartition('.')[2]}": tensor for key, tensor in state.items()}
-    older |= {"_conv_head.weight": torch.zeros(3), "_bn1.weight": torch.zeros(3), "_fc.weight": torch.zeros(3)}
-    torch.save(older, tmp_path / "lite0.pth")
-    loaded = build_encoder("tu-tf_efficientnet_lite0", tmp_path / "lite0.pth").model.state_dict()
-    assert all(torch.equal(loaded[key], tensor) for key, tensor in state.items())
-
-
-def test_a_file_of_another_encoder_is_refused(tmp_path: Path) -> None:
-    path, _ = saved(tmp_path, "safetensors")
-    with pytest.raises(ArtifactError, match=r"lacks .* tensors"):
-        build_encoder("tu-test_byobnet", path)
-
-
-def test_a_tensor_of_another_shape_is_named(tmp_path: Path) -> None:
-    path, source = saved(tmp_path, "safetensors")
-    tensors = {name: tensor.contiguous() for name, tensor in source.state_dict().items()}
-    save_file(tensors | {"bn1.weight": torch.zeros(1, 2, 3)}, path)
-    with pytest.raises(ArtifactError, match=r"bn1\.weight has shape \(1, 2, 3\)"):
-        build_encoder(SMALL, path)
-
-
-class Payload:
-    """Would create a file if a weights file were allowed to run code."""
-
-    def __init__(self, trace: Path) -> None:
-        self.trace = trace
-
-    def __reduce__(self) -> tuple[object, tuple[Path]]:
-        return Path.touch, (self.trace,)
-
-
-def test_code_in_a_weights_file_is_not_run(tmp_path: Path) -> None:
-    path, trace = tmp_path / "evil.pth", tmp_path / "trace"
-    torch.save({"conv1.weight": Payload(trace)}, path)
-    with pytest.raises(ArtifactError, match="holds more than tensors"):
-        build_encoder(SMALL, path)
-    assert not trace.exists()
-
-
-@pytest.mark.parametrize("content", [b"", b"not weights at all"])
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_a_broken_file_is_said_to_be_so(tmp_path: Path, content: bytes, suffix: str) -> None:
-    path = tmp_path / f"broken{suffix}"
-    path.write_bytes(content)
-    with pytest.raises(ArtifactError, match="cannot be read"):
-        build_encoder(SMALL, path)
-
-
-def test_a_missing_file_is_said_to_be_so(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="no such weights file"):
-        build_encoder(SMALL, tmp_path / "none.pth")
+def test_an_entry_is_built_with_its_parameters_and_the_defaults_of_the_others() -> None:
+    entry = Model(architecture="pspnet", params=SMALL, weights="random", provenance={"*": "ours"})
+    torch.manual_seed(3)
+    built = new_segmenter(entry, 5, initial=False)
+    torch.manual_seed(3)
+    by_hand = PSPNet(5, **SMALL, dropout=0.1)
+    assert [str(module) for module in built.modules()] == [str(module) for module in by_hand.modules()]
+    assert all(torch.equal(a, b) for a, b in zip(built.parameters(), by_hand.parameters(), strict=True))

@@ -19,14 +19,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from isoclock.methods import REFERENCE, build_method
 from isoclock.methods.contract import Batch, Method
 from isoclock.models.build import build_segmenter
-from isoclock.models.outputs import AUX_LOGITS, LOGITS, OUTPUTS, TAPS, ChannelSpec, SegmenterOutput
-from isoclock.models.segmenter import Segmenter
+from isoclock.models.card import architecture
+from isoclock.models.outputs import AUX_LOGITS, LOGITS, ChannelSpec, SegmenterOutput
 from isoclock.params.schema import Method as Entry
 from isoclock.params.schema import Model, Recipe, Scoring
 from isoclock.scoring.views import boxes_of, view_sizes
 
 META = torch.device("meta")
-STRIDE = Segmenter.output_stride
 SAMPLES = 1000  # of a bank that has a row for each; no product grows with it where the loss is counted
 
 
@@ -50,7 +49,8 @@ class _Pass:
 
 def forward_gflops(model: Model, num_classes: int, size: tuple[int, int]) -> float:
     """GFLOPs of the scores of one image of `size` (height, width), as in evaluation."""
-    padded = (-(-size[0] // STRIDE) * STRIDE, -(-size[1] // STRIDE) * STRIDE)
+    stride = max(architecture(model.architecture).strides.values())
+    padded = (-(-size[0] // stride) * stride, -(-size[1] // stride) * stride)
     return _pass(model, num_classes, 1, padded, {LOGITS}, False).gflops
 
 
@@ -76,7 +76,8 @@ def method_gflops(
     for part in method:
         if not part.active_terms():
             continue
-        taught = _pass(teacher, num_classes, recipe.batch, recipe.crop, OUTPUTS, False)
+        outputs = set(architecture(teacher.architecture).strides)
+        taught = _pass(teacher, num_classes, recipe.batch, recipe.crop, outputs, False)
         with META:
             built = build_method(
                 part.method,
@@ -100,7 +101,7 @@ def method_gflops(
 
 
 def _learning(recipe: Recipe, model: Model, num_classes: int) -> _Pass:
-    wanted = {LOGITS, *TAPS} | ({AUX_LOGITS} if recipe.aux_weight > 0 else set())
+    wanted = set(architecture(model.architecture).strides) - (set() if recipe.aux_weight > 0 else {AUX_LOGITS})
     return _pass(model, num_classes, recipe.batch, recipe.crop, wanted, True)
 
 
@@ -130,22 +131,22 @@ def _leaf(output: Tensor | None) -> Any:
 
 
 def _pass(model: Model, num_classes: int, batch: int, size: tuple[int, int], wanted: Set[str], learns: bool) -> _Pass:
-    network = (model.architecture, model.encoder, model.head_channels, model.aux_channels)
-    return _counted(network, num_classes, batch, size, frozenset(wanted), learns)
+    params = tuple(sorted(model.params.items()))
+    return _counted(model.architecture, params, num_classes, batch, size, frozenset(wanted), learns)
 
 
 @cache
 def _counted(
-    model: tuple[str, str, int, int],
+    name: str,
+    params: tuple[tuple[str, Any], ...],
     num_classes: int,
     batch: int,
     size: tuple[int, int],
     wanted: frozenset[str],
     learns: bool,
 ) -> _Pass:
-    architecture, encoder, head, aux = model
     with META:
-        network = build_segmenter(architecture, encoder, num_classes, head_channels=head, aux_channels=aux)
+        network = build_segmenter(name, num_classes, **dict(params))
         images = torch.empty(batch, 3, *size)
     network.train(learns)
     with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(learns):

@@ -10,6 +10,8 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
+from isoclock.grid.plugin_code import split_plugins
+
 PACKAGE = Path(__file__).parents[1]
 
 # Modules in which a verb's work is done; what they import is followed. Reading params and writing files is no part of a
@@ -31,7 +33,10 @@ GROUND = {"files", "discovery", "cli", "errors", "grid", "params", "progress", "
 def code_digest(verb: str, *modules: str) -> str:
     """Digest of the syntax trees of a verb's modules, of `modules` (such as `methods.kd`) and of all they import."""
     digest = hashlib.sha256()
-    for path in _closure((*VERB_MODULES[verb], *modules), NOT_FOLLOWED.get(verb)):
+    own, plugins = split_plugins(modules)
+    for module, path in sorted(plugins.items()):
+        digest.update(module.encode() + b"\0" + syntax_digest(path.read_bytes()).encode() + b"\0")
+    for path in _closure((*VERB_MODULES[verb], *own), NOT_FOLLOWED.get(verb)):
         digest.update(
             str(path.relative_to(PACKAGE)).encode() + b"\0" + syntax_digest(path.read_bytes()).encode() + b"\0"
         )

@@ -70,7 +70,7 @@ def build_method(
 
 
 def _class_of(name: str) -> Any:
-    return getattr(importlib.import_module(f"{__name__}.{name}"), cards()[name].class_name)
+    return cards()[name].defined.load()
 
 
 def __getattr__(name: str) -> Any:

@@ -7,28 +7,36 @@ without running the file.
 
 from __future__ import annotations
 
-import ast
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from isoclock.discovery import Source, plugin_folder, sources
 from isoclock.errors import ParamsError
+from isoclock.facts import defaults, literal_facts, param_problems
 
 REFERENCE = "reference"
 TUNED = "tuned"
 IMPLEMENTATIONS = (REFERENCE, TUNED)
 
-_FOLDER = Path(__file__).parent
-_FACTS = ("title", "source", "terms", "published", "params", "implementations")
-_MORE: dict[str, Any] = {"reads": {}, "equation": "", "cost": "", "made_fast_by": "", "miou": ()}
+_REQUIRED = ("title", "source", "terms")
+_OPTIONAL: dict[str, Any] = {
+    "published": {},
+    "params": {},
+    "implementations": (REFERENCE,),
+    "reads": {},
+    "equation": "",
+    "cost": "",
+    "made_fast_by": "",
+    "miou": (),
+}
 
 
 @dataclass(frozen=True)
 class Card:
-    """The facts of one method. `params` maps a name to what may stand there, see `_value_problem`.
+    """The facts of one method. `params` maps a name to its rule, see `isoclock.facts.Rules`.
 
     `reads` maps a term to the outputs that it reads of the two networks, "{tap}" standing for the value of the parameter
     `tap`: the networks are asked for these. For `isoclock methods` and docs/methods.md, where a file states them: `miou` are
@@ -48,10 +56,11 @@ class Card:
     cost: str
     made_fast_by: str
     miou: tuple[Mapping[str, Any], ...]
+    defined: Source
 
     def defaults(self) -> dict[str, Any]:
         """Every parameter's value where none is given."""
-        return {name: rule["default"] for name, rule in self.params.items()}
+        return defaults(self.params)
 
     def outputs_read(self, params: Mapping[str, Any], terms: Iterable[str]) -> frozenset[str]:
         """Outputs that `terms` read under `params`, as the file states them: none where it states nothing."""
@@ -59,18 +68,14 @@ class Card:
         return frozenset(output.format(**values) for term in terms for output in self.reads.get(term, ()))
 
 
-@cache
 def cards() -> dict[str, Card]:
-    """The card of every method, by name: whatever file (or folder) here defines a subclass of `Method` is one."""
-    found = {}
-    for path in sorted([*_FOLDER.glob("*.py"), *_FOLDER.glob("*/__init__.py")]):
-        name = path.parent.name if path.name == "__init__.py" else path.stem
-        if path.parent == _FOLDER and path.name == "__init__.py":
-            continue
-        for statement in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(statement, ast.ClassDef) and any(ast.unparse(base) == "Method" for base in statement.bases):
-                found[name] = _card(name, statement)
-    return found
+    """The card of every method, by name: those of the package, of the study's plugins/ and of entry points."""
+    return _cards(plugin_folder())
+
+
+@cache
+def _cards(_plugins: Path | None) -> dict[str, Card]:
+    return {name: _card(source) for name, source in sources("methods").items()}
 
 
 def card(name: str) -> Card:
@@ -78,6 +83,16 @@ def card(name: str) -> Card:
     if name not in cards():
         raise ParamsError(f"method: {name!r}: unknown; there is {', '.join(cards())}")
     return cards()[name]
+
+
+@cache
+def card_of(method: type) -> Card:
+    """The card of a method's class. Raises ParamsError for a class that is in no file found."""
+    by_class = {(known.defined.module, known.class_name): known for known in cards().values()}
+    for base in method.__mro__:
+        if (base.__module__, base.__name__) in by_class:
+            return by_class[base.__module__, base.__name__]
+    raise ParamsError(f"{method.__module__}.{method.__name__}: not found by file; docs/plugins.md says where to put it")
 
 
 def signature_problems(
@@ -100,52 +115,9 @@ def signature_problems(
         )
     for term in sorted((active_terms or frozenset()) - set(known.terms)):
         problems.append(f"{name}.terms: {term!r}: unknown; {name} has {', '.join(known.terms) or 'none'}")
-    for key, value in params.items():
-        if key not in known.params:
-            problems.append(
-                f"{name}.{key}: {value!r}: unknown parameter; {name} has {', '.join(known.params) or 'none'}"
-            )
-        elif problem := _value_problem(known.params[key], value):
-            problems.append(f"{name}.{key}: {value!r}: {problem}")
-    return problems
+    return problems + param_problems(name, known.params, params)
 
 
-def _value_problem(rule: Mapping[str, Any], value: Any) -> str | None:
-    """What keeps `value` from following `rule`.
-
-    Rules: {"type": "choice", "of": (...)}, {"type": "flag"}, {"type": "number" or "integer"} with any of the bounds
-    "above", "below", "at_least", "at_most"; each with a "default".
-    """
-    if rule["type"] == "choice":
-        return None if value in rule["of"] else f"takes {' or '.join(rule['of'])}"
-    if rule["type"] == "flag":
-        return None if isinstance(value, bool) else "takes true or false"
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return "takes a finite number"
-    if rule["type"] == "integer" and not isinstance(value, int):
-        return "takes a whole number"
-    bounds = {
-        "above": value > rule.get("above", -math.inf),
-        "at_least": value >= rule.get("at_least", -math.inf),
-        "below": value < rule.get("below", math.inf),
-        "at_most": value <= rule.get("at_most", math.inf),
-    }
-    if broken := [bound for bound, kept in bounds.items() if not kept]:
-        return "must be " + " and ".join(f"{bound.replace('_', ' ')} {rule[bound]}" for bound in broken)
-    return None
-
-
-def _card(name: str, definition: ast.ClassDef) -> Card:
-    facts: dict[str, Any] = {"published": {}, "params": {}, "implementations": (REFERENCE,), **_MORE}
-    for statement in definition.body:
-        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-            target, value = statement.targets[0].id, statement.value
-        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value:
-            target, value = statement.target.id, statement.value
-        else:
-            continue
-        if target in _FACTS or target in _MORE:
-            facts[target] = ast.literal_eval(value)
-    if missing := [fact for fact in _FACTS if fact not in facts]:
-        raise TypeError(f"methods/{name}: class {definition.name} states no {', '.join(missing)}")
-    return Card(name=name, class_name=definition.name, **facts)
+def _card(source: Source) -> Card:
+    facts = literal_facts(source, (*_REQUIRED, *_OPTIONAL), _REQUIRED)
+    return Card(name=source.name, class_name=source.attribute, defined=source, **_OPTIONAL | facts)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from isoclock.errors import ArtifactError, ParamsError
-from isoclock.methods.card import REFERENCE, Card, card, signature_problems
+from isoclock.methods.card import REFERENCE, Card, card_of, signature_problems
 from isoclock.models.outputs import ChannelSpec, SegmenterOutput
 
 Draw = Mapping[str, Tensor]
@@ -86,7 +86,7 @@ class Method(nn.Module, ABC):
     @classmethod
     def card(cls) -> Card:
         """The facts of this method, as its file states them."""
-        return card(cls.__module__.removeprefix("isoclock.methods.").split(".")[0])
+        return card_of(cls)
 
     def build(self) -> None:
         """Make adapters and buffers for the active terms, of which there are some; `settings` and channels are known."""

@@ -1,141 +1,32 @@
-"""Build a segmenter from names: architecture (a file of this folder), encoder (`tu-<timm name>`), initial weights."""
+"""Build a segmenter from its architecture's name and parameters."""
 
 from __future__ import annotations
 
-import importlib
-import os
-import urllib.error
-import urllib.request
-import warnings
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from torch import nn
 
-from isoclock.discovery import architectures
-from isoclock.errors import ParamsError, UserError
-from isoclock.models.encoder_weights import load_encoder_weights
+from isoclock.errors import ParamsError
+from isoclock.facts import defaults, param_problems
+from isoclock.models.card import architecture
 from isoclock.models.segmenter import Segmenter
 
-RANDOM = "random"
-IMAGENET = "imagenet"
-_PROBE_S = 5.0
 
+def build_segmenter(name: str, num_classes: int, *, weights: str | Path | None = None, **params: Any) -> Segmenter:
+    """A segmenter on the CPU, in float32 and training mode; its weights are drawn from torch's generator.
 
-class RandomWeightsWarning(UserWarning):
-    """An encoder starts from random weights: fine for a demo or a test, far below published numbers in a study."""
-
-
-def build_segmenter(
-    architecture: str,
-    encoder: str,
-    num_classes: int,
-    *,
-    head_channels: int,
-    aux_channels: int,
-    weights: str | Path | None = None,
-    dropout: float = 0.1,
-) -> Segmenter:
-    """A segmenter of output stride 8, on the CPU, in float32 and training mode; torch's generator draws its heads.
-
-    `weights` of the encoder: "imagenet" (timm's, from the Hugging Face hub or its cache), "random" (says so in a
-    warning), the path of a local .safetensors or .pth file, or None when the caller loads a whole segmenter later.
-    Raises ParamsError for names that do not exist and encoders without stride 8, UserError if the hub is out of reach,
-    ArtifactError if a weights file does not fit.
+    `name` is an architecture (`isoclock.models.architectures`), `params` are its own. `weights` is what it starts from:
+    "imagenet", "random", the path of a file, or None if the caller loads trained weights of the whole network later.
+    Raises ParamsError that lists every unknown or unfit name and value, and what the architecture itself raises.
     """
-    architecture_class = _architecture(architecture)
-    return architecture_class(build_encoder(encoder, weights), num_classes, head_channels, aux_channels, dropout)
-
-
-def build_encoder(name: str, weights: str | Path | None = None) -> nn.Module:
-    """An encoder of stride 8 that maps (B, 3, H, W) to its stages; `name` and `weights` as in `build_segmenter`.
-
-    Dilations follow mmsegmentation's contract_dilation: stage 3 has 2 and stage 4 has 4, their first blocks half of
-    that. (In a basic block, as of R18, timm dilates the second convolution too, by the stage's full amount;
-    mmsegmentation never dilates a second convolution. Parameters and operations are the same.)
-    """
-    if not name.startswith("tu-"):
-        raise ParamsError(
-            f"encoder: {name!r}: only timm encoders are sure to reach stride 8; write 'tu-{name}' if timm has it"
-        )
-    if weights == IMAGENET:
-        _check_hub(name)
-    try:
-        built = _make_encoder(name, pretrained=weights == IMAGENET)
-    except (TypeError, ValueError, AssertionError, RuntimeError, OSError) as error:
-        raise _encoder_problem(name, weights, error) from error
-    stride = built.model.feature_info.reduction()[-1]
-    if stride != Segmenter.output_stride:
-        raise ParamsError(f"encoder: {name!r}: has output stride {stride}, not 8; choose another encoder")
-    if weights == RANDOM:
-        warnings.warn(
-            f"{name}: starts from random weights; for a study set `weights: imagenet` or give a file",
-            RandomWeightsWarning,
-            stacklevel=2,
-        )
-    elif weights is not None and weights != IMAGENET:
-        load_encoder_weights(built.model, Path(weights))
-    return cast("nn.Module", built)
+    known = architecture(name)
+    if problems := param_problems(name, known.params, params):
+        raise ParamsError(problems)
+    segmenter: Segmenter = known.defined.load()(num_classes, weights=weights, **defaults(known.params) | params)
+    return segmenter
 
 
 def parameter_count(module: nn.Module) -> int:
     """Number of trainable scalars."""
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def _architecture(name: str) -> type[Segmenter]:
-    known = architectures()
-    if name not in known:
-        raise ParamsError(f"architecture: {name!r}: unknown; there is {', '.join(known)}")
-    return cast("type[Segmenter]", getattr(importlib.import_module(f"isoclock.models.{name}"), known[name]))
-
-
-def _make_encoder(name: str, pretrained: bool) -> Any:
-    # Imported here: smp and timm (with torchvision) cost 2 s, which a user of the losses alone should not pay.
-    from segmentation_models_pytorch.encoders import get_encoder
-
-    return get_encoder(name, in_channels=3, depth=5, weights=pretrained or None, output_stride=Segmenter.output_stride)
-
-
-def _encoder_problem(name: str, weights: str | Path | None, error: Exception) -> UserError:
-    first_line = str(error).strip().split("\n")[0]
-    if weights == IMAGENET and isinstance(error, OSError):
-        return UserError(f"weights: imagenet: {name} could not be fetched ({first_line}); {_WITHOUT_HUB}")
-    return ParamsError(f"encoder: {name!r}: timm cannot build it at stride 8 ({first_line}); choose another encoder")
-
-
-_WITHOUT_HUB = (
-    "fetch it once where there is internet (HF_HOME is the cache to copy), or set `weights:` to a local .safetensors"
-    " or .pth file of the encoder, or `weights: random`"
-)
-
-
-def _check_hub(name: str) -> None:
-    """Fail within seconds where there is no internet: the hub's own client would try again for 47 s (measured)."""
-    import timm
-    from huggingface_hub import constants, try_to_load_from_cache
-
-    timm_name = name.removeprefix("tu-")
-    if not timm.is_model(timm_name):
-        raise ParamsError(f"encoder: {name!r}: timm has no model {timm_name!r}; `timm.list_models()` lists them")
-    config = timm.get_pretrained_cfg(timm_name)
-    if config is None or not config.has_weights:
-        raise ParamsError(f"weights: imagenet: timm has none for {name!r}; give a local file, or set `weights: random`")
-    cached = config.hf_hub_id and any(
-        isinstance(try_to_load_from_cache(config.hf_hub_id, file), str)
-        for file in ("model.safetensors", "pytorch_model.bin")
-    )
-    if not cached and (constants.HF_HUB_OFFLINE or not _reachable(os.environ.get("HF_ENDPOINT", constants.ENDPOINT))):
-        raise UserError(
-            f"weights: imagenet: {name} is not in the cache and {constants.ENDPOINT} is out of reach; {_WITHOUT_HUB}"
-        )
-
-
-def _reachable(address: str) -> bool:
-    try:
-        urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=_PROBE_S).close()
-    except urllib.error.HTTPError:
-        return True  # it answered
-    except OSError:
-        return False
-    return True

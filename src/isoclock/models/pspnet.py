@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Set
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -13,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from isoclock.errors import ParamsError
+from isoclock.models.encoders import build_encoder
 from isoclock.models.outputs import AUX_LOGITS, BACKBONE, HEAD, LOGITS, ChannelSpec, SegmenterOutput
-from isoclock.models.segmenter import Segmenter, check_wanted
+from isoclock.models.segmenter import Segmenter
 
 POOL_SIZES = (1, 2, 3, 6)
 
@@ -28,17 +30,34 @@ class PSPNet(Segmenter):
     Auxiliary head: 3x3 conv-BN-ReLU to `aux_channels` on stage 3, dropout, 1x1 classifier. Every bilinear resize has
     align_corners=False.
 
-    The `head` tap is taken before dropout, so that a student's feature carries no noise its teacher's has not.
+    The `head` tap is taken before dropout, so that a student's feature carries no noise that its teacher's does not have.
     """
 
+    params = {
+        "encoder": {"type": "text"},  # tu-<timm name>
+        "head_channels": {"type": "integer", "at_least": 1},
+        "aux_channels": {"type": "integer", "at_least": 1},
+        "dropout": {"type": "number", "at_least": 0, "below": 1, "default": 0.1},
+    }
+    output_stride = 8
+    taps = {"backbone": 8, "head": 8}
+    auxiliary_head = True
+
     def __init__(
-        self, encoder: nn.Module, num_classes: int, head_channels: int, aux_channels: int, dropout: float = 0.1
+        self,
+        num_classes: int,
+        *,
+        encoder: str,
+        head_channels: int,
+        aux_channels: int,
+        dropout: float,
+        weights: str | Path | None = None,
     ) -> None:
         super().__init__()
-        stages = cast("list[int]", encoder.out_channels)
+        self.encoder = build_encoder(encoder, weights, output_stride=self.output_stride)
+        stages = cast("list[int]", self.encoder.out_channels)
         stage3_channels, backbone_channels = stages[-2], stages[-1]
         pool_channels = max(1, backbone_channels // len(POOL_SIZES))
-        self.encoder = encoder
         self.pyramid = nn.ModuleList(
             nn.Sequential(nn.AdaptiveAvgPool2d(size), *_conv_bn_relu(backbone_channels, pool_channels, kernel=1))
             for size in POOL_SIZES
@@ -57,12 +76,12 @@ class PSPNet(Segmenter):
             part.apply(_initialise)
 
     def forward(self, images: Tensor, want: Set[str] = frozenset({LOGITS})) -> SegmenterOutput:
-        """Outputs named in `want`; the heads run only if something of theirs is wanted.
+        """Outputs named in `want`; a head runs only if an output of it is wanted.
 
         Raises ParamsError for a training batch of one image if the head is wanted: the pool of one bin then gives batch
         normalisation a single value per channel.
         """
-        check_wanted(want)
+        self.check_wanted(want)
         stages = self.encoder(images)
         features: dict[str, Tensor] = {}
         if BACKBONE in want:
@@ -80,7 +99,7 @@ class PSPNet(Segmenter):
     def _head(self, deepest: Tensor) -> Tensor:
         if self.training and deepest.shape[0] == 1:
             raise ParamsError(
-                "batch: 1: PSPNet's pool of one bin cannot be batch-normalised; train with 2 images or more"
+                "batch: 1: the 1x1 pool of PSPNet cannot be batch-normalised; train with 2 images or more"
             )
         size = deepest.shape[-2:]
         pooled = [F.interpolate(level(deepest), size, mode="bilinear", align_corners=False) for level in self.pyramid]

@@ -1,34 +1,48 @@
-"""The contract of a segmentation network. A new architecture is one file here with one subclass of `Segmenter`."""
+"""The contract of a segmentation network. A new architecture is one file with one subclass of `Segmenter`."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Set
-from typing import ClassVar
+from collections.abc import Mapping, Set
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from isoclock.models.outputs import LOGITS, OUTPUTS, ChannelSpec, SegmenterOutput
+from isoclock.models.outputs import AUX_LOGITS, LOGITS, ChannelSpec, SegmenterOutput
 
 
 class Segmenter(nn.Module, ABC):
-    """A network that gives logits and the taps `backbone` and `head`, and computes only what it is asked for.
+    """A network that gives logits and taps, and computes only the outputs that it is asked for.
 
-    It is built as `Architecture(encoder, num_classes, head_channels, aux_channels, dropout)`; `encoder` is a module
-    that maps (B, 3, H, W) to a list of stages, shallow to deep, and tells their channels in `out_channels`.
+    The constructor takes `(num_classes, *, weights=None, **params)`. `weights` is "random", "imagenet" or the path of a file:
+    what the network starts from. None means that trained weights of the whole network are loaded later. The constructor draws
+    from torch's generator, on the CPU, and leaves the network in float32 and in training mode.
+
+    A subclass states these facts as literals in its class body, where they are read without torch:
+
+    - params: the rule of each parameter under `params` in params/models.yaml, see `isoclock.facts.Rules`.
+    - output_stride: pixels of the image for each pixel of the logits, along a side.
+    - taps: the stride of each feature map that methods may read, by name. Every architecture has `backbone` (last stage of the
+      encoder) and `head` (input of the classifier, before dropout), which our methods read; it may have more.
+    - auxiliary_head: whether there is an auxiliary head that gives `aux_logits`, at `output_stride`.
+
+    Distillation compares maps of one size: student and teacher must have the same stride at each output that a method reads.
+    The `tuned` kernels of our methods are measured at stride 8; at another stride they give the same values, at other costs.
     """
 
-    output_stride: ClassVar[int] = 8
-    encoder: nn.Module
+    params: ClassVar[Mapping[str, Mapping[str, Any]]]
+    output_stride: ClassVar[int]
+    taps: ClassVar[Mapping[str, int]]
+    auxiliary_head: ClassVar[bool] = False
     channels: ChannelSpec
     num_classes: int
 
     @abstractmethod
     def forward(self, images: Tensor, want: Set[str] = frozenset({LOGITS})) -> SegmenterOutput:
-        """Outputs named in `want` (a subset of OUTPUTS) for normalised images (B, 3, H, W), H and W multiples of 8."""
+        """Outputs named in `want` for normalised images (B, 3, H, W), H and W multiples of the largest stride."""
 
-
-def check_wanted(want: Set[str]) -> None:
-    """Raise ValueError if `want` names something that no segmenter gives."""
-    if unknown := sorted(want - OUTPUTS):
-        raise ValueError(f"a segmenter gives {sorted(OUTPUTS)}, not {unknown}")
+    def check_wanted(self, want: Set[str]) -> None:
+        """Raise ValueError if `want` names an output that this architecture does not have."""
+        known = {LOGITS, *self.taps, *([AUX_LOGITS] if self.auxiliary_head else [])}
+        if unknown := sorted(want - known):
+            raise ValueError(f"{type(self).__name__} has no output {', '.join(unknown)}; choose from {sorted(known)}")

@@ -1,4 +1,4 @@
-"""Segmenters by their entry in params/models.yaml, and weights that were trained here."""
+"""Build the segmenter of an entry in params/models.yaml, and load weights that were trained here."""
 
 from __future__ import annotations
 
@@ -14,23 +14,17 @@ from isoclock.params.schema import Model
 
 
 def new_segmenter(model: Model, num_classes: int, *, initial: bool = True) -> Segmenter:
-    """A segmenter; without `initial` it waits for trained weights, and its encoder needs none of its own."""
-    return build_segmenter(
-        model.architecture,
-        model.encoder,
-        num_classes,
-        head_channels=model.head_channels,
-        aux_channels=model.aux_channels,
-        weights=model.weights if initial else None,
-    )
+    """A segmenter; without `initial` it waits for trained weights and reads none to start from."""
+    weights = model.weights if initial else None
+    return build_segmenter(model.architecture, num_classes, weights=weights, **model.params)
 
 
 def load_weights(segmenter: Segmenter, path: Path, made_by: str) -> None:
-    """Load safetensors weights. Raises ArtifactError if the file is missing, is no safetensors file or does not fit."""
+    """Load safetensors weights. Raises ArtifactError if the file is missing, unreadable or does not fit."""
     try:
         segmenter.load_state_dict(load_file(path))
     except FileNotFoundError:
-        raise ArtifactError(f"{path}: not there; `isoclock {made_by}` makes it") from None
+        raise ArtifactError(f"{path}: no such file; `isoclock {made_by}` writes it") from None
     except (SafetensorError, RuntimeError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ArtifactError(

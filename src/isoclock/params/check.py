@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from isoclock import discovery
+from isoclock.discovery import sources
 from isoclock.errors import ParamsError
 from isoclock.methods.card import cards, signature_problems
+from isoclock.models.card import architectures
 from isoclock.params.check_datasets import teacher_problems, unlabelled_problems
 from isoclock.params.credentials import credential_problems
 from isoclock.params.load import Params, read_params
+from isoclock.params.networks import model_problems, network_problems
 from isoclock.params.recipes import ROLES
 from isoclock.params.schema import IMPLEMENTATIONS
 
@@ -40,7 +42,13 @@ def problems_of(params: Params) -> list[str]:
             problems.append(f"{params.folder / file}: {key}: unknown {what} {name!r}; choose from {choices or 'none'}")
 
     for name, dataset in params.datasets.items():
-        known("datasets.yaml", f"{name}.reader", dataset.reader, discovery.readers(), "reader")
+        known(
+            "datasets.yaml",
+            f"{name}.reader",
+            dataset.reader,
+            sources("readers"),
+            "reader",
+        )
         for role in ROLES:
             recipe = params.recipes.get((name, role))
             if recipe and dataset.size and (recipe.crop[0] > dataset.size[0] or recipe.crop[1] > dataset.size[1]):
@@ -51,9 +59,8 @@ def problems_of(params: Params) -> list[str]:
         problems += unlabelled_problems(params, name)
         problems += teacher_problems(params, name)
     for name, model in params.models.items():
-        known(
-            "models.yaml", f"models.{name}.architecture", model.architecture, discovery.architectures(), "architecture"
-        )
+        known("models.yaml", f"models.{name}.architecture", model.architecture, architectures(), "architecture")
+    problems += model_problems(params)
     for name, pair in params.pairs.items():
         known("models.yaml", f"pairs.{name}.teacher", pair.teacher, params.models, "model")
         known("models.yaml", f"pairs.{name}.student", pair.student, params.models, "model")
@@ -100,6 +107,7 @@ def problems_of(params: Params) -> list[str]:
             ):
                 for entry in getattr(block, key):
                     known(f"grids/{name}.yaml", f"{where}.{key}", entry, table, what)
+    problems = problems or network_problems(params)
     return list(dict.fromkeys(problems))  # a mistake in `shared` is found for both roles
 
 

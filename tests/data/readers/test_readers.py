@@ -8,23 +8,32 @@ import pytest
 
 from isoclock.data.readers import ade20k, camvid, cityscapes
 from isoclock.data.readers.reader import IGNORE, ILLEGAL, find_reader
-from isoclock.discovery import readers
+from isoclock.data.readers.testing import ReaderContract, check_reader
+from isoclock.discovery import sources
 from isoclock.errors import DataError, ParamsError
 
 
-@pytest.mark.parametrize("name", sorted(readers()))
-def test_reader_contract(name: str) -> None:
-    reader = find_reader(name)
-    table = reader.label_table
-    assert reader.name == name
-    assert len(set(reader.classes)) == reader.num_classes == len(reader.palette)
-    assert len(set(reader.palette)) == reader.num_classes
-    assert (table.shape, table.dtype) == ((256,), np.uint8)
-    assert set(table.tolist()) == set(range(reader.num_classes)) | {IGNORE, ILLEGAL}
+class TestCityscapes(ReaderContract):
+    reader = "cityscapes"
+
+    def test_it_reads_streets(self, streets: Path) -> None:
+        check_reader("cityscapes", streets, ("train", "val"))
+
+
+class TestCamVid(ReaderContract):
+    reader = "camvid"
+
+
+class TestADE20K(ReaderContract):
+    reader = "ade20k"
+
+
+def test_every_reader_of_the_package_is_tested_here() -> None:
+    assert set(sources("readers")) == {"cityscapes", "camvid", "ade20k"}
 
 
 def test_unknown_reader_lists_the_known() -> None:
-    with pytest.raises(ParamsError, match=r"'kitti'.*camvid, cityscapes"):
+    with pytest.raises(ParamsError, match=r"unknown reader 'kitti'; choose from ade20k, camvid"):
         find_reader("kitti")
 
 

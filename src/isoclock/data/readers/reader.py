@@ -1,8 +1,7 @@
-"""What a data set is to the rest of the house: one file = one data set, found by the `READER` that it assigns."""
+"""The contract of a data set. A new one is one file that assigns a `Reader` to `READER`."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoclock.data.readers.rawtree import RawFile, RawTree
-from isoclock.discovery import readers
+from isoclock.discovery import sources
 from isoclock.errors import DataError, ParamsError
 
 IGNORE = 255
-"""Train id of pixels that no loss and no score looks at."""
+"""Train id of pixels that every loss and every score ignores."""
 
 UNLABELLED = "unlabelled"
-"""Name of the packed split of images that are trained on without labels."""
+"""Name of the packed split of images without labels."""
 
 ILLEGAL = 254
-"""Entry of a label table for raw values that the data set does not have."""
+"""Entry of a label table for raw values that do not occur in the data set."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Reader:
 
     `classes` and `palette` (RGB) are in order of train id; `raw_to_train` maps every legal raw label value to a train
     id or IGNORE; `scan(root, split)` finds the samples of a split and the problems (one line each) of those left out.
-    `known_bad` has samples that are broken in the data set as it is published, and why: they are left out, and told of.
+    `known_bad` names samples that are broken in the published data set, and why: they are left out with a message.
     """
 
     name: str
@@ -52,12 +51,12 @@ class Reader:
 
     @property
     def num_classes(self) -> int:
-        """How many classes are trained and scored."""
+        """Number of classes."""
         return len(self.classes)
 
     @cached_property
     def label_table(self) -> NDArray[np.uint8]:
-        """Raw value -> train id, shape (256,): IGNORE for void, ILLEGAL for values that the data set does not have."""
+        """Raw value -> train id, shape (256,): IGNORE for void, ILLEGAL for values that do not occur."""
         table = np.full(256, ILLEGAL, np.uint8)
         for raw, train in self.raw_to_train.items():
             table[raw] = train
@@ -80,10 +79,14 @@ def match(images: Mapping[str, RawFile], labels: Mapping[str, RawFile]) -> tuple
 
 
 def find_reader(name: str) -> Reader:
-    """The reader of the data set in file `name`.py. Raises ParamsError, listing those there are."""
-    known = readers()
+    """The reader called `name`: of the package, of the study's plugins/ or of an entry point.
+
+    Raises ParamsError for an unknown name and for a plugin that assigns something else.
+    """
+    known = sources("readers")
     if name not in known:
-        raise ParamsError(f"reader {name!r}: there is no such data set; there are {', '.join(sorted(known))}")
-    found = getattr(importlib.import_module(f"{__package__}.{name}"), known[name])
-    assert isinstance(found, Reader)
+        raise ParamsError(f"reader: unknown reader {name!r}; choose from {', '.join(known)}")
+    found = known[name].load()
+    if not isinstance(found, Reader) or found.name != name:
+        raise ParamsError(f"{known[name].path}: READER must be a Reader whose name is {name!r}")
     return found

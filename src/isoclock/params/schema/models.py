@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from isoclock.params.schema.base import Count, Entry, Name
+from typing import Any
+
+from isoclock.params.schema.base import Entry, Name
 
 
 class Model(Entry):
     """A segmenter (params/models.yaml, section `models`)."""
 
-    architecture: Name  # a file of src/isoclock/models
-    encoder: str  # name of a segmentation-models-pytorch encoder
-    head_channels: Count
-    aux_channels: Count
-    weights: str  # random | imagenet | path of a local file with encoder weights
+    architecture: Name  # a file of src/isoclock/models, a plugin or an entry point
+    params: dict[str, Any] = {}  # of the architecture, by the rules that its class states
+    weights: str  # what training starts from: random | imagenet | path of a local file
 
 
 class Pair(Entry):

@@ -1,0 +1,104 @@
+"""Test a reader against the contract of `isoclock.data.readers.reader.Reader`, inside or outside this repository.
+
+In a test module, one test for each check:
+
+    from isoclock.data.readers.testing import ReaderContract
+
+    class TestMeadow(ReaderContract):
+        reader = "meadow"
+        root = "data/meadow"    # without it, only the classes are checked
+        splits = ("train", "val")
+
+Without pytest: `check_reader("meadow", "data/meadow", ("train", "val"))`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from isoclock.data.readers.reader import IGNORE, ILLEGAL, Reader, find_reader
+from isoclock.testing import Check, Contract, run_checks
+
+SAMPLES = 8  # of each split that are decoded
+
+
+class Subject:
+    """A reader with raw data that it is tested on; `root` None checks its classes alone."""
+
+    def __init__(self, name: str, root: Path | str | None = None, splits: Sequence[str] = ()) -> None:
+        self.name = name
+        self.root = None if root is None else Path(root)
+        self.splits = tuple(splits)
+
+    def found(self) -> Reader:
+        """The reader that `reader: <name>` in params/datasets.yaml stands for."""
+        return find_reader(self.name)
+
+
+def check_name(subject: Subject) -> None:
+    """The reader has the name of its file or entry point."""
+    assert subject.found().name == subject.name, f"name is {subject.found().name!r}, not {subject.name!r}"
+
+
+def check_classes(subject: Subject) -> None:
+    """Class names and colours are unique and as many."""
+    reader = subject.found()
+    assert 0 < reader.num_classes < ILLEGAL, f"{reader.num_classes} classes; a reader has 1 to {ILLEGAL - 1}"
+    assert len(set(reader.classes)) == reader.num_classes, "a class name occurs twice"
+    assert len(reader.palette) == reader.num_classes, f"{len(reader.palette)} colours for {reader.num_classes} classes"
+    assert len(set(reader.palette)) == reader.num_classes, "a colour occurs twice"
+    assert all(0 <= value <= 255 for colour in reader.palette for value in colour), "a colour is not 8-bit RGB"
+
+
+def check_label_values(subject: Subject) -> None:
+    """Raw label values are 8-bit, and map to every train id, to IGNORE, and to nothing else."""
+    reader = subject.found()
+    assert all(0 <= raw <= 255 for raw in reader.raw_to_train), "raw_to_train has a value outside 0 to 255"
+    mapped = set(reader.raw_to_train.values())
+    assert mapped <= {*range(reader.num_classes), IGNORE}, f"raw_to_train maps to {sorted(mapped)}"
+    assert set(range(reader.num_classes)) <= mapped, "raw_to_train maps nothing to some class"
+    assert (reader.label_table.shape, reader.label_table.dtype) == ((256,), np.uint8), "label_table is malformed"
+
+
+def check_splits(subject: Subject) -> None:
+    """Every split has samples, in order of name and without problems, whose images and labels can be packed."""
+    from isoclock.data.packing.verify import verify  # OpenCV, which checks of the classes do not need
+
+    for split in subject.splits:
+        assert subject.root is not None, "splits are given and root is not"
+        samples = subject.found().pairs(subject.root, split)
+        names = [sample.name for sample in samples]
+        assert names, f"split {split} has no sample"
+        assert names == sorted(set(names)), f"names of split {split} are not unique or not in order"
+        for sample in samples[:: max(1, len(samples) // SAMPLES)]:
+            _, problems = verify(subject.found(), sample, None, "raw")
+            assert not problems, "; ".join(problems)
+
+
+CHECKS: tuple[Check, ...] = (check_name, check_classes, check_label_values, check_splits)
+
+
+def check_reader(name: str, root: Path | str | None = None, splits: Sequence[str] = ()) -> None:
+    """Run every check on the reader called `name`, on `splits` of the raw data below `root` too if they are given.
+
+    Raises AssertionError at the first check that fails, DataError if files of a split do not fit together.
+    """
+    run_checks(name, CHECKS, Subject(name, root, splits))
+
+
+class ReaderContract(Contract):
+    """A base class for pytest: name the reader, and where its raw data are; each check is a test of its own."""
+
+    checks = CHECKS
+    reader: ClassVar[str]
+    root: ClassVar[Path | str | None] = None
+    splits: ClassVar[Sequence[str]] = ()
+
+    @property
+    def subject(self) -> Subject:
+        """The reader with its raw data."""
+        return Subject(self.reader, self.root, self.splits)

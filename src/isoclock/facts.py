@@ -1,0 +1,88 @@
+"""Facts that a class states as literals in its body, and the rules that its parameters follow. Imports no torch.
+
+Methods and architectures describe themselves in this way, so that params/ can be checked without importing them.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from isoclock.discovery import Source
+from isoclock.errors import UserError
+
+Rules = Mapping[str, Mapping[str, Any]]
+"""The rule of each parameter, by name.
+
+{"type": "choice", "of": (...)}, {"type": "flag"}, {"type": "text"}, or {"type": "number"} and {"type": "integer"} with any of
+the bounds "above", "below", "at_least" and "at_most"; with a "default", unless a value must be given.
+"""
+
+
+def literal_facts(source: Source, names: Collection[str], required: Collection[str]) -> dict[str, Any]:
+    """Those of the facts `names` that a class states in its body.
+
+    Raises UserError if one is not a literal or a `required` one is missing.
+    """
+    assert isinstance(source.definition, ast.ClassDef)
+    where = f"{source.path}: class {source.attribute}"
+    facts = {}
+    for statement in source.definition.body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            target = statement.targets[0].id
+        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value:
+            target = statement.target.id
+        else:
+            continue
+        if target in names:
+            try:
+                facts[target] = ast.literal_eval(statement.value or "")
+            except ValueError:
+                raise UserError(f"{where}: {target} must be a literal: it is read without importing the file") from None
+    if missing := [name for name in required if name not in facts]:
+        raise UserError(f"{where}: {', '.join(missing)}: missing; state it as a literal in the class body")
+    return facts
+
+
+def defaults(rules: Rules) -> dict[str, Any]:
+    """The value of every parameter that has a default."""
+    return {name: rule["default"] for name, rule in rules.items() if "default" in rule}
+
+
+def param_problems(owner: str, rules: Rules, values: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the `values` of `owner`'s parameters, one line each: `owner.key: value: problem`."""
+    problems = []
+    for key, value in values.items():
+        if key not in rules:
+            problems.append(
+                f"{owner}.{key}: {value!r}: unknown parameter; choose from {', '.join(rules) or '(it has none)'}"
+            )
+        elif problem := value_problem(rules[key], value):
+            problems.append(f"{owner}.{key}: {value!r}: {problem}")
+    required = [key for key, rule in rules.items() if "default" not in rule]
+    return problems + [f"{owner}.{key}: missing; it has no default" for key in required if key not in values]
+
+
+def value_problem(rule: Mapping[str, Any], value: Any) -> str | None:
+    """What keeps `value` from following `rule`; None if it does."""
+    if rule["type"] == "choice":
+        return None if value in rule["of"] else f"must be {' or '.join(str(choice) for choice in rule['of'])}"
+    if rule["type"] == "flag":
+        return None if isinstance(value, bool) else "must be true or false"
+    if rule["type"] == "text":
+        return None if isinstance(value, str) and value else "must be a text"
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return "must be a finite number"
+    if rule["type"] == "integer" and not isinstance(value, int):
+        return "must be an integer"
+    bounds = {
+        "above": value > rule.get("above", -math.inf),
+        "at_least": value >= rule.get("at_least", -math.inf),
+        "below": value < rule.get("below", math.inf),
+        "at_most": value <= rule.get("at_most", math.inf),
+    }
+    if broken := [bound for bound, kept in bounds.items() if not kept]:
+        return "must be " + " and ".join(f"{bound.replace('_', ' ')} {rule[bound]}" for bound in broken)
+    return None
