@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from isoclock.records.protocol import VERSION
+from isoclock.scoring.metrics import measure
 
 CLASSES = ["road", "sidewalk", "building", "pole", "sky", "person", "car", "train"]
 PALETTE = [
@@ -254,6 +255,7 @@ class ResultsTree:
                 "iterations": 400,
                 "miou": float(np.mean([v for v in per_class.values() if v is not None])),
                 "pixel_accuracy": float(hits.sum() / total.sum()),
+                "metrics": measure(total),
                 "per_class_iou": per_class,
                 "images": IMAGES,
                 "weights": digest(path_of(of)),

@@ -51,6 +51,7 @@ class CellRow:
     peak_mib: float | None = None
     miou: float | None = None
     pixel_accuracy: float | None = None
+    metrics: dict[str, float | None] = field(default_factory=dict)
     teacher_miou: float | None = None
     marks: tuple[str, ...] = ()
     per_class_iou: dict[str, float | None] = field(default_factory=dict)
@@ -61,10 +62,10 @@ class CellRow:
         return f"{self.dataset}/{self.pair}/{self.method}/{self.budget}/{self.seed}"
 
     def tidy(self) -> dict[str, Any]:
-        """The row for cells.csv: flat, marks joined, per-class IoU left to its own table."""
+        """The row for cells.csv: flat, marks joined, metrics by name, per-class IoU left to its own table."""
         flat = asdict(self)
         del flat["per_class_iou"]
-        return flat | {"marks": "; ".join(self.marks)}
+        return flat.pop("metrics") | flat | {"marks": "; ".join(self.marks)}
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,7 @@ def _outcome(
             "status": MISSING,
             "message": "the scores are of other weights than the record's; run `isoclock evaluate`",
         }
-    names = ("miou", "pixel_accuracy", "per_class_iou")
+    names = ("miou", "pixel_accuracy", "metrics", "per_class_iou")
     return {"status": record["status"], "message": record.get("message", "")} | {name: scores[name] for name in names}
 
 

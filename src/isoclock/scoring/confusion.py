@@ -95,18 +95,6 @@ def iou_of_counts(hits: NDArray[np.float64], union: NDArray[np.float64]) -> NDAr
     return np.divide(hits, union, out=np.full(hits.shape, np.nan), where=union > 0)
 
 
-def mean_iou(total: NDArray[Any]) -> float | None:
-    """Mean of the classes' IoU, 0..1; classes without an IoU stay out. None if no class has one."""
-    scored = iou(total)
-    return float(np.nanmean(scored)) if np.isfinite(scored).any() else None
-
-
-def pixel_accuracy(total: NDArray[Any]) -> float | None:
-    """Share of scored pixels that are right, 0..1. None if no pixel is scored."""
-    pixels = int(total.sum(dtype=np.int64))
-    return int(np.trace(total)) / pixels if pixels else None
-
-
 def _check_classes(num_classes: int) -> None:
     if not 1 <= num_classes <= IGNORE:
         raise ValueError(f"num_classes {num_classes} is not in 1..{IGNORE}")

@@ -14,7 +14,9 @@ from isoclock.data.packing.packed import PackedSplit, read_index
 from isoclock.files import write_json, written_atomically
 from isoclock.params.schema import Scoring
 from isoclock.records.protocol import KEY, VERSION
-from isoclock.scoring.confusion import iou, mean_iou, pixel_accuracy
+from isoclock.scoring.confusion import iou
+from isoclock.scoring.metrics import measure
+from isoclock.scoring.metrics.miou import of as mean_iou
 from isoclock.scoring.overlays import write_overlays
 from isoclock.scoring.target import Target
 
@@ -56,6 +58,7 @@ class Scores:
         if len(classes) != len(self.total):
             raise ValueError(f"{len(classes)} class names for {len(self.total)} classes")
         diverged = bool(self.nonfinite) or status == "diverged"
+        metrics = {name: None if diverged else value for name, value in measure(self.total).items()}
         return {
             "schema": 1,
             KEY: VERSION,
@@ -68,7 +71,8 @@ class Scores:
             "scoring": self.scoring.model_dump(mode="json"),
             "weights": weights,
             "miou": None if diverged else self.miou,
-            "pixel_accuracy": None if diverged else pixel_accuracy(self.total),
+            "pixel_accuracy": metrics.get("pixel_accuracy"),
+            "metrics": metrics,
             "per_class_iou": dict(zip(classes, self._class_scores(diverged), strict=True)),
         }
 
