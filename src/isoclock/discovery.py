@@ -7,11 +7,9 @@ A file of isoclock/models that defines a subclass of `Segmenter` is an architect
 from __future__ import annotations
 
 import ast
-import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 PACKAGE = Path(__file__).parent
 
@@ -56,13 +54,3 @@ def _assigned(name: str) -> Callable[[ast.stmt], str | None]:
         return name if name in targets else None
 
     return find
-
-
-def modules_of(package: str, *, first: Sequence[str] = (), without: Sequence[str] = ()) -> dict[str, Any]:
-    """Import every file of a package of isoclock, such as "cli"; returns the modules by their names.
-
-    Modules named in `first` come first, in that order, and the others follow by name. Those named in `without` are left out.
-    """
-    found = {path.stem for path in PACKAGE.joinpath(*package.split(".")).glob("*.py")} - {"__init__", *without}
-    names = [*(name for name in first if name in found), *sorted(found.difference(first))]
-    return {name: importlib.import_module(f"isoclock.{package}.{name}") for name in names}

@@ -62,9 +62,9 @@ def test_every_metric_is_in_the_files_by_its_name(tree):
     means = list(csv.DictReader(io.StringIO(tables.to_csv(summaries))))
     assert [line["removed_mean"] for line in means] == ["0.5", ""]
     text = tables.to_markdown(study, summaries, [])
-    titles = "method | budget | n | mIoU % | mean class accuracy % | pixel accuracy % | removed |"
+    titles = "method | budget | n | mIoU % | mean class accuracy % | pixel accuracy % | removed % |"
     (row,) = [line for line in text[text.index(titles) :].splitlines() if line.startswith("| kd |")]
-    assert row.endswith("| 0.5 ± 3.2 |"), "t of one degree of freedom: 12.706 * 0.3536 / sqrt(2)"
+    assert row.endswith("| 50.0 ± 317.7 |"), "one degree of freedom: 12.706 * 35.36 / sqrt(2)"
     assert text[: text.index("### All metrics")].count("accuracy") == 0
 
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TextIO
 
 from isoclock import __version__
-from isoclock.discovery import modules_of
 from isoclock.errors import EXIT_USER_ERROR, UserError
+from isoclock.modules import modules_of
 
 _PIPELINE = ("prepare", "teacher", "profile", "plan", "student", "evaluate", "report")
 """These verbs come first in the help, in this order; the others follow by name."""

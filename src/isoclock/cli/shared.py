@@ -1,12 +1,9 @@
-"""Arguments that several verbs share, and the exit status of a training."""
+"""Arguments that several verbs share, and types of arguments."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
-
-from isoclock.errors import EXIT_INTERRUPTED
 
 
 def add_grid(parser: argparse.ArgumentParser) -> None:
@@ -40,11 +37,3 @@ def positive(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{value}: must be finite and above 0")
     return value
-
-
-def exit_status(status: str) -> int:
-    """Exit status of a training that ended with `status`: 75 for "stopped", else 0."""
-    if status == "stopped":
-        print("isoclock: stopped, state saved; run the same command again to continue", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    return 0

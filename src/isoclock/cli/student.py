@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from isoclock.cli.shared import add_study, exit_status
+from isoclock.cli import exit_status
+from isoclock.cli.shared import add_study
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,5 +25,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     params, cell = load_params(), Cell.parse(arguments.cell)
     recipe = params.recipe(cell.dataset, "student")
-    check_precision(recipe, cell.dataset, choose_device(), params.folder, study=arguments.study)
+    device = choose_device()
+    check_precision(recipe, cell.dataset, device, params.folder, study=arguments.study)
     return exit_status(train_student(params, cell, Layout()))

@@ -56,13 +56,13 @@ def percent(value: float | None, digits: int = 1) -> str:
     return NOTHING if value is None else f"{100 * value:.{digits}f}"
 
 
-def points(estimate: Estimate, factor: float = 100) -> str:
-    """A score times `factor`: mean ± half the interval, or the value with "(one seed)"; in percentage points by default."""
+def points(estimate: Estimate) -> str:
+    """An mIoU in percentage points: mean ± half the interval; one seed says that it is one."""
     if estimate.mean is None:
         return NOTHING
     if estimate.half_width is None:
-        return f"{factor * estimate.mean:.1f} (one seed)"
-    return f"{factor * estimate.mean:.1f} ± {factor * estimate.half_width:.1f}"
+        return f"{100 * estimate.mean:.1f} (one seed)"
+    return f"{100 * estimate.mean:.1f} ± {100 * estimate.half_width:.1f}"
 
 
 def signed_points(estimate: Estimate | None) -> str:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from isoclock.report import format
-from isoclock.report.collect import FINISHED, CellRow
+from isoclock.report.collect import FINISHED
 from isoclock.report.summary import Summary
 from isoclock.scoring.metrics import heading
 from isoclock.scoring.stats import Estimate, t_interval
 
 
-def metric_names(rows: Iterable[CellRow]) -> list[str]:
-    """Names of all metrics that any of the rows has, in the order of their scores.json."""
-    return list(dict.fromkeys(name for row in rows for name in row.metrics))
+def metric_names(summaries: Sequence[Summary]) -> list[str]:
+    """Names of all metrics that any of the cells has, in the order of their scores.json; mIoU is not among them."""
+    return list(dict.fromkeys(name for s in summaries for row in s.rows for name in row.metrics))
 
 
 def metric_estimate(summary: Summary, name: str) -> Estimate:
@@ -23,17 +23,14 @@ def metric_estimate(summary: Summary, name: str) -> Estimate:
 
 
 def metrics_table(summaries: Sequence[Summary]) -> tuple[list[str], list[list[str]]]:
-    """Titles and rows of texts: method, budget, n, and each metric's mean ± half of its interval. No rows without a metric."""
-    names = metric_names(row for s in summaries for row in s.rows)
-    heads = {name: heading(name) for name in names}
+    """Titles and rows: method, budget, n, mIoU and each metric, as mean ± half of its interval. No rows without a metric."""
+    names = metric_names(summaries)
     rows = [
         [
-            s.first.method,
-            s.first.budget,
-            f"{s.count(FINISHED)} of {len(s.rows)}",
-            *(format.points(metric_estimate(s, name), factor) for name, (_, factor) in heads.items()),
+            *(s.first.method, s.first.budget, f"{s.count(FINISHED)} of {len(s.rows)}"),
+            *(format.points(estimate) for estimate in (s.miou, *(metric_estimate(s, name) for name in names))),
         ]
         for s in summaries
         if names
     ]
-    return ["method", "budget", "n", *(title for title, _ in heads.values())], rows
+    return ["method", "budget", "n", *map(heading, ["miou", *names])], rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from isoclock.report import format
@@ -132,7 +132,7 @@ def to_latex(study: Study, summaries: Sequence[Summary]) -> str:
 
 def to_csv(summaries: Sequence[Summary]) -> str:
     """One line per method and budget, plain numbers: scores in 0..1, seconds, anchor-steps; empty where not known."""
-    others = [name for name in metric_names(row for s in summaries for row in s.rows) if name != "miou"]
+    metrics = metric_names(summaries)
     rows = []
     for s in summaries:
         first = s.first
@@ -154,7 +154,7 @@ def to_csv(summaries: Sequence[Summary]) -> str:
             name: getattr(first, name) for name in ("cost_ratio", "cost_low", "cost_high", "peak_mib", "device_kind")
         }
         row |= {"miou_mean": s.miou.mean, "miou_low": s.miou.low, "miou_high": s.miou.high, "miou_sd": s.miou.sd}
-        row |= {f"{name}_mean": metric_estimate(s, name).mean for name in others}
+        row |= {f"{name}_mean": metric_estimate(s, name).mean for name in metrics}
         rows.append(
             row | {"teacher_miou": first.teacher_miou, "teacher_share": s.teacher_share, "marks": "; ".join(s.marks)}
         )
@@ -163,8 +163,8 @@ def to_csv(summaries: Sequence[Summary]) -> str:
 
 def cells_csv(rows: Sequence[CellRow]) -> str:
     """The tidy table: one line per cell, holes included, with the metrics that have no column of their own at the end."""
-    names = [field.name for field in fields(CellRow) if field.name not in ("per_class_iou", "metrics")]
-    return csv_text([row.tidy() for row in rows], list(dict.fromkeys([*names, *metric_names(rows)])))
+    flat = [row.tidy() | row.metrics for row in rows]
+    return csv_text(flat, list(dict.fromkeys(name for row in flat for name in row)))
 
 
 def print_comparison(study: Study, summaries: Sequence[Summary]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from isoclock.discovery import modules_of
+from isoclock.modules import modules_of
 from isoclock.report.break_even import BreakEven
 from isoclock.report.collect import Study
 from isoclock.report.format import version_note

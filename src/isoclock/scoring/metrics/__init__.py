@@ -1,8 +1,8 @@
 """Metrics: every file of this package is one, named as its file. Importing them imports no torch.
 
-A metric has `TITLE` and `UNIT` for tables ("%": a share in 0..1, shown in per cent; "": shown as it is), and
-`of(confusion)`: its value for a confusion matrix (K, K) with rows = truth, columns = prediction, ignored pixels left out.
-The value is None or NaN where the metric is undefined. Values are stored by name in scores.json, in tables and in MLflow.
+A metric has `TITLE`, for tables, and `of(confusion)`: its value for a confusion matrix (K, K) with rows = truth, columns =
+prediction, ignored pixels left out. It lies in 0..1 and is shown in per cent; None or NaN where the metric is undefined.
+mIoU is the score that methods are compared by. The others are carried by name: scores.json, tables, the report, MLflow.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from isoclock.discovery import modules_of
+from isoclock.modules import modules_of
 
 
 def metrics() -> dict[str, Any]:
@@ -26,12 +26,7 @@ def measure(confusion: NDArray[Any]) -> dict[str, float | None]:
     return {name: None if value is None or math.isnan(value) else float(value) for name, value in values.items()}
 
 
-def heading(name: str) -> tuple[str, float]:
-    """Title of a metric with its unit, and the factor that turns a value into that unit.
-
-    A metric without a file (it was removed after the scores were made) has its name as the title, and values as they are.
-    """
+def heading(name: str) -> str:
+    """The head of a metric's column; a metric whose file was removed after the scores were made has its name there."""
     metric = metrics().get(name)
-    if metric is None:
-        return name, 1.0
-    return f"{metric.TITLE} {metric.UNIT}".strip(), 100.0 if metric.UNIT == "%" else 1.0
+    return f"{name if metric is None else metric.TITLE} %"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-TITLE, UNIT = "mean class accuracy", "%"
+TITLE = "mean class accuracy"
 
 
 def of(confusion: NDArray[Any]) -> float | None:

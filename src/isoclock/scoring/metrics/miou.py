@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from isoclock.scoring.confusion import iou
 
-TITLE, UNIT = "mIoU", "%"
+TITLE = "mIoU"
 
 
 def of(confusion: NDArray[Any]) -> float | None:

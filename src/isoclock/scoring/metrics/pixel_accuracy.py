@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-TITLE, UNIT = "pixel accuracy", "%"
+TITLE = "pixel accuracy"
 
 
 def of(confusion: NDArray[Any]) -> float | None:
