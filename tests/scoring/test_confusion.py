@@ -173,7 +173,7 @@ def test_stray_values_are_refused(count):
     with pytest.raises(ValueError, match="neither a class"):
         count(labels + np.uint8(3), labels, 3)
     if count is not counted_on_device:  # it does not look, because looking is waiting
-        with pytest.raises(ValueError, match=r"leaves? the classes"):
+        with pytest.raises(ValueError, match=r"not a class|outside the classes"):
             count(labels, labels + np.uint8(3), 3)
     with pytest.raises(ValueError, match="shape"):
         count(labels, labels[:1], 3)
@@ -184,5 +184,5 @@ def test_stray_values_are_refused(count):
 def test_a_negative_or_wide_truth_is_refused_not_wrapped():
     prediction = np.zeros((1, 1), dtype=np.int64)
     for value in (-1, 256):
-        with pytest.raises(ValueError, match=r"leaves 0\.\.255"):
+        with pytest.raises(ValueError, match=r"outside 0\.\.255"):
             confusion_matrix(np.full((1, 1), value), prediction, 3)
