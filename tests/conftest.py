@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import isoclock
 from plugin_study import add_plugins
 from tiny_study import SIZE, TinyStudy, add_avenues, write_tiny_params
 
@@ -22,6 +23,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         further = [item for item in items if item.get_closest_marker("test_all")]
         config.hook.pytest_deselected(items=further)
         items[:] = [item for item in items if item not in set(further)]
+
+
+@pytest.fixture
+def package_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the package, to which tests add files; processes that a test starts import this one."""
+    copy = tmp_path / "copy" / "isoclock"
+    shutil.copytree(Path(isoclock.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setenv("PYTHONPATH", str(copy.parent))
+    return copy
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from isoclock.files import write_json
 from isoclock.records.protocol import VERSION
 from tiny_study import TinyStudy, add_avenues
 
-HEAVY = ("torch", "albumentations", "segmentation_models_pytorch", "timm", "mlflow", "cv2")
+HEAVY = ("torch", "albumentations", "segmentation_models_pytorch", "timm", "mlflow", "cv2", "pandas", "snakemake")
 STUDY_MISTAKES = {
     "unknown grid": (["check", "--grid", "toi"], "unknown grid 'toi'; choose from toy"),
     "the demo's grid elsewhere": (["report"], "unknown grid 'demo'"),
@@ -43,13 +44,14 @@ def in_study(empty_study: TinyStudy, monkeypatch: pytest.MonkeyPatch) -> TinyStu
 
 
 def modules_after(folder: Path, *arguments: str) -> tuple[int, set[str]]:
-    """Exit status of a verb in a process of its own, and the top-level packages it imported."""
+    """Exit status of a verb in a process of its own, and the top-level packages that this process imported."""
     program = (
         "import json, sys\n"
+        "before = {name.partition('.')[0] for name in sys.modules}\n"
         "from isoclock.cli.main import main\n"
         "try:\n    status = main(sys.argv[1:])\n"
         "except SystemExit as end:\n    status = end.code\n"
-        "print(json.dumps([status, sorted({name.partition('.')[0] for name in sys.modules})]))\n"
+        "print(json.dumps([status, sorted({name.partition('.')[0] for name in sys.modules} - before)]))\n"
     )
     ended = subprocess.run(
         [sys.executable, "-c", program, *arguments], cwd=folder, capture_output=True, text=True, check=True
@@ -62,12 +64,12 @@ def modules_after(folder: Path, *arguments: str) -> tuple[int, set[str]]:
 def test_a_mistake_is_status_2_and_one_line(
     in_study: TinyStudy, mistake: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments, told = STUDY_MISTAKES[mistake]
+    arguments, expected = STUDY_MISTAKES[mistake]
     assert main(arguments) == 2
     err = capsys.readouterr().err
     problems = [line for line in err.splitlines() if line.startswith("isoclock: ")]
     assert problems == err.splitlines(), err
-    assert any(told in line for line in problems)
+    assert any(expected in line for line in problems)
     assert "Traceback" not in err
 
 
@@ -89,7 +91,7 @@ def test_a_process_ends_with_status_2_and_no_traceback(in_study: TinyStudy) -> N
     assert len(ended.stderr.splitlines()) == 1
 
 
-def test_every_mistake_in_params_is_told(in_study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_mistake_in_params_is_reported(in_study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
     in_study.edit("methods.yaml", "{kd: 1.0}", "{kd: -1.0}")
     in_study.edit("budgets.yaml", "protocol: compute", "protocol: hours")
     assert main(["check"]) == 2
@@ -98,7 +100,7 @@ def test_every_mistake_in_params_is_told(in_study: TinyStudy, capsys: pytest.Cap
     assert all(line.startswith("isoclock: params/") for line in lines)
 
 
-def test_outside_a_study_it_says_where_to_go(
+def test_outside_a_study_the_message_says_where_to_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -123,7 +125,7 @@ def test_check_counts_cells(in_study: TinyStudy, capsys: pytest.CaptureFixture[s
     assert "grids: toy" in capsys.readouterr().out
 
 
-def test_stamp_tells_what_changed(in_study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stamp_prints_what_changed(in_study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["stamp", "--grid", "toy"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 17
     assert main(["stamp", "--grid", "toy"]) == 0
@@ -153,23 +155,23 @@ def test_the_log_has_what_the_terminal_has(in_study: TinyStudy, capsys: pytest.C
 def test_every_attempt_is_kept_though_snakemake_removes_a_rules_log(
     in_study: TinyStudy, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    log, told = Path("runs/logs/check.log"), []
+    log, printed = Path("runs/logs/check.log"), []
     for grid in ("toi", "toy"):
         main(["--log", str(log), "check", "--grid", grid])
-        told.append("".join(capsys.readouterr()))
+        printed.append("".join(capsys.readouterr()))
         log.unlink()
     attempts = Path("runs/logs/check.attempts.log").read_text()
     headers = [line for line in attempts.splitlines() if line.startswith("=== ")]
     assert [line.rpartition(": ")[2] for line in headers] == [
         f"isoclock --log {log} check --grid {grid}" for grid in ("toi", "toy")
     ]
-    assert attempts == "".join(f"{header}\n{text}" for header, text in zip(headers, told, strict=True))
+    assert attempts == "".join(f"{header}\n{text}" for header, text in zip(headers, printed, strict=True))
 
 
-def test_a_fault_of_ours_is_in_the_log_with_its_traceback(
+def test_an_internal_error_is_in_the_log_with_its_traceback(
     in_study: TinyStudy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("isoclock.cli.check.load_params", lambda: 1 // 0)
+    monkeypatch.setattr("isoclock.params.check.load_params", lambda: 1 // 0)
     with pytest.raises(SystemExit) as caught:
         main(["--log", "fault.log", "check"])
     assert caught.value.code == 1
@@ -177,20 +179,18 @@ def test_a_fault_of_ours_is_in_the_log_with_its_traceback(
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
-def test_a_run_that_was_stopped_can_be_told_from_one_that_failed(
+def test_the_exit_status_tells_a_stopped_run_from_a_failed_one(
     in_study: TinyStudy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import isoclock.cli.teacher as verb
-
-    monkeypatch.setattr(verb, "train_teacher", lambda *_: "stopped")
+    monkeypatch.setattr("isoclock.runner.run.train_teacher", lambda *_: "stopped")
     assert main(["teacher", "streets", "small"]) == 75
-    assert "the same command goes on from there" in capsys.readouterr().err
+    assert "run the same command again to continue" in capsys.readouterr().err
     for status in ("finished", "diverged"):
-        monkeypatch.setattr(verb, "train_teacher", lambda *_, status=status: status)
+        monkeypatch.setattr("isoclock.runner.run.train_teacher", lambda *_, status=status: status)
         assert main(["teacher", "streets", "small"]) == 0, "divergence is a result"
 
 
-def test_where_raw_data_lie_can_be_said_from_outside(
+def test_an_environment_variable_overrides_the_folder_of_raw_data(
     in_study: TinyStudy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert root_variable("camvid-11.v2") == "ISOCLOCK_ROOT_CAMVID_11_V2"
@@ -199,11 +199,44 @@ def test_where_raw_data_lie_can_be_said_from_outside(
     assert "elsewhere" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["student", "--help"], ["--version"]])
-def test_help_waits_for_nothing(tmp_path: Path, arguments: list[str]) -> None:
+@pytest.mark.parametrize("arguments", [["--help"], ["student", "--help"], ["--version"], ["student"]])
+def test_help_and_usage_import_the_standard_library_only(tmp_path: Path, arguments: list[str]) -> None:
     status, modules = modules_after(tmp_path, *arguments)
-    assert status == 0
-    assert not modules & {*HEAVY, "pydantic", "yaml", "numpy", "rich", "matplotlib"}
+    assert status == (2 if arguments == ["student"] else 0)
+    assert modules - sys.stdlib_module_names == {"isoclock"}
+
+
+VERB = '''"""Print a greeting, 100 % of the time."""
+
+
+def add_arguments(parser):
+    parser.add_argument("--times", type=int, default=1)
+
+
+def run(arguments):
+    print("hello " * arguments.times)
+    return 3
+'''
+
+
+def test_a_file_is_a_verb(package_copy: Path) -> None:
+    (package_copy / "cli" / "say_hello.py").write_text(VERB)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "isoclock", *arguments]
+        return subprocess.run(command, cwd=package_copy.parent, capture_output=True, text=True, check=False)
+
+    listed = re.findall(r"^    ([a-z-]+)(?: |$)", run("--help").stdout, re.MULTILINE)
+    assert listed[:7] == ["prepare", "teacher", "profile", "plan", "student", "evaluate", "report"]
+    assert listed[7:] == sorted({path.stem.replace("_", "-") for path in cli_files(package_copy)} - {*listed[:7]})
+    assert "say-hello" in listed
+    assert "Print a greeting, 100 % of the time." in run("say-hello", "--help").stdout
+    done = run("say-hello", "--times", "2")
+    assert (done.returncode, done.stdout) == (3, "hello hello \n")
+
+
+def cli_files(package: Path) -> list[Path]:
+    return [path for path in (package / "cli").glob("*.py") if path.stem not in ("__init__", "main", "shared")]
 
 
 @pytest.mark.parametrize(
@@ -220,7 +253,7 @@ def test_help_waits_for_nothing(tmp_path: Path, arguments: list[str]) -> None:
     ],
     ids=" ".join,
 )
-def test_arithmetic_waits_for_no_torch(empty_study: TinyStudy, arguments: list[str]) -> None:
+def test_verbs_that_only_calculate_do_not_import_torch(empty_study: TinyStudy, arguments: list[str]) -> None:
     if arguments[0] == "plan":
         profile = {"cost": {"ratio": 2.0}, "anchor_s": {"median": 0.1}, "device_kind": "cpu:test", "marks": []}
         profile |= {"images": {"labelled": 3, "unlabelled": 0}, "protocol_version": VERSION}
@@ -235,7 +268,7 @@ def test_arithmetic_waits_for_no_torch(empty_study: TinyStudy, arguments: list[s
     assert not modules & set(HEAVY)
 
 
-def test_snakemakes_entry_waits_for_no_torch(empty_study: TinyStudy) -> None:
+def test_snakemakes_entry_does_not_import_torch(empty_study: TinyStudy) -> None:
     program = (
         "import sys; from isoclock.dag.start import open_targets; open_targets({'grid': 'toy'}); print(*sys.modules)"
     )
@@ -249,6 +282,6 @@ def test_an_interrupt_is_not_a_traceback(in_study: TinyStudy, monkeypatch: pytes
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("isoclock.cli.check.load_params", interrupted)
+    monkeypatch.setattr("isoclock.params.check.load_params", interrupted)
     assert main(["check"]) == 130
     assert Path.cwd() == in_study.folder

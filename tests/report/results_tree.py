@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from isoclock.records.protocol import VERSION
+from isoclock.scoring.metrics import measure
 
 CLASSES = ["road", "sidewalk", "building", "pole", "sky", "person", "car", "train"]
 PALETTE = [
@@ -88,7 +89,7 @@ class ResultsTree:
                 "status": "finished",
                 "iterations": 2000,
                 "miou": miou,
-                "pixel_accuracy": 0.88,
+                "metrics": {"pixel_accuracy": 0.88},
                 "per_class_iou": per_class,
                 "images": IMAGES,
                 "weights": digest(model),
@@ -253,7 +254,7 @@ class ResultsTree:
                 "status": "finished",
                 "iterations": 400,
                 "miou": float(np.mean([v for v in per_class.values() if v is not None])),
-                "pixel_accuracy": float(hits.sum() / total.sum()),
+                "metrics": {name: value for name, value in measure(total).items() if name != "miou"},
                 "per_class_iou": per_class,
                 "images": IMAGES,
                 "weights": digest(path_of(of)),

@@ -1,11 +1,15 @@
+import json
+import subprocess
+import sys
+
 import pytest
 from matplotlib.markers import CARETLEFTBASE, CARETRIGHTBASE
 from results_tree import cell
 
 from isoclock.report.break_even import break_even
 from isoclock.report.collect import collect
-from isoclock.report.figures import draw_figures
-from isoclock.report.figures.break_even import needed_costs
+from isoclock.report.figures import PairResults, draw_figures
+from isoclock.report.figures import break_even as break_even_figure
 from isoclock.report.summary import summarise
 
 
@@ -104,10 +108,42 @@ def test_the_break_even_figure_marks_limits_costs_and_bounds(tree):
     tree.scored(cell("cwd", "compute-800"), miou=0.3)
     tree.scored(cell("mgd", "compute-800"), miou=0.45)
     tree.expect(cell("fitnet", "compute-800"))
-    summaries = summarise(collect(tree.root, tree.cells).rows)
-    figure = needed_costs(break_even(summaries, "streets", "demo"))
+    study = collect(tree.root, tree.cells)
+    summaries = summarise(study.rows)
+    where = ("streets", "demo")
+    figure = break_even_figure.draw(PairResults(study, summaries, break_even(summaries, *where), *where))
     (axes,) = figure.axes
     assert {text.get_text() for text in axes.texts} == {"student alone", "kd 1.62", "× 1 missing"}
     marks = [line.get_marker() for line in axes.lines]
     assert [mark for mark in marks if mark in ("o", CARETLEFTBASE, CARETRIGHTBASE)] == [CARETLEFTBASE, "o"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["cwd", "mgd", "fitnet"]
+
+
+FIGURE = '''"""How many cells each method has."""
+from matplotlib.figure import Figure
+TITLE, CAPTION = "Cells of each method", "One bar per method."
+def draw(results):
+    figure = Figure(figsize=(3, 2))
+    figure.subplots().barh(results.methods, [sum(s.first.method == m for s in results.summaries) for m in results.methods])
+    return figure
+'''
+USE = """
+import json, sys
+from pathlib import Path
+from isoclock.report import build_report
+page = build_report(Path(sys.argv[1]), json.loads(sys.argv[2]), "demo", Path(sys.argv[3]))
+"""
+
+
+def test_a_file_is_a_figure(package_copy, tree, tmp_path):
+    """It is on the page with its title and caption, after the others; its files are named as it is."""
+    for method in ("none", "kd"):
+        tree.profile(method)
+        tree.scored(cell(method))
+    (package_copy / "report" / "figures" / "cell_counts.py").write_text(FIGURE)
+    out = tmp_path / "report"
+    command = [sys.executable, "-c", USE, str(tree.root), json.dumps(tree.cells), str(out)]
+    subprocess.run(command, check=True)
+    page = (out / "report.html").read_text()
+    assert page.index("Cost of an iteration, measured") < page.index("Cells of each method") < page.index("One bar per")
+    assert (out / "figures" / "cell-counts-streets-demo.pdf").is_file()

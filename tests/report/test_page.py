@@ -55,6 +55,7 @@ def test_all_sections_and_holes_are_on_the_page(built):
     assert "55 of 60" in built[1]
     assert "loss is nan at iteration 73" in built[1]
     assert "2 of 57 cells left their plan" in built[1]
+    assert "mean class accuracy %" in built[1]
 
 
 def test_the_page_refers_to_nothing_outside_itself(built):

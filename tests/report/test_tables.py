@@ -9,6 +9,7 @@ from isoclock.budget.audit import audit_record
 from isoclock.report import build_report, print_table, tables
 from isoclock.report.collect import collect
 from isoclock.report.summary import differences, summarise
+from isoclock.scoring.metrics import metrics
 from isoclock.scoring.stats import Estimate
 
 
@@ -42,7 +43,29 @@ def test_markdown_shows_holes_spread_and_tests(parts):
     assert "noisy, 3 missing" in text
     assert "### Differences in mIoU" in text
     widths = {line.count("|") for line in text.splitlines() if line.startswith("| ")}
-    assert widths == {len(tables.COLUMNS) + 1, len(tables.DIFFERENCE_TITLES) + 1}
+    assert widths == {len(tables.COLUMNS) + 1, len(tables.DIFFERENCE_TITLES) + 1, 3 + len(metrics()) + 1}
+
+
+def test_every_metric_is_in_the_files_by_its_name(tree):
+    """Also one whose file is not there any more; the comparison itself shows the mIoU alone."""
+    for seed, value in ((0, 0.25), (1, 0.75)):
+        tree.scored(cell(seed=seed))
+        path = tree.root / "evaluate" / path_of(cell(seed=seed)) / "scores.json"
+        scores = json.loads(path.read_text())
+        path.write_text(json.dumps(scores | {"metrics": scores["metrics"] | {"removed": value}}))
+    tree.expect(cell("none"))
+    study = collect(tree.root, tree.cells)
+    summaries = summarise(study.rows)
+    lines = list(csv.DictReader(io.StringIO(tables.cells_csv(study.rows))))
+    assert [line["removed"] for line in lines] == ["0.25", "0.75", ""]
+    assert float(lines[0]["mean_class_accuracy"]) == study.rows[0].metrics["mean_class_accuracy"]
+    means = list(csv.DictReader(io.StringIO(tables.to_csv(summaries))))
+    assert [line["removed_mean"] for line in means] == ["0.5", ""]
+    text = tables.to_markdown(study, summaries, [])
+    titles = "method | budget | n | mIoU % | mean class accuracy % | pixel accuracy % | removed % |"
+    (row,) = [line for line in text[text.index(titles) :].splitlines() if line.startswith("| kd |")]
+    assert row.endswith("| 50.0 ± 317.7 |"), "one degree of freedom: 12.706 * 35.36 / sqrt(2)"
+    assert text[: text.index("### All metrics")].count("accuracy") == 0
 
 
 def test_a_cell_of_unlike_hardware_is_in_no_matched_table(tree, tmp_path):

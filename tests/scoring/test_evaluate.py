@@ -12,6 +12,7 @@ from isoclock.params.schema import Scoring
 from isoclock.scoring import evaluate, views
 from isoclock.scoring.confusion import confusion_matrix, label_counts
 from isoclock.scoring.evaluate import evaluate_segmenter
+from isoclock.scoring.metrics import measure
 from isoclock.scoring.views import label_map, look
 
 
@@ -63,7 +64,7 @@ def test_scores_are_those_of_whole_upsampling_and_argmax():
 def on_an_accelerator(monkeypatch):
     """Its ways of counting and enlarging, on the CPU."""
     monkeypatch.setattr(views, "_by_plane", lambda logits: False)
-    monkeypatch.setattr(evaluate, "_counts_at_home", lambda device: False)
+    monkeypatch.setattr(evaluate, "_counts_on_cpu", lambda device: False)
     monkeypatch.setattr(evaluate, "_IMAGES_AT_ONCE", 2)
 
 
@@ -120,6 +121,7 @@ def test_a_diverged_network_has_no_score():
     content = scores.as_json(classes="abcde", dataset="toy", weights=None, iterations=7)
     assert scores.nonfinite == 3
     assert (content["status"], content["miou"], content["per_class_iou"]["a"]) == ("diverged", None, None)
+    assert content["metrics"] == {"mean_class_accuracy": None, "pixel_accuracy": None}
 
 
 def test_scores_json_and_confusion_npz(tmp_path):
@@ -130,6 +132,7 @@ def test_scores_json_and_confusion_npz(tmp_path):
         json.dumps(scores.as_json(classes=classes, dataset="toy", weights="ab", iterations=7), allow_nan=False)
     )
     assert list(content["per_class_iou"]) == classes
+    assert content["metrics"] | {"miou": content["miou"]} == measure(scores.total)
     assert content["miou"] == pytest.approx(np.mean([v for v in content["per_class_iou"].values() if v is not None]))
     assert (content["images"], content["split"], content["cell"], content["schema"]) == (3, "val", None, 1)
     for name in ("one.npz", "two.npz"):

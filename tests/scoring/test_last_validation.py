@@ -16,7 +16,7 @@ from tiny_study import TinyStudy, cell, write_plan
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
 CELL = cell("none")
-KEPT = "as its last validation found"
+KEPT = "taken from its last validation"
 
 
 @pytest.fixture(autouse=True)

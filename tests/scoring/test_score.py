@@ -8,7 +8,7 @@ import pytest
 from isoclock.cli.main import main
 from isoclock.files import read_json, sha256_file, write_json
 from isoclock.records.protocol import VERSION
-from isoclock.scoring.confusion import mean_iou
+from isoclock.scoring.metrics.miou import of as mean_iou
 from tiny_study import TinyStudy, add_avenues, cell
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")

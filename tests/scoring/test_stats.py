@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from isoclock.scoring.confusion import mean_iou
+from isoclock.scoring.metrics.miou import of as mean_iou
 from isoclock.scoring.stats import bootstrap_miou_difference, paired_difference, t_interval
 
 

@@ -1,4 +1,4 @@
-"""One file a verb of the command line: `run(arguments)` returns the exit status. `isoclock.cli.main` imports the one asked for."""
+"""The command line: every file is one verb, except `main` and `shared`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from isoclock.errors import EXIT_INTERRUPTED
 
 
 def exit_status(status: str) -> int:
-    """Of a training that ended as `status`."""
+    """Exit status of a training that ended with `status`: 75 for "stopped", else 0."""
     if status == "stopped":
-        print("isoclock: stopped, state saved; the same command goes on from there", file=sys.stderr)
+        print("isoclock: stopped, state saved; run the same command again to continue", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0

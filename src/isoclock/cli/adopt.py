@@ -1,15 +1,19 @@
-"""The verb `adopt`: take results from elsewhere as made here."""
+"""Accept results from elsewhere (dvc pull) as if made here, after verifying every digest."""
 
 from __future__ import annotations
 
 import argparse
 
-from isoclock.dag.adopt import adopt
-from isoclock.grid.layout import Layout
-from isoclock.params.check import load_params
+from isoclock.cli.shared import add_grid
+
+add_arguments = add_grid
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what the command line asks for; returns the exit status."""
+    """Run the verb; returns the exit status."""
+    from isoclock.dag.adopt import adopt
+    from isoclock.grid.layout import Layout
+    from isoclock.params.check import load_params
+
     adopt(load_params(), arguments.grid, Layout())
     return 0

@@ -1,18 +1,23 @@
-"""The verb `check`: check params/ without running anything."""
+"""Check params/ without running anything."""
 
 from __future__ import annotations
 
 import argparse
 
-from isoclock.grid.cells import cells
-from isoclock.params.check import load_params
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("--grid", help="also count its cells")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what the command line asks for; returns the exit status."""
+    """Run the verb; returns the exit status."""
+    from isoclock.grid.cells import cells
+    from isoclock.params.check import load_params
+
     params = load_params()
     if arguments.grid:
-        print(f"params/ is in order; grid {arguments.grid} has {len(cells(params, arguments.grid))} cells")
+        print(f"params/ is valid; grid {arguments.grid} has {len(cells(params, arguments.grid))} cells")
     else:
-        print(f"params/ is in order; grids: {', '.join(params.grids)}")
+        print(f"params/ is valid; grids: {', '.join(params.grids)}")
     return 0

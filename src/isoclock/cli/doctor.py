@@ -1,12 +1,17 @@
-"""The verb `doctor`: what is missing on this machine and its cluster."""
+"""Report what is missing on this machine and its cluster, and what to change."""
 
 from __future__ import annotations
 
 import argparse
 
-from isoclock.cluster.doctor import examine, report
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("--no-job", action="store_true", help="query SLURM only, without starting a job")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what the command line asks for; returns the exit status."""
+    """Run the verb; returns the exit status."""
+    from isoclock.cluster.doctor import examine, report
+
     return report(examine(try_job=not arguments.no_job))

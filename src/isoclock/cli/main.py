@@ -1,9 +1,12 @@
-"""The command line: one verb a step of the pipeline, and a few beside it. Nothing heavy is imported before it is needed."""
+"""The command line: parser, log and exit status. The verbs are the other files of this package.
+
+Each verb has a docstring, which is its help, `add_arguments(parser)` and `run(arguments)`, which returns the exit status.
+All of them are imported for `isoclock --help`, so a verb imports what it needs inside `run`.
+"""
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import io
 import os
 import socket
@@ -11,27 +14,30 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TextIO
 
 from isoclock import __version__
 from isoclock.errors import EXIT_USER_ERROR, UserError
+from isoclock.modules import modules_of
+
+_PIPELINE = ("prepare", "teacher", "profile", "plan", "student", "evaluate", "report")
+"""These verbs come first in the help, in this order; the others follow by name."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; returns the exit status: 0, 2 for the user's mistakes, 75 for a run that was stopped and can go on."""
+    """Run one verb; returns the exit status: 0, 2 for a user error, 75 for a run that was stopped and can continue."""
     arguments = sys.argv[1:] if arguments is None else arguments
     parsed = _parser().parse_args(arguments)
-    # Threads that wait for each other sleep. By default they spin, and where another process wants the core a training step
-    # takes several times as long. The OpenMP library reads this when torch is imported.
+    # Waiting threads sleep. By default they spin, and a training step takes several times as long where another process
+    # needs the core. The OpenMP library reads this when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    warnings.formatwarning = _one_line
+    warnings.formatwarning = _format_warning
     with _logged(parsed.log, arguments):
         try:
-            verb = importlib.import_module(f"isoclock.cli.{parsed.verb}")
-            return int(verb.run(parsed))
+            return int(parsed.run(parsed))
         except UserError as error:
             for problem in error.problems:
                 print(f"isoclock: {problem}", file=sys.stderr)
@@ -40,13 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 130
 
 
-def _one_line(message: Warning | str, *_where: object, **_more: object) -> str:
-    """A warning as the user needs it: what, not where in our code."""
+def _format_warning(message: Warning | str, *_where: object, **_more: object) -> str:
+    """A warning without the file and line that raised it."""
     return f"isoclock: warning: {message}\n"
 
 
-class _Both(io.TextIOBase):
-    """Writes to the terminal and to logs. Not a pipe into `tee`: a signal to the whole job would kill that first."""
+class _Tee(io.TextIOBase):
+    """Writes to the terminal and to logs. A pipe into `tee` would not do: a signal to the whole job kills `tee` first."""
 
     def __init__(self, *streams: TextIO) -> None:
         self._streams = streams
@@ -64,7 +70,7 @@ class _Both(io.TextIOBase):
 
 @contextmanager
 def _logged(path: Path | None, command: Sequence[str]) -> Iterator[None]:
-    """Write what is printed to `path` too, and behind what earlier attempts printed to `<path>.attempts.log` beside it.
+    """Also write what is printed to `path`, and append it to `<path>.attempts.log`.
 
     Two files, since Snakemake removes a rule's log before each attempt.
     """
@@ -75,8 +81,8 @@ def _logged(path: Path | None, command: Sequence[str]) -> Iterator[None]:
     with (
         path.open("w", encoding="utf-8") as log,
         path.with_suffix(".attempts.log").open("a", encoding="utf-8") as attempts,
-        redirect_stdout(_Both(sys.stdout, log, attempts)),
-        redirect_stderr(_Both(sys.stderr, log, attempts)),
+        redirect_stdout(_Tee(sys.stdout, log, attempts)),
+        redirect_stderr(_Tee(sys.stderr, log, attempts)),
     ):
         began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         attempts.write(f"=== {began}, process {os.getpid()} on {socket.gethostname()}: isoclock {' '.join(command)}\n")
@@ -87,25 +93,6 @@ def _logged(path: Path | None, command: Sequence[str]) -> Iterator[None]:
             raise SystemExit(1) from None
 
 
-def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        value = int(text)
-        if value < least or (most is not None and value > most):
-            raise argparse.ArgumentTypeError(
-                f"{value}: must be at least {least}{f' and at most {most}' if most else ''}"
-            )
-        return value
-
-    return number
-
-
-def _rate(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{value}: must be above 0")
-    return value
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="isoclock",
@@ -113,58 +100,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"isoclock {__version__}")
     parser.add_argument("--log", type=Path, help="also write what is printed to this file")
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
-
-    def add(name: str, about: str, *positional: str) -> argparse.ArgumentParser:
-        sub = verbs.add_parser(name, help=about, description=about)
-        sub.set_defaults(verb=name)
-        for argument in positional:
-            sub.add_argument(argument)
-        return sub
-
-    def with_grid(sub: argparse.ArgumentParser) -> argparse.ArgumentParser:
-        sub.add_argument("--grid", default="demo", help="a file of params/grids, without .yaml (default: demo)")
-        return sub
-
-    def with_study(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("--study", action="store_true", help="refuse a precision that is slow on this device")
-
-    prepare = add("prepare", "check a raw data set and pack it", "dataset")
-    prepare.add_argument("--workers", type=_whole(1), default=os.cpu_count() or 1, help="threads (default: all cores)")
-    with_study(add("teacher", "train a teacher", "dataset", "model"))
-    about = "measure what an iteration of a method costs; a ratio within 2 per cent of the accepted one keeps the accepted profile"
-    with_study(add("profile", about, "dataset", "pair", "method"))
-    plan = add("plan", "turn a budget into iterations, or tell what a grid will take (--dry)")
-    for positional in ("dataset", "pair", "budget"):
-        plan.add_argument(positional, nargs="?")
-    plan.add_argument("method", nargs="?", help="without it, the budget itself is resolved and accepted")
-    plan.add_argument("--dry", action="store_true", help="jobs and device hours of a grid by stage; nothing is written")
-    plan.add_argument("--grid", help="with --dry: a file of params/grids, without .yaml (default: demo)")
-    plan.add_argument("--tflops", type=_rate, help="with --dry: 1e12 operations a second, where no profile tells")
-    plan.add_argument("--json", action="store_true", help="with --dry: for programs")
-    plan.add_argument(
-        "--refresh-budget", action="store_true", help="resolve an accepted budget anew from its yardstick's profile"
-    )
-    plan.add_argument("--study", action="store_true", help="refuse profiles that are marked")
-    with_study(add("student", "train a student for its planned iterations", "cell"))
-    evaluate = add("evaluate", "score a trained student or teacher")
-    evaluate.add_argument("trained", help="a student's cell, or a teacher as dataset/model")
-    report = with_grid(add("report", "tables, figures and one HTML page of a grid"))
-    report.add_argument("--table-only", action="store_true", help="print the comparison table, write nothing")
-    with_grid(add("audit", "compare the time spent with the time planned"))
-    with_grid(add("adopt", "take results from elsewhere (dvc pull) as made here, once every digest is verified"))
-    sync = with_grid(add("sync", "bring MLflow up to date from the run records"))
-    sync.add_argument("--watch", action="store_true", help="go on doing so until stopped")
-    ui = with_grid(add("ui", "serve the MLflow UI and keep it up to date"))
-    ui.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-    ui.add_argument("--port", type=_whole(1, 65535), default=5000)
-    streets = add("streets", "make the embedded data set")
-    streets.add_argument("folder", type=Path, nargs="?", default=Path("data/streets"))
-    check = add("check", "check params/ without running anything")
-    check.add_argument("--grid", help="also count its cells")
-    with_grid(add("stamp", "write what each rule depends on, where it changed"))
-    doctor = add("doctor", "what is missing on this machine and its cluster, and what to change")
-    doctor.add_argument("--no-job", action="store_true", help="only ask SLURM, start no job on it")
-    methods = add("methods", "list the method variants: terms, weights, taps, sources, published numbers")
-    methods.add_argument("--json", action="store_true", help="everything that is known of them, for programs")
+    subparsers = parser.add_subparsers(metavar="VERB", required=True)
+    for name, verb in modules_of("cli", first=_PIPELINE, without=("main", "shared")).items():
+        summary = verb.__doc__.partition("\n")[0].replace("%", "%%")  # argparse formats `help`, not `description`
+        subparser = subparsers.add_parser(name.replace("_", "-"), help=summary, description=verb.__doc__)
+        verb.add_arguments(subparser)
+        subparser.set_defaults(run=verb.run)
     return parser

@@ -1,14 +1,19 @@
-"""The verb `methods`: list the method variants."""
+"""List the method variants: terms, weights, taps, sources, published numbers."""
 
 from __future__ import annotations
 
 import argparse
 
-from isoclock.params.check import load_params
-from isoclock.report.methods import print_methods
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("--json", action="store_true", help="print everything known about them as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what the command line asks for; returns the exit status."""
+    """Run the verb; returns the exit status."""
+    from isoclock.params.check import load_params
+    from isoclock.report.methods import print_methods
+
     print_methods(load_params(), as_json=arguments.json)
     return 0

@@ -1,26 +1,42 @@
-"""The verb `plan`: turn a budget into iterations, or tell what a grid will take."""
+"""Turn a budget into iterations, or forecast what a grid will take (--dry)."""
 
 from __future__ import annotations
 
 import argparse
 
-from isoclock.budget.plan import accept_budget, make_plan
+from isoclock.cli.shared import positive
 from isoclock.errors import UserError
-from isoclock.files import to_json
-from isoclock.grid.layout import Layout
-from isoclock.params.check import load_params
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    for positional in ("dataset", "pair", "budget"):
+        parser.add_argument(positional, nargs="?")
+    parser.add_argument("method", nargs="?", help="without it, the budget itself is resolved and accepted")
+    parser.add_argument("--dry", action="store_true", help="show a grid's jobs and device hours; write nothing")
+    parser.add_argument("--grid", help="with --dry: a file of params/grids, without .yaml (default: demo)")
+    parser.add_argument("--tflops", type=positive, help="with --dry: 1e12 operations a second, used without a profile")
+    parser.add_argument("--json", action="store_true", help="with --dry: print JSON")
+    parser.add_argument(
+        "--refresh-budget", action="store_true", help="resolve an accepted budget again from its yardstick's profile"
+    )
+    parser.add_argument("--study", action="store_true", help="refuse profiles that have marks")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what the command line asks for; returns the exit status."""
+    """Run the verb; returns the exit status."""
     if arguments.dry:
         return _dry(arguments)
     if arguments.budget is None or arguments.grid or arguments.json or arguments.tflops is not None:
         raise UserError("plan: give DATASET PAIR BUDGET [METHOD], or --dry --grid NAME [--tflops T] [--json]")
+    if arguments.method is not None and arguments.refresh_budget:
+        raise UserError("plan: --refresh-budget applies to all methods; leave METHOD out")
+    from isoclock.budget.plan import accept_budget, make_plan
+    from isoclock.grid.layout import Layout
+    from isoclock.params.check import load_params
+
     params, layout = load_params(), Layout()
     where = (arguments.dataset, arguments.pair)
-    if arguments.method is not None and arguments.refresh_budget:
-        raise UserError("plan: --refresh-budget is about the budget, for every method: leave the method out")
     if arguments.method is None:
         accept_budget(params, *where, arguments.budget, layout, refresh=arguments.refresh_budget)
     else:
@@ -29,11 +45,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _dry(arguments: argparse.Namespace) -> int:
-    from isoclock.budget.forecast import forecast  # here: a plan itself is arithmetic, and needs no OpenCV
+    from isoclock.budget.forecast import forecast
+    from isoclock.files import to_json
+    from isoclock.grid.layout import Layout
+    from isoclock.params.check import load_params
     from isoclock.report.forecast import print_forecast
 
     if arguments.dataset is not None:
-        raise UserError("plan: --dry is about a whole grid; name it with --grid, and nothing else")
+        raise UserError("plan: --dry forecasts a whole grid; use --grid NAME and no DATASET")
     found = forecast(load_params(), arguments.grid or "demo", Layout(), tflops=arguments.tflops)
     if arguments.json:
         print(to_json(found.as_json()), end="")

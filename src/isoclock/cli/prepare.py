@@ -1,4 +1,4 @@
-"""The verb `prepare`: check a raw data set and pack it."""
+"""Check a raw data set and pack it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,26 @@ import argparse
 import os
 from pathlib import Path
 
-from isoclock.data.packing.prepare import prepare
-from isoclock.data.packing.unlabelled import raw_splits
-from isoclock.data.readers.reader import find_reader
-from isoclock.grid.layout import Layout
-from isoclock.params.check import load_params
-from isoclock.progress import ProgressLine
+from isoclock.cli.shared import integer
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("dataset")
+    parser.add_argument(
+        "--workers", type=integer(1), default=os.cpu_count() or 1, help="threads (default: one per core)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what the command line asks for; returns the exit status."""
+    """Run the verb; returns the exit status."""
+    from isoclock.data.packing.prepare import prepare
+    from isoclock.data.packing.unlabelled import raw_splits
+    from isoclock.data.readers.reader import find_reader
+    from isoclock.grid.layout import Layout
+    from isoclock.params.check import load_params
+    from isoclock.progress import ProgressLine
+
     name = arguments.dataset
     dataset = load_params().dataset(name)
     root = Path(os.environ.get(root_variable(name)) or dataset.root)
@@ -38,5 +48,5 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def root_variable(dataset: str) -> str:
-    """Environment variable that says where the raw files of a data set lie, such as ISOCLOCK_ROOT_CAMVID."""
+    """Environment variable that overrides `root` of a data set, such as ISOCLOCK_ROOT_CAMVID."""
     return f"ISOCLOCK_ROOT_{dataset.upper().replace('-', '_').replace('.', '_')}"

@@ -1,19 +1,31 @@
-"""The verb `profile`: measure what an iteration of a method costs."""
+"""Measure the cost of one iteration of a method.
+
+An accepted profile is kept where the new cost ratio is within 2 per cent of it.
+"""
 
 from __future__ import annotations
 
 import argparse
 
-from isoclock.budget.profile import profile_method
-from isoclock.grid.layout import Layout
-from isoclock.params.check import load_params
-from isoclock.runner.failures import figures, told_in_one_line
-from isoclock.training.device import choose_device
-from isoclock.training.precision import check_precision
+from isoclock.cli.shared import add_study
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    for positional in ("dataset", "pair", "method"):
+        parser.add_argument(positional)
+    add_study(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what the command line asks for; returns the exit status."""
+    """Run the verb; returns the exit status."""
+    from isoclock.budget.profile import profile_method
+    from isoclock.grid.layout import Layout
+    from isoclock.params.check import load_params
+    from isoclock.runner.failures import figures, told_in_one_line
+    from isoclock.training.device import choose_device
+    from isoclock.training.precision import check_precision
+
     params, method = load_params(), arguments.method
     recipe = params.recipe(arguments.dataset, "student")
     check_precision(recipe, arguments.dataset, choose_device(), params.folder, study=arguments.study)

@@ -1,18 +1,26 @@
-"""The verb `report`: tables, figures and one HTML page of a grid."""
+"""Write tables, figures and one HTML page for a grid."""
 
 from __future__ import annotations
 
 import argparse
 
-from isoclock.budget.audit import audit
-from isoclock.grid.cells import cells
-from isoclock.grid.layout import Layout
-from isoclock.params.check import load_params
-from isoclock.report import build_report, print_table
+from isoclock.cli.shared import add_grid
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    add_grid(parser)
+    parser.add_argument("--table-only", action="store_true", help="print the comparison table and write nothing")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what the command line asks for; returns the exit status."""
+    """Run the verb; returns the exit status."""
+    from isoclock.budget.audit import audit
+    from isoclock.grid.cells import cells
+    from isoclock.grid.layout import Layout
+    from isoclock.params.check import load_params
+    from isoclock.report import build_report, print_table
+
     params, layout = load_params(), Layout()
     grid_cells = cells(params, arguments.grid)
     if arguments.table_only:

@@ -1,16 +1,20 @@
-"""The verb `stamp`: write what each rule depends on, where it changed."""
+"""Write what each rule depends on, where it changed."""
 
 from __future__ import annotations
 
 import argparse
 
-from isoclock.grid.layout import Layout
-from isoclock.grid.stamps import refresh
-from isoclock.params.check import load_params
+from isoclock.cli.shared import add_grid
+
+add_arguments = add_grid
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what the command line asks for; returns the exit status."""
+    """Run the verb; returns the exit status."""
+    from isoclock.grid.layout import Layout
+    from isoclock.grid.stamps import refresh
+    from isoclock.params.check import load_params
+
     for path in refresh(load_params(), arguments.grid, Layout()):
         print(path)
     return 0

@@ -1,15 +1,21 @@
-"""The verb `streets`: make the embedded data set."""
+"""Make the embedded data set."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from isoclock.data.streets.make import make_streets
-from isoclock.progress import ProgressLine
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("data/streets"))
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what the command line asks for; returns the exit status."""
+    """Run the verb; returns the exit status."""
+    from isoclock.data.streets.make import make_streets
+    from isoclock.progress import ProgressLine
+
     with ProgressLine(f"streets in {arguments.folder}") as progress:
         make_streets(arguments.folder, progress=progress.update)
     return 0

@@ -1,23 +1,31 @@
-"""The verb `sync`: bring MLflow up to date from the run records."""
+"""Update MLflow from the run records."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
+from isoclock.cli.shared import add_grid
 from isoclock.errors import EXIT_USER_ERROR
-from isoclock.grid.cells import cells, datasets_needed
-from isoclock.grid.layout import RESULTS, RUNS
-from isoclock.params.check import load_params
-from isoclock.tracking import sync, watch
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    add_grid(parser)
+    parser.add_argument("--watch", action="store_true", help="keep updating until stopped")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what the command line asks for; returns the exit status."""
+    """Run the verb; returns the exit status."""
+    from isoclock.grid.cells import cells, datasets_needed
+    from isoclock.grid.layout import RESULTS, RUNS
+    from isoclock.params.check import load_params
+    from isoclock.tracking import sync, watch
+
     params = load_params()
     found = cells(params, arguments.grid)
-    run = watch if arguments.watch else sync
-    summary = run(
+    update = watch if arguments.watch else sync
+    summary = update(
         RESULTS,
         RUNS,
         None,

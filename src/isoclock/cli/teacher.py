@@ -1,20 +1,30 @@
-"""The verb `teacher`: train a teacher."""
+"""Train a teacher."""
 
 from __future__ import annotations
 
 import argparse
 
 from isoclock.cli import exit_status
-from isoclock.grid.layout import Layout
-from isoclock.params.check import load_params
-from isoclock.runner.run import train_teacher
-from isoclock.training.device import choose_device
-from isoclock.training.precision import check_precision
+from isoclock.cli.shared import add_study
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("dataset")
+    parser.add_argument("model")
+    add_study(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what the command line asks for; returns the exit status."""
+    """Run the verb; returns the exit status."""
+    from isoclock.grid.layout import Layout
+    from isoclock.params.check import load_params
+    from isoclock.runner.run import train_teacher
+    from isoclock.training.device import choose_device
+    from isoclock.training.precision import check_precision
+
     params, dataset = load_params(), arguments.dataset
     recipe = params.recipe(dataset, "teacher")
-    check_precision(recipe, dataset, choose_device(), params.folder, study=arguments.study)
+    device = choose_device()
+    check_precision(recipe, dataset, device, params.folder, study=arguments.study)
     return exit_status(train_teacher(params, dataset, arguments.model, Layout()))

@@ -1,17 +1,26 @@
-"""The verb `ui`: serve the MLflow UI and keep it up to date."""
+"""Serve the MLflow UI and keep it up to date."""
 
 from __future__ import annotations
 
 import argparse
 
-from isoclock.grid.cells import cells, datasets_needed
-from isoclock.grid.layout import RESULTS, RUNS
-from isoclock.params.check import load_params
-from isoclock.tracking import serve_ui
+from isoclock.cli.shared import add_grid, integer
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    add_grid(parser)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    parser.add_argument("--port", type=integer(1, 65535), default=5000)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what the command line asks for; returns the exit status."""
+    """Run the verb; returns the exit status."""
+    from isoclock.grid.cells import cells, datasets_needed
+    from isoclock.grid.layout import RESULTS, RUNS
+    from isoclock.params.check import load_params
+    from isoclock.tracking import serve_ui
+
     params = load_params()
     found = cells(params, arguments.grid)
     return serve_ui(

@@ -30,7 +30,7 @@ from isoclock.grid.layout import Layout
 from isoclock.grid.stamps import budget_stamp, cost_inputs, profile_stamp, refresh, student_stamp, teacher_stamp
 from isoclock.params.load import Params
 from isoclock.records.protocol import VERSION, version_of
-from isoclock.scoring.confusion import mean_iou
+from isoclock.scoring.metrics.miou import of as mean_iou
 
 DVC_LOCK = Path("dvc.lock")
 SAID_AGAIN = 20  # problems; more of them say nothing new

@@ -28,6 +28,7 @@ VERB_MODULES = {
 PROSE = ("title", "source", "published", "equation", "cost", "made_fast_by", "miou")
 NOT_FOLLOWED = {"teacher": "scoring", "student": "scoring", "profile": "scoring"}  # scores do not change weights
 GROUND = {"files", "discovery", "cli", "errors", "grid", "params", "progress", "records", "dag", ""}
+DISCOVERED = ("scoring.metrics", "report.figures")  # packages whose files are imported because they are there
 
 
 def code_digest(verb: str, *modules: str) -> str:
@@ -79,6 +80,8 @@ def _closure(modules: tuple[str, ...], not_followed: str | None) -> list[Path]:
             continue
         found.add(path)
         waiting += _imports(path)
+        if module in DISCOVERED:
+            waiting += [f"{module}.{file.stem}" for file in path.parent.glob("*.py") if file.stem != "__init__"]
         waiting.append(module.rpartition(".")[0])  # the package's __init__ runs too
     return sorted(found)
 

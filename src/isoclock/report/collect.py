@@ -54,6 +54,7 @@ class CellRow:
     pixel_accuracy: float | None = None
     teacher_miou: float | None = None
     marks: tuple[str, ...] = ()
+    metrics: dict[str, float | None] = field(default_factory=dict)  # all but mIoU, by name
     per_class_iou: dict[str, float | None] = field(default_factory=dict)
 
     @property
@@ -62,9 +63,9 @@ class CellRow:
         return f"{self.dataset}/{self.pair}/{self.method}/{self.budget}/{self.seed}"
 
     def tidy(self) -> dict[str, Any]:
-        """The row for cells.csv: flat, marks joined, per-class IoU left to its own table."""
+        """The row for cells.csv: flat, marks joined; per-class IoU and metrics are left out."""
         flat = asdict(self)
-        del flat["per_class_iou"]
+        del flat["per_class_iou"], flat["metrics"]
         return flat | {"marks": "; ".join(self.marks)}
 
 
@@ -206,8 +207,9 @@ def _outcome(
             "status": MISSING,
             "message": "the scores are of other weights than the record's; run `isoclock evaluate`",
         }
-    names = ("miou", "pixel_accuracy", "per_class_iou")
-    return {"status": record["status"], "message": record.get("message", "")} | {name: scores[name] for name in names}
+    names = ("miou", "metrics", "per_class_iou")
+    found = {name: scores[name] for name in names} | {"pixel_accuracy": scores["metrics"].get("pixel_accuracy")}
+    return {"status": record["status"], "message": record.get("message", "")} | found
 
 
 def _other_version(record: dict[str, Any] | None, version: int) -> tuple[str, ...]:

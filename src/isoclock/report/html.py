@@ -19,6 +19,7 @@ from isoclock.report import break_even_tables, format
 from isoclock.report.break_even import BreakEven
 from isoclock.report.collect import DIVERGED, FINISHED, MISSING, CellRow, Study
 from isoclock.report.figures import Drawing
+from isoclock.report.metrics_table import metrics_table
 from isoclock.report.published import BESIDE_NOTE, BESIDE_TITLES, Beside
 from isoclock.report.style import FAINT, HOLE, INK, PAPER, RULE
 from isoclock.report.summary import Difference, Summary
@@ -119,6 +120,7 @@ def _pair(
         else None,
         "titles": [(column.title, column.words) for column in _SHOWN],
         "rows": [_table_row(s) for s in own],
+        "metrics": metrics_table(own),
         "differences": [difference_cells(d) for d in found if (d.dataset, d.pair) == (dataset, pair)],
         "figures": [
             {

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from isoclock.report import format
 from isoclock.report.collect import FINISHED, CellRow, Study
+from isoclock.report.metrics_table import metric_estimate, metric_names, metrics_table
 from isoclock.report.summary import Difference, Summary
 
 _LATEX = {
@@ -20,7 +21,7 @@ _LATEX = {
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the comparison: its text for people, its value for sorting; `words` are set flush left."""
+    """A column of the comparison: the text that is shown and the value to sort by; `words` are aligned left."""
 
     title: str
     text: Callable[[Summary], str]
@@ -80,7 +81,7 @@ DIFFERENCE_TITLES = (
 
 
 def difference_cells(difference: Difference) -> list[str]:
-    """A difference as texts under DIFFERENCE_TITLES, in mIoU percentage points."""
+    """The texts of a difference, one per title of DIFFERENCE_TITLES, in percentage points of mIoU."""
     images = difference.over_images
     return [
         difference.method,
@@ -96,20 +97,20 @@ def difference_cells(difference: Difference) -> list[str]:
 
 
 def to_markdown(study: Study, summaries: Sequence[Summary], found: Sequence[Difference]) -> str:
-    """The comparison and the differences of every pair, as markdown."""
+    """For every pair the comparison, all metrics and the differences, as markdown."""
     parts = []
     for dataset, pair in study.pairs:
-        rows = [
-            [column.text(s) for column in COLUMNS]
-            for s in summaries
-            if (s.first.dataset, s.first.pair) == (dataset, pair)
-        ]
+        of_pair = [s for s in summaries if (s.first.dataset, s.first.pair) == (dataset, pair)]
+        rows = [[column.text(s) for column in COLUMNS] for s in of_pair]
         parts.append(f"## {dataset} / {pair}\n\n{_head(study, dataset, pair)}\n")
         parts.append(markdown_table([column.title for column in COLUMNS], rows, [column.words for column in COLUMNS]))
-        of_pair = [difference_cells(d) for d in found if (d.dataset, d.pair) == (dataset, pair)]
-        if of_pair:
+        titles, metrics = metrics_table(of_pair)
+        if metrics:
+            parts += ["### All metrics\n", markdown_table(titles, metrics, [title in titles[:2] for title in titles])]
+        differences = [difference_cells(d) for d in found if (d.dataset, d.pair) == (dataset, pair)]
+        if differences:
             parts.append("### Differences in mIoU, percentage points\n")
-            parts.append(markdown_table(DIFFERENCE_TITLES, of_pair, [True, True, True] + [False] * 6))
+            parts.append(markdown_table(DIFFERENCE_TITLES, differences, [True, True, True] + [False] * 6))
     return "\n".join([*parts, FOOTNOTE, ""])
 
 
@@ -130,7 +131,8 @@ def to_latex(study: Study, summaries: Sequence[Summary]) -> str:
 
 
 def to_csv(summaries: Sequence[Summary]) -> str:
-    """One line a method and budget, plain numbers: IoU in 0..1, seconds, anchor-steps; empty where not known."""
+    """One line per method and budget, plain numbers: scores in 0..1, seconds, anchor-steps; empty where not known."""
+    metrics = metric_names(summaries)
     rows = []
     for s in summaries:
         first = s.first
@@ -152,6 +154,7 @@ def to_csv(summaries: Sequence[Summary]) -> str:
             name: getattr(first, name) for name in ("cost_ratio", "cost_low", "cost_high", "peak_mib", "device_kind")
         }
         row |= {"miou_mean": s.miou.mean, "miou_low": s.miou.low, "miou_high": s.miou.high, "miou_sd": s.miou.sd}
+        row |= {f"{name}_mean": metric_estimate(s, name).mean for name in metrics}
         rows.append(
             row | {"teacher_miou": first.teacher_miou, "teacher_share": s.teacher_share, "marks": "; ".join(s.marks)}
         )
@@ -159,10 +162,9 @@ def to_csv(summaries: Sequence[Summary]) -> str:
 
 
 def cells_csv(rows: Sequence[CellRow]) -> str:
-    """The tidy table: one line a cell, holes included."""
-    return csv_text(
-        [row.tidy() for row in rows], [field.name for field in fields(CellRow) if field.name != "per_class_iou"]
-    )
+    """The tidy table: one line per cell, holes included, with the metrics that have no column of their own at the end."""
+    flat = [row.tidy() | row.metrics for row in rows]
+    return csv_text(flat, list(dict.fromkeys(name for row in flat for name in row)))
 
 
 def print_comparison(study: Study, summaries: Sequence[Summary]) -> None:
@@ -175,7 +177,7 @@ def print_comparison(study: Study, summaries: Sequence[Summary]) -> None:
     console = table_console()
     for dataset, pair in study.pairs:
         console.print(Text(f"{dataset} / {pair}. {_head(study, dataset, pair)}", style="bold"))
-        # A terminal is narrow: planned figures are left to the files, and the budget heads its block of rows.
+        # A terminal is narrow: planned values are in the files only, and the budget is the head of its block of rows.
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         for title in ("method", "n", "iters", "cost", "spent", "MiB", "mIoU %", "% teacher", "marks"):
             words = title in ("method", "marks")
@@ -196,14 +198,14 @@ def print_comparison(study: Study, summaries: Sequence[Summary]) -> None:
 
 def _head(study: Study, dataset: str, pair: str) -> str:
     teacher = study.teachers.get((dataset, pair))
-    told = "Teacher: no scores found."
+    score = "Teacher: no scores found."
     if teacher is not None:
-        told = f"Teacher {teacher['model']}: {format.percent(teacher['miou'])} mIoU on {teacher['split']}."
-    return " ".join(filter(None, [told, format.version_note(study.version)]))
+        score = f"Teacher {teacher['model']}: {format.percent(teacher['miou'])} mIoU on {teacher['split']}."
+    return " ".join(filter(None, [score, format.version_note(study.version)]))
 
 
 def markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]], words: Sequence[bool]) -> str:
-    """A table as markdown; columns of `words` are set flush left."""
+    """A table as markdown; columns of `words` are aligned left, the others right."""
 
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
@@ -217,7 +219,7 @@ def _latex_row(cells: Sequence[str]) -> str:
 
 
 def csv_text(rows: Sequence[dict[str, Any]], names: list[str]) -> str:
-    """Rows as CSV with a head."""
+    """Rows as CSV with a header."""
     out = io.StringIO()
     writer = csv.DictWriter(out, names, lineterminator="\n")
     writer.writeheader()

@@ -1,4 +1,4 @@
-"""Pictures for the eye: photo, truth and prediction side by side."""
+"""Overlays to look at: photo, truth and prediction side by side."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from isoclock.scoring.confusion import IGNORE
 
 _IGNORED_COLOUR = (18, 18, 22)
 _UNSCORED_DIMMING = 0.3
-"""Predictions on ignored pixels are dimmed to this: they count nowhere, but an edge may hint at why."""
+"""Predictions on ignored pixels are dimmed to this. They are not scored, but may explain errors next to them."""
 _GAP_PIXELS = 4
 
 Panels = tuple[str, NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
@@ -30,10 +30,10 @@ def spread_over(images: int, wanted: int) -> list[int]:
 def write_overlays(
     folder: Path, pictures: Iterable[Panels], palette: Sequence[Sequence[int]], *, panel_width: int = 512
 ) -> list[Path]:
-    """Write one PNG a picture: photo | truth | prediction; returns the paths in order.
+    """Write one PNG per picture: photo | truth | prediction; returns the paths in order.
 
     A picture is (name, photo uint8 (H, W, 3), truth uint8 (H, W) with 255 = ignore, prediction uint8 (H, W)); photo and
-    labels may differ in size. `palette` holds an RGB colour a class. Ignored pixels are dark in the truth and dimmed in
+    labels may differ in size. `palette` holds one RGB colour per class. Ignored pixels are dark in the truth and dimmed in
     the prediction. Panels wider than `panel_width` pixels are reduced to it; a name's slashes become dashes.
     """
     written = []

@@ -15,7 +15,8 @@ from isoclock.files import write_json, written_atomically
 from isoclock.grid.layout import ScoreFiles
 from isoclock.params.schema import Scoring
 from isoclock.records.protocol import KEY, VERSION
-from isoclock.scoring.confusion import iou, mean_iou, pixel_accuracy
+from isoclock.scoring.confusion import iou
+from isoclock.scoring.metrics import measure
 from isoclock.scoring.overlays import write_overlays
 from isoclock.scoring.target import Target
 
@@ -40,7 +41,12 @@ class Scores:
     @property
     def miou(self) -> float | None:
         """Mean IoU, 0..1; None for a diverged network."""
-        return None if self.nonfinite else mean_iou(self.total)
+        return self.metrics["miou"]
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """Every metric by name, 0..1; None for a diverged network."""
+        return {name: None if self.nonfinite else value for name, value in measure(self.total).items()}
 
     def as_json(
         self,
@@ -57,6 +63,7 @@ class Scores:
         if len(classes) != len(self.total):
             raise ValueError(f"{len(classes)} class names for {len(self.total)} classes")
         diverged = bool(self.nonfinite) or status == "diverged"
+        metrics = {name: None if diverged else value for name, value in self.metrics.items()}
         return {
             "schema": 1,
             KEY: VERSION,
@@ -68,8 +75,8 @@ class Scores:
             "images": len(self.names),
             "scoring": self.scoring.model_dump(mode="json"),
             "weights": weights,
-            "miou": None if diverged else self.miou,
-            "pixel_accuracy": None if diverged else pixel_accuracy(self.total),
+            "miou": metrics.pop("miou"),
+            "metrics": metrics,
             "per_class_iou": dict(zip(classes, self._class_scores(diverged), strict=True)),
         }
 

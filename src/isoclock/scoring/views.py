@@ -1,7 +1,7 @@
-"""How a network looks at an image before it is scored: whole or through windows, at one scale or several, mirrored too.
+"""The views of an image that are scored: whole or through windows, at one scale or several, also mirrored.
 
-A look costs a forward pass and keeps logits at the network's stride. What they say of the label's pixels is worked out
-class by class, so that no (K, H, W) map is ever held: 150 classes at 2048x1024 would take 1.2 GiB of it.
+A view costs a forward pass per window and keeps logits at the network's stride. They are enlarged to the label's pixels class
+by class, so that no (K, H, W) map is held: for 150 classes at 2048x1024 it would take 1.2 GiB.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Size = tuple[int, int]
 Forward = Callable[[Tensor], Tensor]
 
 _FLOATS_AT_ONCE = 1 << 24
-"""Enlarged logits held at a time on an accelerator (64 MiB); a CPU goes on class by class, within its caches."""
+"""Enlarged logits held at a time on an accelerator (64 MiB); a CPU goes class by class, within its caches."""
 
 
 @dataclass(frozen=True)
 class View:
-    """Logits (1, K, h, w) float32 of windows of an image of `size` pixels; `boxes` are (top, left, height, width) there."""
+    """Logits (1, K, h, w) float32 of windows of an image of `size` pixels; `boxes` are their (top, left, height, width)."""
 
     size: Size
     boxes: Sequence[tuple[int, int, int, int]]
@@ -36,7 +36,7 @@ class View:
     def maps(self, first: int, last: int, size: Size) -> Tensor:
         """Logits of classes first..last-1 on `size` pixels: (last - first, H, W), bilinear (align_corners=False).
 
-        Where windows overlap, the mean of their logits. One window is enlarged to `size` at once, several to their
+        Logits are averaged where windows overlap. A single window is enlarged to `size` directly, several to their
         place in the image first.
         """
         if len(self.boxes) == 1:
@@ -58,7 +58,7 @@ def look(forward: Forward, image: Tensor, scoring: Scoring) -> list[View]:
     for size in view_sizes((image.shape[-2], image.shape[-1]), scoring):
         scaled = image
         if size != tuple(image.shape[-2:]):
-            # Normalising is linear: the image resized and then normalised would be the same, but for rounding to uint8.
+            # Normalising is linear: resizing before it would give the same image, except for rounding to uint8.
             scaled = functional.interpolate(image, size, mode="bilinear", align_corners=False)
         boxes = boxes_of(size, scoring)
         for mirrored in (False, True) if scoring.flip else (False,):
@@ -72,7 +72,7 @@ def look(forward: Forward, image: Tensor, scoring: Scoring) -> list[View]:
 
 
 def view_sizes(size: Size, scoring: Scoring) -> list[Size]:
-    """Sizes at which an image of `size` (height, width) is looked at, one a scale, in the order of `scales`."""
+    """Sizes of the views of an image of `size` (height, width), one per scale, in the order of `scales`."""
     height, width = size
     base = 1.0
     if scoring.short_side is not None:
@@ -95,9 +95,9 @@ def windows(size: Size, window: Size, stride: Size) -> list[tuple[int, int, int,
 
 
 def label_map(views: Sequence[View], size: Size) -> Tensor:
-    """Class of every pixel, uint8 (H, W), out of one look or more; ties go to the lower class.
+    """Class of every pixel, uint8 (H, W), from one view or more; ties go to the lower class.
 
-    One view decides by its logits; of several, the mean of their softmax decides.
+    One view is decided by its logits, several by the mean of their softmax.
     """
     classes = views[0].logits[0].shape[1]
     alone = views[0] if len(views) == 1 else None
@@ -123,7 +123,7 @@ def label_map(views: Sequence[View], size: Size) -> Tensor:
             continue
         higher = value > best
         if index is None:
-            # Classes come in ascending order: where the mask is 0, what stood there is the larger one.
+            # Classes come in ascending order, so the maximum keeps the earlier class wherever the mask is 0.
             torch.maximum(winner, higher.view(torch.uint8).mul_(first), out=winner)
         else:
             winner = torch.where(higher, (index + first).to(torch.uint8), winner)
@@ -137,7 +137,7 @@ def enlarged(planes: Tensor, size: Size) -> Tensor:
         return planes.clone()
     if not _by_plane(planes):
         return functional.interpolate(planes[None], size, mode="bilinear", align_corners=False)[0]
-    # The same weights as torch's, a few times faster; it differs in the last bits.
+    # The same weights as torch's and a few times faster; results differ in the last bits.
     found = torch.empty(len(planes), *size)
     for plane, target in zip(planes.contiguous().numpy(), found.numpy(), strict=True):
         cv2.resize(plane, size[::-1], dst=target, interpolation=cv2.INTER_LINEAR)

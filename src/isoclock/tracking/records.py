@@ -260,7 +260,7 @@ def _add_scores(source: RunSource, folder: Path, record: dict[str, Any]) -> None
     if of and ours and of != ours:
         return  # of an earlier training of this cell: `evaluate` has not come to the new one yet
     source.per_class_iou = scores.get("per_class_iou") or {}
-    add_numbers(source, miou=scores.get("miou"), pixel_accuracy=scores.get("pixel_accuracy"))
+    add_numbers(source, miou=scores.get("miou"), **scores.get("metrics") or {})
     add_numbers(source, **{f"val/iou/{name}": value for name, value in source.per_class_iou.items()})
     source.files.append((path, ""))
     source.files += [(overlay, "overlays") for overlay in sorted((folder / "overlays").glob("*.png"))]

@@ -13,18 +13,27 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from isoclock.report.break_even import BreakEven, Row
 from isoclock.report.curve import Bounds
-from isoclock.report.figures.panels import name_rows, side_by_side
+from isoclock.report.figures import PairResults
+from isoclock.report.panels import name_rows, side_by_side
 from isoclock.report.style import COMPUTE, FAINT, HOLE_TEXT, INK, ITERATION, PAPER, RULE, TEACHER_TEXT
 from isoclock.report.summary import budget_size, size_order
 
+TITLE = "Cost of an iteration, measured and needed to tie canonical KD"
+CAPTION = (
+    "Bar: measured. Mark: needed, by the mean over seeds; small marks: single seeds. Right of the bar a method ties or wins "
+    "already; left of canonical KD’s cost it would have to be cheaper than that; left of 1 it is out of reach, since no "
+    "iteration costs less than its student step. Arrows are bounds: canonical KD was not measured there; single seeds that "
+    "are bounds are in the table only."
+)
 _SIDES = {"iteration": (-0.17, ITERATION, PAPER), "compute": (0.17, COMPUTE, COMPUTE)}
-"""Place in its row, edge and face of a protocol's marks."""
+"""Offset in the row, edge and face colour of a protocol's marks."""
 
-_AT_LEAST, _AT_MOST = CARETRIGHTBASE, CARETLEFTBASE  # their base is at the bound, so that a bar at it stays in sight
+_AT_LEAST, _AT_MOST = CARETRIGHTBASE, CARETLEFTBASE  # their base is at the bound, so that a bar there stays visible
 
 
-def needed_costs(even: BreakEven) -> Figure | None:
-    """One panel a budget size, a row a method; None where no method has an x."""
+def draw(results: PairResults) -> Figure | None:
+    """One panel per budget size, one row per method. None if the needed cost is known for no method."""
+    even = results.break_even
     if not any(row.needed for row in even.rows):
         return None
     methods = list(dict.fromkeys(row.point.method for row in even.rows))
@@ -36,9 +45,9 @@ def needed_costs(even: BreakEven) -> Figure | None:
         for row in even.rows:
             for of, protocol in _sides(row):
                 if of == size:
-                    _draw(axes, row, methods.index(row.point.method), protocol)
+                    _draw_row(axes, row, methods.index(row.point.method), protocol)
         axes.set_title(f"budget {size}", loc="left", pad=15)
-        axes.tick_params(axis="x", labelbottom=True)  # also above a place without a panel
+        axes.tick_params(axis="x", labelbottom=True)  # also above an empty place
         axes.set_xlabel("anchor-steps per iteration (logarithmic)")
     first = panels.flat[0]
     first.set_xscale("log")
@@ -58,7 +67,7 @@ def _sides(row: Row) -> list[tuple[str, str]]:
 
 
 def _frame(even: BreakEven) -> tuple[float, float]:
-    """The ends of the axis: everything measured, everything needed, and some air."""
+    """The ends of the axis: everything measured and everything needed, with a margin."""
     needed = [row.needed for row in even.rows if row.needed] + [own for row in even.rows for _, own in row.by_seed]
     ends = [end for each in needed for end in _ends(each.cost_to_tie)]
     shown = [1.0, even.kd_cost, *ends, *(row.point.cost for row in even.rows if row.point.cost)]
@@ -70,7 +79,7 @@ def _ends(value: Bounds) -> list[float]:
 
 
 def _limits(axes: Axes, even: BreakEven, low: float) -> None:
-    """The two limits; what lies below the first is out of reach."""
+    """Draw the two limits; everything below the first is out of reach."""
     axes.grid(axis="x")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -83,8 +92,8 @@ def _limits(axes: Axes, even: BreakEven, low: float) -> None:
         axes.text(limit, 1.005, name, transform=axes.get_xaxis_transform(), ha=side, **TEACHER_TEXT)
 
 
-def _draw(axes: Axes, row: Row, place: int, protocol: str) -> None:
-    """One row: the measured cost as a bar, what is needed as a mark, the way between them as a line."""
+def _draw_row(axes: Axes, row: Row, place: int, protocol: str) -> None:
+    """Draw one row: the measured cost as a bar, the needed one as a mark, and a line between them."""
     shift, colour, face = _SIDES[protocol]
     at, cost = place + shift, row.point.cost
     axes.axhline(place + 0.5, color=RULE, linewidth=0.6, zorder=0)

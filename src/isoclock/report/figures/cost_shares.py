@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from matplotlib.figure import Figure
 
-from isoclock.report.collect import Study
+from isoclock.report.figures import PairResults
 from isoclock.report.style import HOLE, INK, PAPER, SHARES
 
+TITLE = "What one training iteration costs"
+CAPTION = (
+    "Anchor-steps per iteration, split by where the time goes. The whisker is the 95 % bootstrap interval of the total; the "
+    "dashed line is the anchor, one student-only step."
+)
 
-def cost_shares(study: Study, dataset: str, pair: str, methods: Sequence[str]) -> Figure | None:
-    """A bar a method; None without a single profile."""
-    profiles = [study.profiles.get((dataset, pair, method)) for method in methods]
+
+def draw(results: PairResults) -> Figure | None:
+    """One bar per method. None if there is no profile."""
+    methods = results.methods
+    profiles = [results.study.profiles.get((results.dataset, results.pair, method)) for method in methods]
     known = [profile for profile in profiles if profile]
     if not known:
         return None

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from matplotlib.figure import Figure
 
-from isoclock.report.figures.dumbbell import Panel, dumbbells
-from isoclock.report.summary import Summary
+from isoclock.report.dumbbell import Panel, dumbbells
+from isoclock.report.figures import PairResults
+
+TITLE = "With and without images that have no labels"
+CAPTION = (
+    "At equal compute. Hollow: every batch has labels. Filled: part of every batch has none, and is only distilled. Both have "
+    "the same labels; their teachers are trained alike."
+)
 
 
-def further_images(summaries: Sequence[Summary], dataset: str, pair: str) -> Figure | None:
-    """One panel a compute budget; filled is `dataset`, hollow the one data set of the same pair without such images.
+def draw(results: PairResults) -> Figure | None:
+    """One panel per compute budget; filled is the data set, hollow the only other one of the same pair without such images.
 
-    None where `dataset` is trained on labels alone, or where there is no one data set to compare it with.
+    None if every image of the data set has labels, or if there is not exactly one data set to compare it with.
     """
-    of_pair = [s for s in summaries if s.first.pair == pair and s.first.protocol == "compute"]
+    dataset, pair = results.dataset, results.pair
+    of_pair = [s for s in results.all_summaries if s.first.pair == pair and s.first.protocol == "compute"]
     mine = [s for s in of_pair if s.first.dataset == dataset]
     others = [s for s in of_pair if s.first.dataset != dataset and not any(row.unlabelled_per_batch for row in s.rows)]
     if not any(row.unlabelled_per_batch for s in mine for row in s.rows) or len({s.first.dataset for s in others}) != 1:

@@ -1,21 +1,25 @@
-"""As published against as fast as can be, at equal compute: was it the idea or the code that was slow?"""
+"""The published code against the tuned one, at equal compute: was the idea slow, or its code?"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from matplotlib.figure import Figure
 
-from isoclock.report.figures.dumbbell import Panel, dumbbells
-from isoclock.report.summary import Summary
+from isoclock.report.dumbbell import Panel, dumbbells
+from isoclock.report.figures import PairResults
 
+TITLE = "As published against tuned"
+CAPTION = (
+    "At equal compute. Hollow: computed as the published code does. Filled: the same mathematics in a faster implementation, "
+    "which allows more iterations. Methods with one implementation are shown for comparison."
+)
 ENDINGS = (".tuned", ".reference")
 
 
-def implementations(summaries: Sequence[Summary], methods: Sequence[str]) -> Figure | None:
-    """One panel a compute budget; a row a method that is there in both, and those that have but one for comparison."""
-    bases = list(dict.fromkeys(_base(method) for method in methods))
-    if len(bases) == len(methods):
+def draw(results: PairResults) -> Figure | None:
+    """One panel per compute budget, one row per method. None if no method has both implementations."""
+    summaries = results.summaries
+    bases = list(dict.fromkeys(_base(method) for method in results.methods))
+    if len(bases) == len(results.methods):
         return None
     panels = []
     for budget in dict.fromkeys(s.first.budget for s in summaries if s.first.protocol == "compute"):

@@ -1,4 +1,4 @@
-"""mIoU against the compute budget: a line a method."""
+"""mIoU against the compute budget: one line per method."""
 
 from __future__ import annotations
 
@@ -10,13 +10,21 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from isoclock.report.collect import FINISHED
+from isoclock.report.figures import PairResults
 from isoclock.report.style import HOLE_TEXT, LINES, MARKERS
 from isoclock.report.summary import Summary
 
+TITLE = "mIoU against compute budget"
+CAPTION = (
+    "Means over seeds; bars are 95 % t intervals where there is more than one seed. Holes are written out at the bottom, and "
+    "leave a gap in the line."
+)
 
-def miou_budget(summaries: Sequence[Summary], methods: Sequence[str]) -> Figure | None:
-    """The curve of each method; None below two compute budgets."""
-    compute = [s for s in summaries if s.first.protocol == "compute"]
+
+def draw(results: PairResults) -> Figure | None:
+    """The curve of each method. None if there are fewer than two compute budgets."""
+    methods = results.methods
+    compute = [s for s in results.summaries if s.first.protocol == "compute"]
     budgets = {s.first.budget: _budget_steps(s.first.budget, compute) for s in compute}
     places = sorted({steps for steps in budgets.values() if steps})
     if len(places) < 2:
@@ -29,7 +37,7 @@ def miou_budget(summaries: Sequence[Summary], methods: Sequence[str]) -> Figure 
     holes: dict[str, list[str]] = {}
     for number, method in enumerate(methods):
         colour = LINES[number % len(LINES)]
-        # Methods are set a little apart: at one budget their intervals would cover each other.
+        # Methods are shifted a little, since their intervals at one budget would cover each other.
         shift = 1 + 0.012 * (number - (len(methods) - 1) / 2)
         by_budget = {s.first.budget: s for s in compute if s.first.method == method}
         points = []
@@ -71,13 +79,13 @@ def miou_budget(summaries: Sequence[Summary], methods: Sequence[str]) -> Figure 
 
 
 def _budget_steps(budget: str, summaries: Sequence[Summary]) -> float | None:
-    """A budget in anchor-steps: the most any method plans to spend of it, since plans round iterations down."""
+    """A budget in anchor-steps: the most that any method plans to spend of it, since plans round iterations down."""
     planned = [s.mean("planned_anchor_steps") for s in summaries if s.first.budget == budget]
     return max((steps for steps in planned if steps), default=None)
 
 
 def _scale_to_means(axes: Axes, summaries: Sequence[Summary]) -> None:
-    """Scale to the seeds: an interval over two seeds may be wider than everything else, and is cut at the frame."""
+    """Scale the axis to the seeds. An interval over two seeds may be wider than all others; it is cut at the frame."""
     values = [100 * value for s in summaries for value in s.scores.values()]
     if values:
         margin = max(0.2 * (max(values) - min(values)), 0.5)

@@ -1,4 +1,4 @@
-"""Pairs of scores that belong together: a row a method, one side above the other, a line between their means."""
+"""Figures of pairs of scores: one row per method, one side above the other, a line between their means."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from isoclock.report.collect import FINISHED
-from isoclock.report.figures.panels import name_rows, side_by_side
+from isoclock.report.panels import name_rows, side_by_side
 from isoclock.report.style import COMPUTE, FAINT, HOLE_TEXT, ITERATION, PAPER, RULE, TEACHER_TEXT
-from isoclock.report.summary import Summary
+from isoclock.report.summary import Summary, budget_size
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel: for each side the summary of each row that has one."""
+    """One panel: for each side, the summary of each row that has one."""
 
     title: str
     hollow: dict[str, Summary]
@@ -31,7 +31,7 @@ class Panel:
 
 
 def dumbbells(panels: Sequence[Panel], rows: Sequence[str], hollow: str, filled: str) -> Figure | None:
-    """The panels side by side; `hollow` and `filled` say what the two sides are. None where nothing is scored."""
+    """The panels side by side; `hollow` and `filled` name the two sides in the legend. None if nothing is scored."""
     if not any(s.miou.mean is not None for panel in panels for s in panel.shown):
         return None
     figure, grid = side_by_side(len(panels), rows, head_in=1.35, row_in=0.42)
@@ -50,6 +50,30 @@ def dumbbells(panels: Sequence[Panel], rows: Sequence[str], hollow: str, filled:
         handles=handles, loc="outside upper right", ncols=2, frameon=False, handletextpad=0.2, columnspacing=1.4
     )
     return figure
+
+
+def budget_panels(summaries: Sequence[Summary]) -> list[Panel]:
+    """One panel per budget size: hollow at equal iterations, filled at equal compute."""
+    panels = []
+    for size in dict.fromkeys(_size(s) for s in summaries):
+        mine = [s for s in summaries if _size(s) == size]
+        sides = {
+            protocol: {s.first.method: s for s in mine if s.first.protocol == protocol}
+            for protocol in ("iteration", "compute")
+        }
+        panels.append(Panel(_title(mine), sides["iteration"], sides["compute"]))
+    return panels
+
+
+def _size(summary: Summary) -> str:
+    return budget_size(summary.first.budget, summary.first.protocol)
+
+
+def _title(summaries: Sequence[Summary]) -> str:
+    size = _size(summaries[0])
+    compute = next((s for s in summaries if s.first.protocol == "compute"), None)
+    steps = compute.mean("planned_anchor_steps") if compute else None
+    return f"budget {size}" + (f" (compute: {steps:,.0f} anchor-steps)" if steps else "")
 
 
 def _draw(axes: Axes, panel: Panel, rows: Sequence[str]) -> None:
@@ -81,7 +105,7 @@ def _draw(axes: Axes, panel: Panel, rows: Sequence[str]) -> None:
 
 
 def _teacher_lines(panels: Sequence[Axes], summaries: Sequence[Summary]) -> None:
-    """The teacher as a line where it is near; far away it would squeeze the methods, so it is only named."""
+    """Draw the teacher as a line if it is near the methods. A far one would squeeze them, so it is only named."""
     teacher = summaries[0].first.teacher_miou
     scores = [100 * value for s in summaries for value in s.scores.values()]
     if teacher is None:

@@ -1,4 +1,4 @@
-"""Panels side by side, with the same rows in each."""
+"""Figures of several panels side by side, with the same rows in each."""
 
 from __future__ import annotations
 
