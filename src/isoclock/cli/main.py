@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 from isoclock import __version__
+from isoclock.cli import missing_package
 from isoclock.errors import EXIT_USER_ERROR, UserError
 
 
@@ -36,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for problem in error.problems:
                 print(f"isoclock: {problem}", file=sys.stderr)
             return EXIT_USER_ERROR
+        except ModuleNotFoundError as error:
+            return missing_package(error)
         except KeyboardInterrupt:
             return 130
 
