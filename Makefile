@@ -86,9 +86,10 @@ bench-data: $(READY)
 bench-methods: $(READY)
 	@python benchmarks/methods.py $(if $(ONLY),--only $(ONLY))
 
-# docs/methods.md; with the figures of `make bench-methods`: make docs FIGURES=results/bench/methods.json
+# docs/methods.md and docs/architecture.svg; with the figures of `make bench-methods`: make docs FIGURES=results/bench/methods.json
 docs: $(READY)
 	@python docs/build_methods.py $(if $(FIGURES),--figures $(FIGURES))
+	@python docs/build_architecture.py
 
 ui: $(READY)
 	@isoclock ui --grid $(GRID) --port $(PORT)
