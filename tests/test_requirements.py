@@ -18,6 +18,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from isoclock.cluster import doctor
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -85,6 +87,12 @@ def test_metadata_name_the_tested_versions() -> None:
     assert [version for version in (f"3.{minor}" for minor in range(9, 17)) if version in allowed] == list(VERSIONS)
     for version in VERSIONS:
         assert f"Programming Language :: Python :: {version}" in PROJECT["classifiers"]
+
+
+def test_make_and_doctor_accept_the_same_versions() -> None:
+    assert tuple(f"{major}.{minor}" for major, minor in doctor.PYTHONS) == VERSIONS
+    (first, last) = re.findall(r"\((\d), (\d+)\)", (ROOT / "Makefile").read_text())
+    assert (".".join(first), ".".join(last)) == (VERSIONS[0], VERSIONS[-1])
 
 
 @pytest.mark.parametrize("version", VERSIONS)
