@@ -19,6 +19,7 @@ from isoclock.cli import missing_package
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "isoclock"
+pytestmark = pytest.mark.xdist_group("wheel")  # one worker builds it
 
 LOSS = """
 import torch
