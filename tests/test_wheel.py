@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from isoclock.cli import missing_package
+from isoclock.errors import missing_package
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "isoclock"

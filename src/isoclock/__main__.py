@@ -2,17 +2,18 @@
 
 import sys
 
-from isoclock.cli import missing_package
+from isoclock.errors import EXIT_USER_ERROR, missing_package
 
 
 def main() -> int:
-    """Run the command line; returns the exit status, 2 where a package of the extra `pipeline` is not installed."""
+    """Run the command line; returns the exit status, 2 if a package that it needs is not installed."""
     try:
         from isoclock.cli.main import main as run
 
         return run()
     except ModuleNotFoundError as error:
-        return missing_package(error)
+        print(f"isoclock: {missing_package(error)}", file=sys.stderr)
+        return EXIT_USER_ERROR
 
 
 if __name__ == "__main__":

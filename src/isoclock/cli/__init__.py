@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from isoclock.errors import EXIT_INTERRUPTED, EXIT_USER_ERROR
+from isoclock.errors import EXIT_INTERRUPTED
 
 
 def exit_status(status: str) -> int:
@@ -13,13 +13,3 @@ def exit_status(status: str) -> int:
         print("isoclock: stopped, state saved; the same command goes on from there", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0
-
-
-def missing_package(error: ModuleNotFoundError) -> int:
-    """Print which package to install. Raises `error` again where a module of isoclock itself is missing."""
-    package = (error.name or "isoclock").partition(".")[0]
-    if package == "isoclock":
-        raise error
-    message = f'isoclock: module {package!r} is not installed; run: pip install "isoclock[pipeline]"'
-    print(message, file=sys.stderr)
-    return EXIT_USER_ERROR

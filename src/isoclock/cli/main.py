@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 from isoclock import __version__
-from isoclock.cli import missing_package
-from isoclock.errors import EXIT_USER_ERROR, UserError
+from isoclock.errors import EXIT_USER_ERROR, UserError, missing_package
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"isoclock: {problem}", file=sys.stderr)
             return EXIT_USER_ERROR
         except ModuleNotFoundError as error:
-            return missing_package(error)
+            print(f"isoclock: {missing_package(error)}", file=sys.stderr)
+            return EXIT_USER_ERROR
         except KeyboardInterrupt:
             return 130
 
