@@ -44,6 +44,11 @@ assert not foreign, foreign
 """
 
 
+def _clean() -> dict[str, str]:
+    """The environment without what leads Python to other packages."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
+
+
 def _required(name: str, found: dict[str, metadata.Distribution]) -> dict[str, metadata.Distribution]:
     """`name` and what it requires in turn, as far as it is installed here."""
     key = re.sub(r"[-_.]+", "-", name).lower()
@@ -74,7 +79,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / name, folder)
     shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(folder)]
-    subprocess.run([sys.executable, "-m", "pip", "wheel", *options, str(folder)], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *options, str(folder)], check=True, env=_clean(), timeout=120)
     (built,) = folder.glob("*.whl")
     return built
 
@@ -84,9 +89,9 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment with the wheel; a .pth file leads to links to torch and its requirements."""
     folder = tmp_path_factory.mktemp("environment")
     venv, links = folder / "venv", folder / "links"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True, timeout=60)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True, env=_clean(), timeout=60)
     pip = [sys.executable, "-m", "pip", "--quiet", "--python", str(venv / "bin" / "python")]
-    subprocess.run([*pip, "install", "--no-deps", "--no-index", str(wheel)], check=True, timeout=60)
+    subprocess.run([*pip, "install", "--no-deps", "--no-index", str(wheel)], check=True, env=_clean(), timeout=60)
     links.mkdir()
     for distribution in _required("torch", {}).values():
         for path in _top_level(distribution):
@@ -100,9 +105,8 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _run(environment: Path, *command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    outer = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "COV", "VIRTUAL_ENV"))}
     words = [str(environment / "bin" / command[0]), *command[1:]]
-    return subprocess.run(words, cwd=cwd, env=outer, capture_output=True, text=True, timeout=120)
+    return subprocess.run(words, cwd=cwd, env=_clean(), capture_output=True, text=True, timeout=120)
 
 
 def test_a_loss_needs_torch_only(environment: Path, tmp_path: Path) -> None:
