@@ -1,4 +1,4 @@
-# Every target sets up what it needs. make demo | data | weights | test | test-all | test-slurm | test-faults | lint | format | bench | bench-data | bench-methods | docs | ui
+# Every target sets up what it needs. make demo | data | weights | test | test-all | test-slurm | test-faults | test-install | lint | format | bench | bench-data | bench-methods | docs | ui
 
 PYTHON ?= python3
 GRID ?= demo
@@ -15,7 +15,7 @@ endif
 
 SNAKEMAKE = snakemake --profile workflow/profiles/local
 
-.PHONY: demo data weights test test-all test-slurm test-faults lint bench bench-data bench-methods docs ui format
+.PHONY: demo data weights test test-all test-slurm test-faults test-install lint bench bench-data bench-methods docs ui format
 
 demo: $(READY) data/streets/streets.json
 	@$(SNAKEMAKE) --quiet rules reason --config grid=$(GRID) -- all
@@ -55,6 +55,14 @@ test: $(READY)
 test-all: $(READY)
 	@ISOCLOCK_ALL=1 OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -q
 
+# The package without the lock: the newest releases that pyproject.toml allows, in an environment of its own (several GB).
+test-install:
+	@rm -rf build/install
+	@$(PYTHON) -m venv build/install
+	@build/install/bin/python -m pip install --quiet --disable-pip-version-check ".[pipeline]"
+	@build/install/bin/isoclock check
+	@rm -rf build/install
+
 lint: $(READY)
 	@ruff check .
 	@ruff format --check .
@@ -78,15 +86,16 @@ bench-data: $(READY)
 bench-methods: $(READY)
 	@python benchmarks/methods.py $(if $(ONLY),--only $(ONLY))
 
-# docs/methods.md; with the figures of `make bench-methods`: make docs FIGURES=results/bench/methods.json
+# docs/methods.md and docs/architecture.svg; with the figures of `make bench-methods`: make docs FIGURES=results/bench/methods.json
 docs: $(READY)
 	@python docs/build_methods.py $(if $(FIGURES),--figures $(FIGURES))
+	@python docs/build_architecture.py
 
 ui: $(READY)
 	@isoclock ui --grid $(GRID) --port $(PORT)
 
 $(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "isoclock needs Python 3.11, and $(PYTHON) is %d.%d; say make PYTHON=<path of a python3.11>" % sys.version_info[:2])'
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "isoclock needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is %d.%d; run make PYTHON=<path of one of them>" % sys.version_info[:2])'
 	@echo "Installing pinned packages into $(VENV) (about 4 minutes, 7 GB) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock

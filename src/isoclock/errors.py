@@ -34,3 +34,11 @@ class DataError(UserError):
 
 class ArtifactError(UserError):
     """A file under results/ or runs/ is missing, unreadable, or not made from what it should be."""
+
+
+def missing_package(error: ModuleNotFoundError) -> UserError:
+    """What to install where a package of the extra `pipeline` is missing. Raises `error` for a module of isoclock itself."""
+    package = (error.name or "isoclock").partition(".")[0]
+    if package == "isoclock":
+        raise error
+    return UserError(f'module {package!r} is not installed; run: pip install "isoclock[pipeline]"')

@@ -47,9 +47,9 @@ def test_packages_are_held_to_the_lock(tmp_path: Path) -> None:
 
 
 def test_another_python_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "PYTHON", (3, 12))
+    monkeypatch.setattr(doctor, "PYTHONS", ((3, 9), (3, 10)))
     assert doctor.python().state == "wrong"
-    assert "Python 3.12" in doctor.python().advice
+    assert "Python 3.9 or 3.10" in doctor.python().advice
 
 
 @pytest.mark.parametrize("uri", ["file:///tmp/mlruns", "http://127.0.0.1:1"])

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import TextIO
 
 from isoclock import __version__
-from isoclock.errors import EXIT_USER_ERROR, UserError
+from isoclock.errors import EXIT_USER_ERROR, UserError, missing_package
 from isoclock.modules import modules_of
 
+# These verbs come first in the help, in this order; the others follow by name.
 _PIPELINE = ("prepare", "teacher", "profile", "plan", "student", "evaluate", "report")
-"""These verbs come first in the help, in this order; the others follow by name."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except UserError as error:
             for problem in error.problems:
                 print(f"isoclock: {problem}", file=sys.stderr)
+            return EXIT_USER_ERROR
+        except ModuleNotFoundError as error:
+            print(f"isoclock: {missing_package(error)}", file=sys.stderr)
             return EXIT_USER_ERROR
         except KeyboardInterrupt:
             return 130

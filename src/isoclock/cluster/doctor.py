@@ -20,7 +20,7 @@ from isoclock.params.check import load_params
 
 LOCK = Path("requirements.lock")
 PARAMS = Path("params")
-PYTHON = (3, 11)
+PYTHONS = ((3, 11), (3, 12), (3, 13))
 LOCAL_FILE_SYSTEMS = ("tmpfs", "ramfs", "overlay")  # ends with the machine, or with the container
 LEAST_FREE_GB = 5.0
 
@@ -46,10 +46,10 @@ def examine(folder: Path = Path(), *, try_job: bool = True) -> Iterator[Finding]
 def python() -> Finding:
     """The interpreter."""
     found = platform.python_version()
-    if sys.version_info[:2] == PYTHON:
+    if sys.version_info[:2] in PYTHONS:
         return Finding("Python", "ok", found)
-    wanted = ".".join(str(part) for part in PYTHON)
-    return Finding("Python", "wrong", found, f"make the environment anew with Python {wanted} (README)")
+    wanted = " or ".join(f"{major}.{minor}" for major, minor in PYTHONS)
+    return Finding("Python", "wrong", found, f"make the environment again with Python {wanted} (README)")
 
 
 def packages(lock: Path) -> Finding:
