@@ -101,7 +101,9 @@ def precisions(params_folder: Path) -> Iterator[Finding]:
         if slower <= SLOWER:
             yield Finding(precision, "ok", found)
         else:
-            advice = "a study grid does not run here: set `precision: fp32` in params/training.yaml, or use another device"
+            advice = (
+                "a study grid does not run here: set `precision: fp32` in params/training.yaml, or use another device"
+            )
             yield Finding(precision, "warn", found, advice)
 
 

@@ -110,7 +110,9 @@ def partition(site: Site, settings: dict[str, str]) -> Iterator[Finding]:
     if site.job_limit_min is not None:
         limit += f", {site.job_limit_min} in {SITE_FILE.name}"
     usable = site.limit_min is None or site.limit_min >= 2 * OVERHEAD_MIN
-    advice = "" if usable else f"a job needs {OVERHEAD_MIN} min in addition to training: choose a partition with longer jobs"
+    advice = (
+        "" if usable else f"a job needs {OVERHEAD_MIN} min in addition to training: choose a partition with longer jobs"
+    )
     yield Finding("partition", "ok" if usable else "wrong", f"{found.name}: {limit}", advice)
     yield preemption(found, settings.get("PreemptType", "preempt/none"), site.spare_retries)
 

@@ -1,4 +1,4 @@
-"""A prepared data set, for training and scoring."""
+"""A prepared data set, as training and scoring see it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from isoclock.params.schema import Recipe
 
 @dataclass(frozen=True)
 class PreparedData:
-    """The folder that `isoclock prepare` writes, and its index."""
+    """The folder that `isoclock prepare` makes, and its index."""
 
     folder: Path
     index: dict[str, Any]
 
     @classmethod
     def open(cls, folder: Path) -> PreparedData:
-        """Read the index. Raises ArtifactError if the data set is not prepared, DataError if another version wrote it."""
+        """Read the index. Raises ArtifactError if the data set is not prepared, DataError if an older isoclock did."""
         return cls(folder, read_index(folder))
 
     @property
@@ -37,37 +37,37 @@ class PreparedData:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the index, which contains those of the packed files."""
+        """SHA-256 of the index, which holds those of the packed files."""
         return sha256_file(self.folder / INDEX)
 
     @property
     def train_images(self) -> int:
-        """Number of training images with labels."""
+        """Number of images to train on with labels."""
         return int(self.index["splits"]["train"]["images"])
 
     @property
     def unlabelled_images(self) -> int:
-        """Number of training images without labels."""
+        """Number of images to train on without labels."""
         return int(self.index["splits"].get(UNLABELLED, {}).get("images", 0))
 
     @property
     def images(self) -> dict[str, int]:
-        """Number of `labelled` and of `unlabelled` training images."""
+        """Number of `labelled` and of `unlabelled` images to train on."""
         return {"labelled": self.train_images, "unlabelled": self.unlabelled_images}
 
     def samples(self, recipe: Recipe) -> int:
-        """Number of samples that a run with `recipe` draws from; indices in its batches are below it."""
+        """Number of samples that a run by `recipe` draws from: what indices in its batches stay below."""
         return self.train_images + (self.unlabelled_images if recipe.unlabelled_per_batch else 0)
 
     @property
     def class_pixels(self) -> list[int]:
-        """Pixels of each class in the training split."""
+        """Pixels of each class in the training split, which has labels."""
         return list(self.index["splits"]["train"]["class_pixels"])
 
     def training_batches(
         self, recipe: Recipe, seed: int, *, start: int = 0, iterations: int | None = None
     ) -> TrainingStream:
-        """Batches of a run, starting at iteration `start`; a function of (seed, global index)."""
+        """Batches of a run, a function of (seed, global index), from iteration `start` on."""
         return TrainingStream(
             PackedSplit(self.folder, "train"),
             seed=seed,
@@ -84,5 +84,5 @@ class PreparedData:
         )
 
     def validation_images(self, recipe: Recipe) -> Iterator[tuple[Tensor, NDArray[np.uint8], str]]:
-        """Whole images (1, 3, H, W) float32, normalised as in training, with label (H, W) uint8 and name."""
+        """Whole images (1,3,H,W) float32, normalised as in training, with label (H,W) uint8 and name."""
         return whole_images(PackedSplit(self.folder, "val"), colour=recipe.colour)

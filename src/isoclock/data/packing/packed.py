@@ -1,7 +1,7 @@
 """Packed splits: raw uint8 images and train ids, memory-mapped, so that a crop reads only the pixels it needs.
 
-`index.json` (written by `prepare`) has digests and statistics, `<split>.samples.json` names and sizes. A split stored as
-JPEG holds the encoded images one after the other; every access decodes one.
+`index.json` beside the files (written by `prepare`) tells digests and sums, `<split>.samples.json` names and sizes. A split that is
+stored as JPEG holds the encoded images one behind the other, and one is decoded with every access.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Pixels = NDArray[np.uint8]
 
 
 def read_index(folder: Path) -> dict[str, Any]:
-    """The index of a prepared data set. Raises ArtifactError if there is none, DataError if another version wrote it."""
+    """The index of a prepared data set. Raises ArtifactError if there is none, DataError if an older isoclock made it."""
     index: dict[str, Any] = read_json(folder / INDEX, "prepare")
     if index.get("schema") != SCHEMA:
         raise DataError(f"{folder / INDEX}: written by another version of isoclock; run `isoclock prepare` again")
@@ -33,7 +33,7 @@ def read_index(folder: Path) -> dict[str, Any]:
 
 
 def file_names(split: str, storage: str) -> dict[str, str]:
-    """Names of a split's files in a prepared folder, for `storage` raw or jpeg. A split without labels has no `labels` file."""
+    """Names of a split's files in a prepared folder, its images stored `raw` or as `jpeg`. One without labels has no `labels`."""
     return {
         "images": f"{split}.images.{'u8' if storage == 'raw' else 'jpegs'}",
         "labels": f"{split}.labels.u8",
@@ -42,18 +42,18 @@ def file_names(split: str, storage: str) -> dict[str, str]:
 
 
 def decode_rgb(content: bytes | Pixels) -> Pixels | None:
-    """The pixels of an image file: RGB (H, W, 3) for any colour space, never rotated; None if it cannot be decoded."""
-    # Grey becomes three equal channels. Labels have no EXIF orientation, so that of the image is ignored.
+    """The pixels of an image file: RGB (H, W, 3) whatever its colours are, never turned; None if it cannot be decoded."""
+    # Grey becomes three equal channels. A label has no orientation, so that of the image must not count either.
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     return None if pixels is None else np.asarray(pixels, np.uint8)
 
 
 class PackedSplit:
-    """One split of a prepared data set. Each process maps the files on first use, so that pickling it is cheap.
+    """One split of a prepared data set. Files are mapped on first use in each process: it travels to workers cheaply.
 
     `names`, `sizes` ((height, width) each), `labelled` and `classes` come from the index. Raises DataError if a packed
-    file is missing or its length differs from the index; `verify` also compares digests.
+    file is missing or has not the length that the index tells; `verify` compares digests too.
     """
 
     def __init__(self, folder: Path, split: str) -> None:
@@ -81,23 +81,20 @@ class PackedSplit:
         return len(self.names)
 
     def __getstate__(self) -> dict[str, Any]:
-        # A memory map is not pickled: the worker opens the file itself.
+        # A map does not travel: the worker opens its own.
         return {**self.__dict__, "_maps": {}}
 
     @property
     def digests(self) -> dict[str, str]:
-        """SHA-256 of the split's files by kind (images, labels if it has any, samples), from the index."""
+        """SHA-256 of the split's files by kind (images, labels if it has any, samples), as the index tells."""
         return {kind: str(entry["sha256"]) for kind, entry in self._files.items()}
 
     def verify(self) -> None:
-        """Compare the files with the digests in the index. Raises DataError that lists every file that differs."""
+        """Compare the files with the index's digests. Raises DataError that lists every file that differs."""
         wrong = [kind for kind, digest in self.digests.items() if sha256_file(self._path(kind)) != digest]
         if wrong:
             raise DataError(
-                [
-                    f"{self._path(kind)}: differs from its digest in {INDEX}; run `isoclock prepare` again"
-                    for kind in wrong
-                ]
+                [f"{self._path(kind)}: not the file that {INDEX} tells; run `isoclock prepare` again" for kind in wrong]
             )
 
     def image(self, i: int) -> Pixels:
@@ -118,7 +115,7 @@ class PackedSplit:
         return self._map("labels")[self._label_starts[i] : self._label_starts[i + 1]].reshape(self.sizes[i])
 
     def window(self, i: int, top: int, left: int, height: int, width: int) -> tuple[Pixels, Pixels]:
-        """Image (height, width, 3) and label (height, width) of a window inside image `i`; read-only views."""
+        """Image (height, width, 3) and label (height, width) of a window inside image `i`; read-only, nothing is copied."""
         rows, columns = slice(top, top + height), slice(left, left + width)
         return self.image(i)[rows, columns], self.label(i)[rows, columns]
 
@@ -126,11 +123,11 @@ class PackedSplit:
         return self.folder / str(self._files[kind]["file"])
 
     def _wrong_length(self, kind: str) -> str | None:
-        path, expected = self._path(kind), self._files[kind]["bytes"]
+        path, told = self._path(kind), self._files[kind]["bytes"]
         if not path.is_file():
-            return f"{path}: not found, but listed in {INDEX}; run `isoclock prepare` again"
-        if (found := path.stat().st_size) != expected:
-            return f"{path}: {found} bytes, but {INDEX} says {expected}; run `isoclock prepare` again"
+            return f"{path}: not there, although {INDEX} tells of it; run `isoclock prepare` again"
+        if (found := path.stat().st_size) != told:
+            return f"{path}: {found} bytes, but {INDEX} tells {told}; run `isoclock prepare` again"
         return None
 
     def _map(self, kind: str) -> Pixels:
@@ -140,6 +137,6 @@ class PackedSplit:
 
 
 def _mapped(path: Path) -> mmap.mmap:
-    # Plain mmap, not np.memmap: slicing np.memmap costs more than reading a crop.
+    # Plain mmap, not np.memmap: slicing that subclass costs more than reading a crop.
     with path.open("rb") as stream:
         return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
