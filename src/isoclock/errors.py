@@ -1,18 +1,18 @@
-"""Errors that are meant for the user: one line each, saying where, what and what to do next."""
+"""Errors for the user: one line each, with the place, the problem and what to do next."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 EXIT_USER_ERROR = 2
-"""Exit status for every mistake the user can mend."""
+"""Exit status for every problem that the user can fix."""
 
 EXIT_INTERRUPTED = 75
-"""Exit status of a training run that was told to stop, saved its state and can be started again (EX_TEMPFAIL)."""
+"""Exit status of a training run that was asked to stop and has saved its state; it can be resumed (EX_TEMPFAIL)."""
 
 
 class UserError(Exception):
-    """Something the user can mend. Holds one or many problems, each one line.
+    """A problem that the user can fix. Holds one or several problems, each one line.
 
     The CLI prints every problem to stderr, without a traceback, and exits with status 2.
     """
@@ -29,11 +29,11 @@ class ParamsError(UserError):
 
 
 class DataError(UserError):
-    """The raw or the prepared data are not what they should be; each problem names a path."""
+    """The raw or the prepared data are wrong; each problem names a path."""
 
 
 class ArtifactError(UserError):
-    """A file under results/ or runs/ is missing, unreadable, or not made from what it should be."""
+    """A file under results/ or runs/ is missing, unreadable, or made from other inputs than expected."""
 
 
 def missing_package(error: ModuleNotFoundError) -> UserError:

@@ -1,4 +1,4 @@
-"""Files that verbs exchange: where they lie, and how they are written so that nobody sees half of one."""
+"""Atomic writing, reading and digests of the files that verbs exchange."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _BLOCK = 1 << 20
 
 @contextmanager
 def written_atomically(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is fsynced and renamed over `path`, on failure removed.
+    """Yield a temporary path in the folder of `path`; on success, fsync it and rename it to `path`; on failure, remove it.
 
-    The suffix of `path` is kept, because some writers (numpy, PIL) choose the format by it.
+    The suffix of `path` is kept, because some writers (NumPy, PIL) choose the format by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
@@ -49,21 +49,21 @@ def write_text(path: Path, content: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically: keys sorted, indented, no NaN, so that equal content is equal bytes."""
+    """Write JSON atomically: keys sorted, indented, no NaN, so that equal content gives equal bytes."""
     write_text(path, to_json(content))
 
 
 def to_json(content: Any) -> str:
-    """The one JSON spelling of `content` (sorted, indented, ends in a newline). Raises ValueError for NaN and infinity."""
+    """The canonical JSON of `content` (sorted, indented, ends in a newline). Raises ValueError for NaN and infinity."""
     return json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
 def read_json(path: Path, made_by: str) -> Any:
-    """Read a JSON file that the verb `made_by` writes. Raises ArtifactError, naming that verb, if there is none or it is broken."""
+    """Read a JSON file that the verb `made_by` writes. Raises ArtifactError, naming that verb, if it is missing or invalid."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ArtifactError(f"{path}: not there; `isoclock {made_by}` makes it") from None
+        raise ArtifactError(f"{path}: not found; run `isoclock {made_by}` to create it") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ArtifactError(f"{path}: not valid JSON ({error}); remove it and run `isoclock {made_by}` again") from None
 
@@ -78,12 +78,12 @@ def sha256_file(path: Path) -> str:
 
 
 def sha256_json(content: Any) -> str:
-    """SHA-256 of the one JSON spelling of `content`, as hex."""
+    """SHA-256 of the canonical JSON of `content`, as hex."""
     return hashlib.sha256(to_json(content).encode()).hexdigest()
 
 
 def write_if_changed(path: Path, content: str) -> bool:
-    """Write only if the content differs, so that the file's time moves only when its content does. True if written."""
+    """Write only if the content differs, so that the file's time changes only with its content. True if written."""
     if path.is_file() and path.read_text(encoding="utf-8") == content:
         return False
     write_text(path, content)
@@ -91,7 +91,7 @@ def write_if_changed(path: Path, content: str) -> bool:
 
 
 def read_lines(path: Path, parse: Callable[[str], Any]) -> list[Any]:
-    """Parse every whole line of a text file; a last line without its newline (a write cut short) is left out."""
+    """Parse every complete line of a text file; a last line without newline (an interrupted write) is skipped."""
     if not path.is_file():
         return []
     text = path.read_text(encoding="utf-8", errors="replace")

@@ -1,4 +1,4 @@
-"""What a terminal shows: progress of long work on stderr (in a log, a line every few seconds), and tables."""
+"""Terminal output: progress of long work on stderr (in a log, a line every few seconds), and tables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def table_console(*, markup: bool = True) -> Console:
 
 
 class ProgressLine:
-    """Shows how much of something is done, under a title, with a few figures. A context manager."""
+    """Shows the progress of a task: title, count and a few figures. A context manager."""
 
     def __init__(self, title: str) -> None:
         self.title = title
@@ -46,11 +46,11 @@ class ProgressLine:
             self._bar.stop()
 
     def start_at(self, done: int) -> None:
-        """Say from where a resumed run goes on."""
+        """Set the count at which a resumed run continues."""
         self._first = done
 
     def update(self, done: int, total: int, figures: str = "") -> None:
-        """Show the state; in a log, at most every few seconds, and at the end."""
+        """Show the progress; in a log, at most every few seconds, and at the end."""
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=total, figures=figures)
             return
@@ -58,5 +58,5 @@ class ProgressLine:
         if now - self._shown >= LINE_EVERY_S or done == total:
             self._shown = now
             left_s = (now - self._started) / max(1, done - self._first) * (total - done)
-            told = ", ".join(filter(None, [f"{self.title}: {done}/{total}", f"{left_s:.0f} s left", figures]))
-            print(told, file=sys.stderr, flush=True)
+            line = ", ".join(filter(None, [f"{self.title}: {done}/{total}", f"{left_s:.0f} s left", figures]))
+            print(line, file=sys.stderr, flush=True)

@@ -19,22 +19,22 @@ PROFILE = Path(__file__).resolve().parents[2] / "workflow/profiles/slurm/profile
 
 @pytest.fixture(autouse=True)
 def no_slurm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Whatever machine this is; a store of the test's own."""
+    """Hide any SLURM of this machine, and use a separate MLflow store."""
     monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent)]))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
 
 
-def test_without_a_cluster_it_says_so_and_works(tmp_path: Path) -> None:
+def test_without_a_cluster_the_other_checks_run(tmp_path: Path) -> None:
     found = {finding.what: finding for finding in examine(tmp_path)}
     assert found["SLURM"].found == "no SLURM here"
     assert found["Python"].state == "ok"
     assert found["packages"].state == "none", "there is no lock in this folder"
     assert found["device"].found.startswith(("cpu:", "cuda:"))
     assert found["MLflow"].state == "ok"
-    assert not list(tmp_path.iterdir()), "looking changes nothing"
+    assert not list(tmp_path.iterdir()), "checks change nothing"
 
 
-def test_packages_are_held_to_the_lock(tmp_path: Path) -> None:
+def test_packages_are_compared_with_the_lock(tmp_path: Path) -> None:
     lock = tmp_path / "requirements.lock"
     lock.write_text(f"# pins\nnumpy=={version('numpy')}\ntorch=={version('torch').partition('+')[0]}\n")
     assert packages(lock).state == "ok"
@@ -53,14 +53,14 @@ def test_another_python_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("uri", ["file:///tmp/mlruns", "http://127.0.0.1:1"])
-def test_a_store_that_sync_cannot_use_is_told(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unusable_store_is_reported(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     found = mlflow_store()
     assert found.state == "wrong"
     assert found.advice
 
 
-def test_a_folder_that_is_not_there_yet_is_judged_by_the_one_above(tmp_path: Path) -> None:
+def test_for_a_missing_folder_its_parent_is_checked(tmp_path: Path) -> None:
     found = writable(tmp_path / "runs")
     assert found.state in ("ok", "warn"), found
     assert file_system(tmp_path) in found.found
@@ -73,12 +73,12 @@ def test_a_folder_that_cannot_be_written() -> None:
     assert "/proc" in found.found
 
 
-def test_too_little_room_is_minded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "LEAST_FREE_GB", 1e9)
+def test_little_disk_space_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "MIN_FREE_GB", 1e9)
     assert writable(tmp_path).state == "warn"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="mounts are Linux's")
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc/mounts")
 def test_file_systems_by_name() -> None:
     assert file_system(Path("/proc/self")) == "proc"
 
@@ -88,23 +88,23 @@ def partition(mode: str, grace_s: int = 0) -> Partition:
 
 
 @pytest.mark.parametrize(
-    ("found", "state", "told"),
+    ("found", "state", "advice"),
     [
         (partition("OFF"), "ok", ""),
         (partition("GANG,OFF"), "ok", ""),
         (partition("REQUEUE", 60), "ok", "spare_retries: 2"),
-        (partition("CANCEL", 5), "wrong", "for ever"),
-        (partition("CANCEL", 120), "warn", "for ever"),
+        (partition("CANCEL", 5), "wrong", "forever"),
+        (partition("CANCEL", 120), "warn", "forever"),
         (partition("GANG,SUSPEND"), "warn", "off-budget"),
     ],
 )
-def test_what_hangs_with_a_way_to_preempt(found: Partition, state: str, told: str) -> None:
+def test_preemption_modes(found: Partition, state: str, advice: str) -> None:
     finding = preemption(found, "preempt/partition_prio", 2)
     assert finding.state == state
-    assert told in finding.advice
+    assert advice in finding.advice
 
 
-def test_where_nothing_preempts_the_mode_does_not_matter() -> None:
+def test_without_preemption_the_mode_does_not_matter() -> None:
     assert preemption(partition("CANCEL"), "preempt/none", 2).state == "ok"
 
 
@@ -117,24 +117,24 @@ def test_where_nothing_preempts_the_mode_does_not_matter() -> None:
         (None, "none", "none", "ok"),
     ],
 )
-def test_accounts_go_with_a_database(named: str | None, stored: str, enforced: str, state: str) -> None:
+def test_accounts_need_a_database(named: str | None, stored: str, enforced: str, state: str) -> None:
     settings = {"AccountingStorageType": f"accounting_storage/{stored}", "AccountingStorageEnforce": enforced}
     assert account(Site(partition="gpu", account=named), settings).state == state
 
 
-def test_the_profile_keeps_the_executors_patience(tmp_path: Path) -> None:
+def test_the_profile_keeps_the_executors_default_interval(tmp_path: Path) -> None:
     assert init_seconds(PROFILE) == init_seconds(tmp_path / "none.yaml") == 40
     (tmp_path / "profile.yaml").write_text("slurm-init-seconds-before-status-checks: 10\n")
     assert init_seconds(tmp_path / "profile.yaml") == 10
 
 
-def test_the_report_says_what_to_change_and_its_status_says_whether_it_must_be(
+def test_the_report_has_advice_and_a_status(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     fine = [Finding("one", "ok", "here [it] is"), Finding("two", "warn", "slow", "make it quick")]
     assert report(fine) == 0
-    told = capsys.readouterr().out
-    assert "here [it] is" in told
-    assert "two: make it quick" in told
+    output = capsys.readouterr().out
+    assert "here [it] is" in output
+    assert "two: make it quick" in output
     assert report([*fine, Finding("three", "wrong", "gone", "bring it back")]) == 2
     assert "bring it back" in capsys.readouterr().out

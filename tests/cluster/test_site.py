@@ -27,7 +27,7 @@ PROFILE = ROOT / "workflow/profiles/slurm"
 
 @pytest.fixture(autouse=True)
 def no_slurm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Whatever machine this is; and nothing of a profile stays in use."""
+    """Hide any SLURM of this machine, and reset the profile in use."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(site_module, "_in_use", None)
     monkeypatch.setattr(site_module, "_read_from", site_module.SITE_FILE)
@@ -46,17 +46,17 @@ def profile(monkeypatch: pytest.MonkeyPatch, folder: Path, **values: object) -> 
     return dict(yte.process_yaml((PROFILE / "profile.yaml").read_text(), require_use_yte=True))
 
 
-def test_the_site_file_of_the_project_is_in_order_but_for_its_placeholders() -> None:
+def test_the_site_file_of_the_project_is_valid_except_for_placeholders() -> None:
     site = read_site(PROFILE / "site.yaml")
     assert site.placeholders == ["partition", "account"]
-    with pytest.raises(UserError, match=r"site\.yaml: partition, account: still FILL-IN; write .* or null"):
+    with pytest.raises(UserError, match=r"site\.yaml: partition, account: still FILL-IN; set .* or null"):
         check_filled_in(site)
     check_filled_in(a_site())
     check_filled_in(None)
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         ({"partitions": "gpu"}, "partitions: 'gpu': Extra inputs"),
         ({"gpu_as": "gpus"}, "gpu_as: 'gpus'"),
@@ -65,8 +65,8 @@ def test_the_site_file_of_the_project_is_in_order_but_for_its_placeholders() -> 
         ({"spare_retries": -1}, "spare_retries: -1"),
     ],
 )
-def test_a_mistake_is_one_line_with_file_key_and_value(
-    values: dict[str, object], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_an_error_is_one_line_with_file_key_and_value(
+    values: dict[str, object], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "site.yaml"
     path.write_text(yaml.safe_dump({"partition": "gpu", "account": None, **values}))
@@ -75,13 +75,13 @@ def test_a_mistake_is_one_line_with_file_key_and_value(
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"isoclock: {path}: ")
-    assert told in line
+    assert message in line
     assert site_module.in_use() is None
 
 
-def test_a_site_file_that_is_not_there_or_not_yaml(tmp_path: Path) -> None:
+def test_a_missing_or_invalid_site_file(tmp_path: Path) -> None:
     path = tmp_path / "site.yaml"
-    with pytest.raises(UserError, match="not there; get it back with `git checkout"):
+    with pytest.raises(UserError, match="not found; restore it with `git checkout"):
         read_site(path)
     path.write_text("partition: [")
     with pytest.raises(UserError, match="not valid YAML"):
@@ -98,7 +98,7 @@ def test_a_site_file_that_is_not_there_or_not_yaml(tmp_path: Path) -> None:
         ["--workflow-profile", "{there}", "--profile", "not-there"],
     ],
 )
-def test_the_site_file_is_the_one_beside_the_profile_that_is_named(
+def test_the_site_file_is_next_to_the_named_profile(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     there = tmp_path / "a cluster"
@@ -114,7 +114,7 @@ def test_the_site_file_is_the_one_beside_the_profile_that_is_named(
     assert site_file(["all"]) == SITE_FILE
 
 
-def test_the_projects_own_site_file_is_named_as_documentation_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_projects_own_site_file_is_a_relative_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     for profile in ("slurm", str(PROFILE), "workflow/profiles/slurm/profile.yaml"):
         assert site_file(["--profile", profile]) == SITE_FILE
@@ -135,7 +135,7 @@ def test_a_profile_takes_the_sites_values_quoted(monkeypatch: pytest.MonkeyPatch
     assert site_module.in_use() is not None
 
 
-def test_the_signal_comes_as_early_as_the_arithmetic_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_signal_is_as_early_as_the_overhead_assumes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     found = profile(monkeypatch, tmp_path)
     assert found["default-resources"]["slurm_extra"] == f"'--signal=TERM@{SIGNAL_S}'"
     assert SIGNAL_S / 60 < OVERHEAD_MIN < RUNTIME_FLOOR_MIN
@@ -150,7 +150,7 @@ def test_the_signal_comes_as_early_as_the_arithmetic_says(monkeypatch: pytest.Mo
         ({"gpu_as": "gres", "gpu_model": "h100"}, {"gres": "'gpu:h100:1'"}, "--gres=gpu:h100:1"),
     ],
 )
-def test_one_gpu_a_job_either_way(
+def test_one_gpu_per_job_with_gpus_or_gres(
     values: dict[str, object], resources: dict, option: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     found = profile(monkeypatch, tmp_path, **values)["set-resources"]
@@ -179,6 +179,6 @@ def test_without_a_limit_a_run_is_one_job() -> None:
     assert site.at_most(60) == 60
 
 
-def test_nobody_is_asked_about_a_placeholder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slurm_is_not_asked_about_a_placeholder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("isoclock.cluster.slurm.partition", lambda name: pytest.fail("asked"))
     assert a_site(partition=PLACEHOLDER, job_limit_min=60).limit_min == 60

@@ -10,7 +10,7 @@ from isoclock.cluster.slurm import Answer, ask, minutes
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("text", "expected"),
     [
         ("UNLIMITED", None),
         ("infinite", None),
@@ -24,16 +24,16 @@ from isoclock.cluster.slurm import Answer, ask, minutes
         ("365-00:00:00", 525_600),
     ],
 )
-def test_times_as_slurm_writes_them(told: str, expected: int | None) -> None:
-    assert minutes(told) == expected
+def test_time_formats(text: str, expected: int | None) -> None:
+    assert minutes(text) == expected
 
 
-def test_what_is_no_time_is_an_error() -> None:
+def test_an_invalid_time_is_an_error() -> None:
     with pytest.raises(ValueError, match="soon"):
         minutes("soon")
 
 
-def test_without_slurm_nobody_answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_slurm_results_are_empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert not slurm.available()
     assert ask("scontrol", "ping") is None
@@ -42,13 +42,13 @@ def test_without_slurm_nobody_answers(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert slurm.configuration() == {}
 
 
-def test_a_command_that_does_not_end_is_an_answer_too() -> None:
+def test_a_command_that_does_not_end_times_out() -> None:
     answer = ask(sys.executable, "-c", "import time; time.sleep(60)", timeout_s=0.2)
     assert answer is not None
     assert answer.status == 124
-    assert answer.complaint == "no answer within 0 s"
+    assert answer.error == "no answer within 0 s"
 
 
-def test_a_complaint_is_its_first_line_without_the_commands_name() -> None:
-    assert Answer(1, "sbatch: error: invalid partition\nsbatch: error: more\n").complaint == "invalid partition"
-    assert Answer(3, "\n").complaint == "exit status 3"
+def test_an_error_is_the_first_line_without_the_command_name() -> None:
+    assert Answer(1, "sbatch: error: invalid partition\nsbatch: error: more\n").error == "invalid partition"
+    assert Answer(3, "\n").error == "exit status 3"

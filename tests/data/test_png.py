@@ -8,7 +8,7 @@ from isoclock.data.png import damage, png_bytes
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 7), (3, 4, 3), (200, 180, 3)])
-def test_what_is_written_is_read(shape: tuple[int, ...]) -> None:
+def test_written_pixels_are_read_back(shape: tuple[int, ...]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     content = png_bytes(pixels)
     read = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -16,7 +16,7 @@ def test_what_is_written_is_read(shape: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(read if len(shape) == 2 else read[..., ::-1], pixels)
 
 
-def test_damage_is_told() -> None:
+def test_damage_is_reported() -> None:
     content = png_bytes(np.zeros((40, 40), np.uint8))
     flipped = bytearray(content)
     flipped[60] ^= 1

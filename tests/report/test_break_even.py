@@ -36,7 +36,7 @@ def kd(*more):
     ]
 
 
-def told(found):
+def verdicts(found):
     return {row.point.method: found.verdict(row, row.needed) for row in found.rows}
 
 
@@ -51,7 +51,7 @@ def test_by_hand():
 def test_kd_under_another_name_breaks_even_at_one():
     found = of(kd(), seeds("same", "compute-200", 200, 2.0, [0.40]), seeds("same", "compute-800", 800, 2.0, [0.50]))
     assert [row.needed.times_cheaper.known for row in found.rows] == [1, 1]
-    assert told(found) == {"same": "ties or wins already"}
+    assert verdicts(found) == {"same": "ties or wins already"}
     assert [point.method for point in found.kd] == ["kd", "kd"]
 
 
@@ -71,17 +71,20 @@ def test_kd_under_another_name_breaks_even_at_one():
     ],
 )
 def test_verdicts(iterations, cost, miou, verdict):
-    assert told(of(kd(), seeds("m", "compute-800", iterations, cost, [miou]))) == {"m": verdict}
+    assert verdicts(of(kd(), seeds("m", "compute-800", iterations, cost, [miou]))) == {"m": verdict}
 
 
 def test_the_anchor_has_nothing_to_save_whatever_its_cost_was_measured_as():
     found = of(kd(), seeds("none", "compute-800", 790, 1.05, [0.45]), seeds("m", "compute-800", 790, 1.05, [0.45]))
-    assert told(found) == {"none": "out of reach: even at zero overhead", "m": "only if cheaper than kd"}
+    assert verdicts(found) == {"none": "out of reach: even at zero overhead", "m": "only if cheaper than kd"}
 
 
 def test_at_the_smallest_budget_the_rest_of_an_iteration_does_not_make_a_loss_undecided():
     found = of(kd(), seeds("m", "compute-200", 133, 3.0, [0.39]), seeds("none", "compute-200", 399, 1.002, [0.39]))
-    assert told(found) == {"m": "cheaper: kd was not measured so low", "none": "out of reach: even at zero overhead"}
+    assert verdicts(found) == {
+        "m": "cheaper: kd was not measured so low",
+        "none": "out of reach: even at zero overhead",
+    }
 
 
 def test_equally_many_iterations_are_one_point_and_two_runs_of_a_seed_one_value():

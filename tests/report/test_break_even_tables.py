@@ -53,7 +53,7 @@ def test_one_seed_has_no_spread():
     assert row["what it would take"].endswith("(no seed in common)")
 
 
-def test_holes_stand_in_both_tables():
+def test_holes_are_in_both_tables():
     found = of(kd(seeds("kd", "compute-400", 400, 2.0, [None])), seeds("m", "compute-800", 320, 5.0, [None]))
     (row,) = shown(found)
     assert (row["what it would take"], row["x"], row["marks"], row["n"]) == ("not scored", "–", "1 missing", "0 of 1")
@@ -61,7 +61,7 @@ def test_holes_stand_in_both_tables():
     assert (hole["n"], hole["mIoU %"], hole["mIoU % on the curve"], hole["marks"]) == ("0 of 1", "–", "–", "1 missing")
 
 
-def test_pooled_points_are_shown_beside_their_means():
+def test_pooled_points_are_shown_with_their_means():
     found = of(kd(seeds("kd", "compute-1600", 1600, 2.0, [0.48])), seeds("m", "compute-800", 320, 5.0, [0.45]))
     assert [cells[-2:] for cells in curve_cells(found)] == [["40.00", "40.00"], ["50.00", "49.00"], ["48.00", "49.00"]]
 

@@ -41,7 +41,7 @@ def built(study_tree, tmp_path_factory):
     return out, page.read_text(encoding="utf-8")
 
 
-def test_all_files_are_made(built):
+def test_all_files_are_written(built):
     names = sorted(path.name for path in built[0].iterdir())
     assert names == [
         "beside-published.csv", "beside-published.md", "break-even.csv", "break-even.md", "cells.csv", "comparison.csv",
@@ -54,11 +54,11 @@ def test_all_sections_and_holes_are_on_the_page(built):
     assert [attributes["id"] for tag, attributes in tags if tag == "section"] == SECTIONS
     assert "55 of 60" in built[1]
     assert "loss is nan at iteration 73" in built[1]
-    assert "2 of 57 cells left their plan" in built[1]
+    assert "2 of 57 cells deviate from their plan" in built[1]
     assert "mean class accuracy %" in built[1]
 
 
-def test_the_page_refers_to_nothing_outside_itself(built):
+def test_the_page_is_self_contained(built):
     for tag, attributes in Tags(built[1]).found:
         for name in ("src", "href", "xlink:href", "action", "data"):
             value = attributes.get(name)
@@ -94,7 +94,7 @@ def test_text_from_results_is_escaped(tree, tmp_path):
     assert "a&lt;b&gt;" in page
 
 
-def test_a_grid_of_holes_only_is_a_report_too(tmp_path):
+def test_a_grid_without_results_gives_a_report(tmp_path):
     page = build_report(tmp_path / "results", [cell(), cell("none")], "demo", tmp_path / "out").read_text()
     assert "0 of 2" in page
     assert "No overlays were found" in page
@@ -102,15 +102,15 @@ def test_a_grid_of_holes_only_is_a_report_too(tmp_path):
         build_report(tmp_path, [], "demo", tmp_path)
 
 
-def test_overlays_beyond_the_limit_are_counted_not_dropped_silently(study_tree, tmp_path, monkeypatch):
-    monkeypatch.setattr("isoclock.report.html._OVERLAY_BYTES", 40_000)
+def test_overlays_beyond_the_limit_are_counted(study_tree, tmp_path, monkeypatch):
+    monkeypatch.setattr("isoclock.report.overlays.MAX_OVERLAY_BYTES", 40_000)
     page = build_report(study_tree.root, study_tree.cells, "demo", tmp_path).read_text()
     shown = sum(tag == "img" for tag, _ in Tags(page).found)
     assert 0 < shown < 10
     assert f"{10 - shown} more overlays were left out" in page
 
 
-def test_inline_svg_takes_the_themes_colours_and_its_own_ids():
+def test_inline_svg_uses_theme_colours_and_unique_ids():
     inside = '<g id="a" style="fill: #1c2024"/><use href="#a" clip-path="url(#a)"/>'
     svg = f'<?xml?><svg width="72pt" height="9pt">{inside}</svg>'
     text = inline_svg(svg, "p", 'a "title"')

@@ -125,7 +125,7 @@ def test_cells_of_one_earlier_version_are_a_table_of_it_that_says_so(old, tmp_pa
     assert NOTE in " ".join(capsys.readouterr().out.split())
 
 
-def test_profiles_of_this_version_are_not_set_beside_cells_of_an_earlier_one(old):
+def test_profiles_of_this_version_are_not_used_for_cells_of_an_earlier_one(old):
     old.version = VERSION
     old.profile("kd")
     study = study_of(old)
@@ -149,6 +149,6 @@ def test_the_audit_on_the_terminal_has_a_table_for_each_version(mixed, capsys, m
     monkeypatch.setenv("COLUMNS", "200")
     audited = [row | {"contention": 1.0, "checkpoints": None} for row in mixed.audit]
     print_audit(audited, len(audited))
-    told = capsys.readouterr().out
-    assert told.count("streets/demo on cpu") == 2
-    assert told.index(NOTE) < told.index("mgd/") < told.rindex("streets/demo on cpu") < told.index("kd/")
+    output = capsys.readouterr().out
+    assert output.count("streets/demo on cpu") == 2
+    assert output.index(NOTE) < output.index("mgd/") < output.rindex("streets/demo on cpu") < output.index("kd/")

@@ -26,7 +26,7 @@ LogFile={folder}/slurmdbd.log
 
 
 def configure(folder: Path, port: int) -> None:
-    """Write slurmdbd's settings beside slurm.conf, where it looks for them, and make an empty database."""
+    """Write slurmdbd's settings next to slurm.conf, where it is looked up, and create an empty database."""
     path = folder / "slurmdbd.conf"
     path.write_text(SETTINGS.format(folder=folder, port=port))
     path.chmod(0o600)
@@ -43,11 +43,11 @@ def start_database(folder: Path) -> None:
     data = folder / "mysql"
     options = ["--no-defaults", "--user=mysql", f"--datadir={data}", f"--socket={socket(folder)}", "--skip-networking"]
     sizes = ["--innodb-buffer-pool-size=64M", "--innodb-lock-wait-timeout=900"]  # slurmdbd complains of less
-    with (folder / "mariadbd.log").open("w") as told:
+    with (folder / "mariadbd.log").open("w") as log:
         process = subprocess.Popen(
             [str(shutil.which("mariadbd")), *options, *sizes],
             stdin=subprocess.DEVNULL,
-            stdout=told,
+            stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
@@ -55,7 +55,7 @@ def start_database(folder: Path) -> None:
 
 
 def socket(folder: Path) -> Path:
-    """Where MariaDB listens; slurmdbd is told by $MYSQL_UNIX_PORT."""
+    """Where MariaDB listens; slurmdbd gets it from $MYSQL_UNIX_PORT."""
     return folder / "mysql" / "socket"
 
 

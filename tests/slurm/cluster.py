@@ -1,7 +1,7 @@
 """A real SLURM on this machine: munged, slurmctld and a slurmd for each of three nodes.
 
-Everything but the installed packages lies in one folder, and $SLURM_CONF points there: a SLURM that this machine has anyway is
-neither used nor touched, and nothing of ours is found once the folder is gone.
+Except for the installed packages everything is in one folder, and $SLURM_CONF points there. Another SLURM on this machine
+is neither used nor changed, and nothing is left once the folder is removed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from settings import NODES, configure
 
 @dataclass(frozen=True)
 class Cluster:
-    """One that is up."""
+    """A running cluster."""
 
     folder: Path
 
@@ -41,8 +41,8 @@ class Cluster:
     def up(cls, folder: Path, *, accounts: bool = False, remembers_s: int = 3600) -> Cluster:
         """Start one in `folder`, which is empty, with an accounting database if `accounts`.
 
-        squeue forgets a job `remembers_s` after its end (MinJobAge). Raises RuntimeError with the logs' ends if the
-        cluster does not come up.
+        squeue lists a job for `remembers_s` after its end (MinJobAge). Raises RuntimeError with the end of each log if
+        the cluster does not start.
         """
         self = cls(folder)
         configure(folder, accounts=accounts, remembers_s=remembers_s)
@@ -85,7 +85,7 @@ class Cluster:
         return dict(line.split() for line in self.ask("sinfo", "-h", "-N", "-o", "%N %T").splitlines())
 
     def lose(self, node: str, job: int) -> None:
-        """End a node without a word, as its power supply would: its daemon, the job on it and all of its processes."""
+        """End a node like a power failure: its daemon, the job on it and all of its processes."""
         victims = [pid for pid in processes() if command_of(pid).startswith(f"slurmstepd: [{job}.")]
         for pid in victims:  # grows
             victims += children(pid)
@@ -132,13 +132,13 @@ class Cluster:
         self._until(lambda: (self.folder / "munge" / "socket").exists(), "munged listens")
 
     def _start(self, daemon: str, *options: str) -> None:
-        with (self.folder / f"{daemon}.start").open("w") as told:
+        with (self.folder / f"{daemon}.start").open("w") as log:
             # No PIPE: a daemon keeps it open, and reading it would never end.
             done = subprocess.run(
                 [daemon, *options],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
-                stdout=told,
+                stdout=log,
                 stderr=subprocess.STDOUT,
                 timeout=30,
                 check=False,

@@ -1,6 +1,6 @@
-"""One cluster a session, and the scenarios of the tests that were asked for, all at once on it.
+"""One cluster per session, on which the scenarios of all selected tests run concurrently.
 
-Those marked `slow` are left out (and not skipped) without ISOCLOCK_SLOW=1, which `make test-slurm` sets.
+Tests marked `slow` are deselected unless ISOCLOCK_SLOW=1, which `make test-slurm` sets.
 """
 
 from __future__ import annotations
@@ -25,14 +25,12 @@ from studies import make_clone, make_taught, train_undisturbed
 
 from cluster import Cluster
 
-AT_ONCE = 5  # scenarios; more of them only make each other's jobs start later
+AT_ONCE = 5  # scenarios; with more of them, jobs only start later
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    told = (
-        "what happens on the cluster, before the test looks at it; to a study of which nothing is made yet if `fresh`"
-    )
-    config.addinivalue_line("markers", f"scenario(play, fresh, long): {told}")
+    description = "what happens on the cluster before the test; with `fresh`, to a study without results"
+    config.addinivalue_line("markers", f"scenario(play, fresh, long): {description}")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -47,26 +45,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """A real SLURM. Where there can be none the test is skipped, and fails under CI=true."""
+    """A real SLURM. Without one the test is skipped, or fails under CI=true."""
     yield from _cluster(obstacle())
 
 
 @pytest.fixture
 def on_the_cluster(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """This process asks the cluster."""
+    """Make this process use the cluster."""
     for name, value in cluster.environment.items():
         monkeypatch.setenv(name, value)
 
 
 @pytest.fixture(scope="session")
 def forgetful() -> Iterator[Cluster]:
-    """Another one, which forgets a job a minute after its end."""
+    """A second cluster, which lists a job for one minute after its end."""
     yield from _cluster(obstacle(), remembers_s=60)
 
 
 @pytest.fixture(scope="session")
 def accounted() -> Iterator[Cluster]:
-    """Another one, with an accounting database."""
+    """A cluster with an accounting database."""
     packages, programs = (*PACKAGES, *accounting.PACKAGES), (*PROGRAMS, *accounting.PROGRAMS)
     yield from _cluster(obstacle(packages, programs), accounts=True)
 
@@ -83,15 +81,15 @@ def _cluster(reason: str | None, *, accounts: bool = False, remembers_s: int = 3
             yield running
             running.down()
             return
-    told = f"no SLURM cluster can be brought up here: {reason}"
+    message = f"no SLURM cluster can be brought up here: {reason}"
     if os.environ.get("CI", "").lower() in ("true", "1"):
-        pytest.fail(f"{told} (and under CI=true this is no reason to skip)")
-    pytest.skip(told)
+        pytest.fail(f"{message} (under CI=true this is a failure)")
+    pytest.skip(message)
 
 
 @pytest.fixture(scope="session")
 def taught(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A study in which students are what is left to train."""
+    """A study in which only students are left to train."""
     return make_taught(tmp_path_factory.mktemp("slurm") / "taught")
 
 
@@ -101,7 +99,7 @@ def scenarios(
 ) -> Iterator[dict[str, Future[OnCluster]]]:
     """The scenarios of all tests of this session, running."""
     marks = [mark for item in request.session.items for mark in item.iter_markers("scenario")]
-    marks.sort(key=lambda mark: not mark.kwargs.get("long", False))  # these first: all others fit beside them
+    marks.sort(key=lambda mark: not mark.kwargs.get("long", False))  # these first: all others run in the meantime
     folder = tmp_path_factory.mktemp("scenarios")
     pool = ThreadPoolExecutor(AT_ONCE)
     running: dict[str, Future[OnCluster]] = {}

@@ -13,7 +13,7 @@ def wait(holds: Callable[[], bool], limit_s: float) -> bool:
     while not holds():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.05)  # other processes have no other way to tell
+        time.sleep(0.05)  # other processes can only be polled
     return True
 
 

@@ -20,7 +20,7 @@ from cluster import Cluster
 from isoclock.cluster.site import SITE_FILE
 from isoclock.files import write_text
 
-LIMIT_S = 660  # of a scenario; its failure mode is to wait for ever, and a busy machine is slow to start jobs
+LIMIT_S = 660  # of a scenario; a failure waits forever, and a busy machine is slow to start jobs
 PATIENCE_S = 240  # until a trainer trains: start-ups on a busy machine
 
 KD = "results/student/streets/tiny/kd/iteration-6/0/record.json"
@@ -31,7 +31,7 @@ SITE = {"partition": "gpu", "account": None, "gpu_as": "gpu", "gpu_model": "plai
 
 @dataclass(frozen=True)
 class Job:
-    """One of SLURM's, as squeue tells."""
+    """A SLURM job, as listed by squeue."""
 
     number: int
     state: str
@@ -49,7 +49,7 @@ class OnCluster:
 
     clone: Clone
     cluster: Cluster
-    told: str = ""  # what Snakemake printed
+    output_text: str = ""  # what Snakemake printed
     process: subprocess.Popen[bytes] | None = None
 
     def settle(self, **site: object) -> None:
@@ -90,13 +90,13 @@ class OnCluster:
         quick = ["--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "20"]
         command = ["snakemake", "--profile", "slurm", *quick]
         output = self.output
-        with output.open("w") as told:
+        with output.open("w") as log:
             self.process = process = subprocess.Popen(
                 [*command, *arguments],
                 cwd=self.clone.folder,
                 env={**self.environment, "BROKEN": broken},
                 stdin=subprocess.DEVNULL,
-                stdout=told,
+                stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )

@@ -15,7 +15,7 @@ import accounting
 from processes import free_ports
 
 HOST = socket.gethostname().split(".")[0]  # also the first node's name
-CPUS = 64  # told to SLURM, so that jobs wait for nothing but what a test makes them wait for
+CPUS = 64  # declared to SLURM, so that jobs wait only for what a test makes them wait for
 # By type: who asks for a type gets in the way of its holder only.
 GPUS = {"plain": 6, "hunted": 1, "doomed": 1, "fragile": 1, "brittle": 1}
 SMALL_NODES = ("fragile", "brittle")  # each has one more GPU of the type that is called like it
@@ -122,7 +122,7 @@ def configure(folder: Path, *, accounts: bool, remembers_s: int) -> None:
 
 
 def _make_gpus(folder: Path) -> str:
-    """Make device files and write gres.conf; what the first node has, as slurm.conf tells it."""
+    """Make device files and write gres.conf; returns the GPUs of the first node in the format of slurm.conf."""
     devices, lines, number = [], [], 0
     for kind, count in GPUS.items():
         first = number

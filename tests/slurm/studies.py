@@ -1,4 +1,4 @@
-"""Studies for the scenarios: one of which nothing is made yet, and one in which students are what is left to train."""
+"""Studies for the scenarios: one without results, and one in which only students are left to train."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tiny_study import SIZE, TinyStudy, cell, edit
 
 ITERATIONS = 200
 
-# While there is a file `step_s`, a step takes that many seconds more: a run is long enough to be hurt, whatever the machine, and
-# costs no processor time. And it fails for the method whose class is named by $BROKEN.
+# While a file `step_s` exists, each step takes that many seconds longer, without processor time: a run is long enough to be
+# disturbed on any machine. Training fails for the method whose class is named in $BROKEN.
 SLOWER = """
 
 import os as _os
@@ -36,7 +36,7 @@ def _slowly(self, *arguments, **named):
 TrainingStep.__call__ = _slowly
 """
 
-# The executor looks at its jobs after a while, and then ever more rarely. What it sees is the same if it looks all the time.
+# The executor checks its jobs less and less often. Checking every two seconds gives the same states.
 IMPATIENT = """
 
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor as _RemoteExecutor
@@ -64,7 +64,7 @@ def make_clone(folder: Path, methods: str = "none, kd", budgets: str = "iteratio
 
 
 def make_taught(folder: Path) -> Clone:
-    """A clone in which students are what is left to train."""
+    """A clone in which only students are left to train."""
     from isoclock.budget.plan import accept_budget, make_plan
     from isoclock.budget.profile import profile_method
     from isoclock.data.packing.prepare import prepare
@@ -74,7 +74,7 @@ def make_taught(folder: Path) -> Clone:
     clone = make_clone(folder, "kd, fitnet", "iteration-6")
     with (folder / "src/isoclock/training/step.py").open("a") as step:
         step.write(SLOWER)
-    clone.run("isoclock", "stamp", timeout_s=120)  # first: what is older than its stamp is made again
+    clone.run("isoclock", "stamp", timeout_s=120)  # first: results older than their stamp are made again
     study = TinyStudy(folder)
     params, layout = study.params, study.layout
     prepare(
@@ -93,7 +93,7 @@ def make_taught(folder: Path) -> Clone:
 
 
 def train_undisturbed(taught: Clone, folder: Path) -> str:
-    """Digest of the weights of `kd`, trained in one go, in a folder beside."""
+    """Digest of the weights of `kd`, trained in one go, in another folder."""
     from isoclock.grid.layout import Layout
     from isoclock.runner.run import train_student
 

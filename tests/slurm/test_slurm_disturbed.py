@@ -1,4 +1,4 @@
-"""What clusters do to jobs: nothing is lost, and the weights are those of an undisturbed run."""
+"""Disturbed jobs lose nothing, and their weights are those of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from isoclock.dag.resources import RUNTIME_MARGIN
 pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.timeout(1500)]
 
 STEP_S = 1.5  # of a step that is slow: more than two jobs' worth of them
-# How often a student's job may be submitted again; Snakemake does not tell by itself, and knows when it starts.
+# How often a student's job may be submitted again; Snakemake knows it at its start but does not print it.
 RETRIES = """
 
 import sys as _sys
@@ -27,7 +27,7 @@ onstart:
 """
 
 
-def told_to_stop_twice(study: OnCluster) -> None:
+def asked_to_stop_twice(study: OnCluster) -> None:
     """SIGTERM to every process of the job's steps, loader processes included: what --signal does before a time limit."""
 
     def stop(job: str) -> None:
@@ -37,8 +37,8 @@ def told_to_stop_twice(study: OnCluster) -> None:
     disturbed(study, stop)
 
 
-def told_to_stop_where_sacct_is_asked(study: OnCluster) -> None:
-    """By a profile of one's own, on a cluster that accounts."""
+def asked_to_stop_where_sacct_is_asked(study: OnCluster) -> None:
+    """With a custom profile, on a cluster with accounting."""
 
     def stop(job: str) -> None:
         study.cluster.ask("scancel", "--signal=TERM", job)
@@ -86,7 +86,7 @@ def longer_than_a_job(study: OnCluster) -> None:
         study.until_events("start", 3, "the third job trains")
         study.speed_up()
 
-    study.told = study.run(KD, meanwhile=meanwhile)
+    study.output_text = study.run(KD, meanwhile=meanwhile)
 
 
 def disturbed(study: OnCluster, disturb: Callable[[str], object], *options: str, **site: str) -> None:
@@ -99,7 +99,7 @@ def disturbed(study: OnCluster, disturb: Callable[[str], object], *options: str,
         study.until_events("stop", 1, "the trainer stops")
         study.speed_up()
 
-    study.told = study.run(KD, *options, meanwhile=meanwhile)
+    study.output_text = study.run(KD, *options, meanwhile=meanwhile)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def disturbed(study: OnCluster, disturb: Callable[[str], object], *options: str,
                 pytest.mark.scenario(
                     play=scenario,
                     long=scenario is longer_than_a_job,
-                    accounts=scenario is told_to_stop_where_sacct_is_asked,
+                    accounts=scenario is asked_to_stop_where_sacct_is_asked,
                 ),
                 *([] if scenario is preempted_where_jobs_are_requeued else [pytest.mark.slow]),
             ],
@@ -119,8 +119,8 @@ def disturbed(study: OnCluster, disturb: Callable[[str], object], *options: str,
         )
         for scenario in (
             longer_than_a_job,
-            told_to_stop_twice,
-            told_to_stop_where_sacct_is_asked,
+            asked_to_stop_twice,
+            asked_to_stop_where_sacct_is_asked,
             requeued,
             cancelled,
             preempted_where_jobs_are_requeued,
@@ -128,9 +128,7 @@ def disturbed(study: OnCluster, disturb: Callable[[str], object], *options: str,
         )
     ],
 )
-def test_the_run_goes_on_to_the_weights_of_an_undisturbed_one(
-    scenario: object, played: OnCluster, undisturbed: str
-) -> None:
+def test_the_weights_are_those_of_an_undisturbed_run(scenario: object, played: OnCluster, undisturbed: str) -> None:
     record = played.record()
     assert record["status"] == "finished"
     assert record["iterations"] == {"planned": ITERATIONS, "done": ITERATIONS}
@@ -152,10 +150,10 @@ def test_a_run_is_submitted_as_often_as_its_plan_says(played: OnCluster) -> None
     assert plan["planned_s"] > 0.9 * STEP_S * ITERATIONS, "steps were slow when they were measured"
     # A job of five minutes has none left for training once its overhead is taken off: Site counts on one.
     allowed = math.ceil(plan["planned_s"] * RUNTIME_MARGIN / 60)
-    assert f"a student is submitted again: {allowed} times" in played.told
+    assert f"a student is submitted again: {allowed} times" in played.output_text
     jobs = played.submitted()
     assert len(jobs) >= 3
     assert [job.state for job in jobs] == ["FAILED"] * (len(jobs) - 1) + ["COMPLETED"]
     assert {job.limit for job in jobs} == {"5:00"}, "the partition's; the plan would take longer"
-    assert played.told.count("Trying to restart job") == len(jobs) - 1 <= allowed
+    assert played.output_text.count("Trying to restart job") == len(jobs) - 1 <= allowed
     assert len(played.record()["segments"]) >= 3

@@ -16,42 +16,44 @@ from isoclock.cluster.site import Site
 pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.timeout(300), pytest.mark.usefixtures("on_the_cluster")]
 
 
-def test_a_good_site_is_found_in_order_and_a_gpu_is_granted(tmp_path: Path) -> None:
+def test_a_valid_site_is_ok_and_a_gpu_is_granted(tmp_path: Path) -> None:
     found = examined(tmp_path, try_job=True, gpu_model="plain")
     found.pop("SLURM_CONF")
     assert {finding.state for finding in found.values()} == {"ok"}, found
-    assert "squeue remembers jobs for 3600 s" in found["job states"].found
+    assert "squeue lists ended jobs for 3600 s" in found["job states"].found
     assert "sacct has no database" in found["job states"].found
     assert found["partition"].found == "gpu: jobs of up to 1440 min"
     assert "CUDA_VISIBLE_DEVICES=" in found["a GPU"].found
-    assert "seen and writable" in found["shared folder"].found
+    assert "visible and writable" in found["shared folder"].found
     assert [path.name for path in tmp_path.iterdir()] == ["workflow"], "nothing is left behind"
 
 
 @pytest.mark.parametrize(
-    ("site", "what", "state", "told"),
+    ("site", "what", "state", "advice"),
     [
         ({"partition": "FILL-IN"}, "site file", "wrong", "partitions here: gpu, "),
-        ({"partition": "gpus"}, "partition", "wrong", "name one of gpu, "),
-        ({"partition": "closed"}, "partition", "wrong", "name another of"),
+        ({"partition": "gpus"}, "partition", "wrong", "choose from gpu, "),
+        ({"partition": "closed"}, "partition", "wrong", "choose another of"),
         ({"account": "lab"}, "account", "wrong", "account: null"),
-        ({"partition": "doomed"}, "preemption", "warn", "Snakemake waits for it for ever"),
+        ({"partition": "doomed"}, "preemption", "warn", "Snakemake waits for it forever"),
         ({"partition": "hunted"}, "preemption", "ok", "spare_retries: 2"),
         ({"gpu_model": "h100"}, "a GPU", "wrong", "sbatch --test-only"),
         ({"constraint": "fast"}, "a GPU", "wrong", "sbatch --test-only"),
         ({"job_limit_min": 10}, "partition", "wrong", "longer jobs"),
-        ({"gpu_as": "cuda"}, "site file", "wrong", "mend it"),
+        ({"gpu_as": "cuda"}, "site file", "wrong", "fix it"),
     ],
 )
-def test_what_is_wrong_is_told_with_what_to_change(
-    site: dict[str, object], what: str, state: str, told: str, tmp_path: Path
+def test_problems_are_reported_with_advice(
+    site: dict[str, object], what: str, state: str, advice: str, tmp_path: Path
 ) -> None:
     found = examined(tmp_path, **site)[what]
     assert found.state == state
-    assert told in found.advice
+    assert advice in found.advice
 
 
-def test_a_controller_that_is_down_is_told(tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_controller_that_is_down_is_reported(
+    tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = (cluster.folder / "slurm.conf").read_text()
     elsewhere = re.sub(r"SlurmctldPort=\d+", "SlurmctldPort=1", settings) + "MessageTimeout=1\n"
     (tmp_path / "slurm.conf").write_text(elsewhere)
@@ -62,11 +64,11 @@ def test_a_controller_that_is_down_is_told(tmp_path: Path, cluster: Cluster, mon
     assert "DOWN" in found["SLURM"].found
 
 
-def test_the_executors_variable_that_does_not_reach_srun_is_minded(tmp_path: Path) -> None:
+def test_slurm_conf_is_a_warning_because_srun_does_not_get_it(tmp_path: Path) -> None:
     assert examined(tmp_path)["SLURM_CONF"].state == "warn"
 
 
-def test_partitions_as_they_are() -> None:
+def test_partitions() -> None:
     found = {one.name: one for one in slurm.partitions()}
     assert next(iter(found)) == "gpu", "the default one comes first"
     assert slurm.partition(None) == found["gpu"] == slurm.Partition("gpu", True, 1440, "OFF", 0)

@@ -1,4 +1,4 @@
-"""What the job of `isoclock doctor` finds wrong on a node, by real jobs that see what such nodes show them."""
+"""Problems on a node that the job of `isoclock doctor` finds, with real jobs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cluster import Cluster
 pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.timeout(300), pytest.mark.usefixtures("on_the_cluster")]
 
 NOBODY, A_GROUP = 65534, 54321
-# Everything is imported before the rights are given away: an environment may be for its owner only.
+# Everything is imported before privileges are dropped: the environment may be readable by its owner only.
 AS_NOBODY = f"""
 import json, os, sys
 from dataclasses import asdict
@@ -42,29 +42,29 @@ def test_a_gpu_that_the_job_does_not_see(tmp_path: Path, monkeypatch: pytest.Mon
     assert found["shared folder"].state == "ok"
 
 
-def test_a_folder_that_is_another_one_on_the_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_differs_on_the_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     folder = Path("/proc/self/cwd")  # a path that is another folder for each process, as a local disk is for each node
     found = examined(folder, try_job=True, gpu_model="plain")["shared folder"]
     assert found.state == "wrong"
-    assert found.found.startswith(f"{folder} is another one on ")
-    assert not found.found.endswith("not there")
+    assert found.found.startswith(f"{folder} is another folder on ")
+    assert not found.found.endswith("not found")
     assert "share" in found.advice
     assert [path.name for path in tmp_path.iterdir()] == ["workflow"], "nothing is left behind"
 
 
 def test_a_folder_that_is_not_on_the_node(tmp_path: Path) -> None:
-    opened = os.open(tmp_path, os.O_DIRECTORY)  # again a path that means something to this process only
+    opened = os.open(tmp_path, os.O_DIRECTORY)  # again a path that exists for this process only
     try:
         found = examined(Path(f"/proc/self/fd/{opened}"), try_job=True, gpu_model="plain")["shared folder"]
     finally:
         os.close(opened)
     assert found.state == "wrong"
-    assert found.found.endswith("not there")
+    assert found.found.endswith("not found")
 
 
 def test_a_folder_that_jobs_cannot_write(cluster: Cluster) -> None:
-    """A group may write there that this login has, and jobs have not: SLURM asks for a user's groups by itself."""
+    """A group may write there that this login has but jobs do not: SLURM looks up the groups of a user itself."""
     folder = Path(tempfile.mkdtemp(prefix="study-", dir=cluster.folder))  # pytest's own folders are the owner's alone
     write_site(folder, gpu_model="plain")
     os.chown(folder, 0, A_GROUP)

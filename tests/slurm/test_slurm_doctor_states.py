@@ -1,4 +1,4 @@
-"""Whether Snakemake gets to know how a job ended, as `isoclock doctor` finds it on clusters that remember and forget."""
+"""`isoclock doctor` checks that Snakemake can find out how a job ended, on clusters with short and long MinJobAge."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def use(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def test_a_cluster_that_forgets_and_does_not_account_makes_snakemake_wait_for_ever(
+def test_a_short_min_job_age_without_accounting_is_wrong(
     tmp_path: Path, forgetful: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(forgetful, monkeypatch)
     found = examined(tmp_path)["job states"]
     assert found.state == "wrong"
-    assert found.found == "squeue remembers jobs for 60 s (MinJobAge), sacct has no database"
+    assert found.found == "squeue lists ended jobs for 60 s (MinJobAge), sacct has no database"
     assert "MinJobAge >= 120 s" in found.advice
-    assert "waits for ever without a word" in found.advice
+    assert "waits forever without a message" in found.advice
     advised = f"{INIT}: 20"
     assert advised in found.advice
     (write_site(tmp_path) / "profile.yaml").write_text(f"{advised}\n")
@@ -34,17 +34,17 @@ def test_a_cluster_that_forgets_and_does_not_account_makes_snakemake_wait_for_ev
 
 
 @pytest.mark.slow
-def test_a_cluster_that_forgets_and_accounts_is_minded(
+def test_a_short_min_job_age_with_accounting_is_a_warning(
     tmp_path: Path, accounted: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(accounted, monkeypatch)
-    # It remembers for an hour, and is asked after that.
+    # It lists ended jobs for an hour, but is asked later.
     (write_site(tmp_path) / "profile.yaml").write_text(f"{INIT}: 1500\n")
     found = examined(tmp_path)["job states"]
     assert found.state == "warn"
-    assert found.found == "squeue remembers jobs for 3600 s (MinJobAge), sacct works"
+    assert found.found == "squeue lists ended jobs for 3600 s (MinJobAge), sacct works"
     assert f"MinJobAge >= 4500 s for squeue: ask for it, or set in the profile {INIT}: 1200" in found.advice
-    assert "waits for ever for a cancelled job" in found.advice
+    assert "waits forever for a cancelled job" in found.advice
 
 
 @pytest.mark.slow

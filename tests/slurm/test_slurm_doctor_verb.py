@@ -1,4 +1,4 @@
-"""`isoclock doctor` as it is typed, in a study's folder on a cluster's head node."""
+"""`isoclock doctor` from the command line, in a study folder on the head node of a cluster."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def study(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> OnClust
 
 def doctor(study: OnCluster) -> tuple[int, dict[str, str], str]:
     """Exit status, mark of each row, and all that is printed."""
-    # Where nobody has to set it: the executor drops it, and `doctor` minds that.
+    # Without SLURM_CONF: the executor drops it, and `doctor` warns about it.
     environment = {name: value for name, value in study.environment.items() if name != "SLURM_CONF"}
     done = subprocess.run(
         ["isoclock", "doctor"],
@@ -38,18 +38,18 @@ def doctor(study: OnCluster) -> tuple[int, dict[str, str], str]:
         check=False,
     )
     rows, _, _ = done.stdout.partition("\n\n")
-    marks = {what: mark for mark, what in re.findall(r"^(ok|mind|wrong|-) +(\S.*?)  +", rows, re.MULTILINE)}
+    marks = {what: mark for mark, what in re.findall(r"^(ok|warn|wrong|-) +(\S.*?)  +", rows, re.MULTILINE)}
     return done.returncode, marks, done.stdout
 
 
-def test_where_all_is_in_order_its_status_is_0(study: OnCluster) -> None:
+def test_without_problems_its_status_is_0(study: OnCluster) -> None:
     study.settle()
-    status, marks, told = doctor(study)
-    assert status == 0, told
-    # In a container, a temporary folder ends with it, and `doctor` says so.
+    status, marks, output = doctor(study)
+    assert status == 0, output
+    # In a container, temporary folders are lost with it, and `doctor` warns about that.
     folders = {marks.pop(f"{name}/") for name in ("runs", "results")}
-    assert folders <= {"ok", "mind"}, told
-    assert set(marks.values()) == {"ok"}, told
+    assert folders <= {"ok", "warn"}, output
+    assert set(marks.values()) == {"ok"}, output
     assert marks.keys() >= {
         "Python",
         "packages",
@@ -63,14 +63,14 @@ def test_where_all_is_in_order_its_status_is_0(study: OnCluster) -> None:
     assert not list(study.clone.folder.glob("**/.doctor-*")), "nothing is left behind"
 
 
-def test_where_something_is_wrong_it_says_what_to_change_and_its_status_is_2(study: OnCluster) -> None:
+def test_with_problems_it_gives_advice_and_its_status_is_2(study: OnCluster) -> None:
     study.settle(partition="gpus")
-    status, marks, told = doctor(study)
-    assert status == 2, told
-    assert marks["partition"] == marks["a GPU"] == "wrong", told
-    assert marks["job states"] == "ok", "the rest is looked at all the same"
-    assert "gpus: not there" in told
-    assert re.search(r"^wrong partition: workflow/profiles/slurm/site.yaml: name one of gpu, ", told, re.MULTILINE), (
-        told
+    status, marks, output = doctor(study)
+    assert status == 2, output
+    assert marks["partition"] == marks["a GPU"] == "wrong", output
+    assert marks["job states"] == "ok", "the other checks still run"
+    assert "gpus: not found" in output
+    assert re.search(r"^wrong partition: workflow/profiles/slurm/site.yaml: choose from gpu, ", output, re.MULTILINE), (
+        output
     )
-    assert "Traceback" not in told
+    assert "Traceback" not in output

@@ -1,4 +1,4 @@
-"""Nodes that are lost with their jobs: the run goes on elsewhere, and what was lost is counted."""
+"""Nodes that are lost with their jobs: the run continues on another node, and lost time is counted."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def node_lost(study: OnCluster, node: str, *options: str) -> None:
         study.until_events("start", 2, "the run goes on elsewhere")
         study.speed_up()
 
-    study.told = study.run(KD, *options, meanwhile=meanwhile)
+    study.output_text = study.run(KD, *options, meanwhile=meanwhile)
 
 
 @pytest.mark.slow
@@ -47,8 +47,8 @@ def test_a_run_survives_its_node_and_counts_what_is_lost(
     events = played.events()
     assert [event["iteration"] for event in events if event["event"] == "start"] == [0, 0], "nothing was saved yet"
     _, second = (place for place, event in enumerate(events) if event["event"] == "start")
-    told_s = max(event["train_s"] for event in events[:second] if "train_s" in event)
-    assert told_s > 0
-    assert record["clock"]["lost_s"] == pytest.approx(told_s, rel=0.01)
-    assert played.told.count("Trying to restart job") == resubmitted
-    assert ("NODE_FAIL" in played.told) == bool(resubmitted)
+    recorded_s = max(event["train_s"] for event in events[:second] if "train_s" in event)
+    assert recorded_s > 0
+    assert record["clock"]["lost_s"] == pytest.approx(recorded_s, rel=0.01)
+    assert played.output_text.count("Trying to restart job") == resubmitted
+    assert ("NODE_FAIL" in played.output_text) == bool(resubmitted)

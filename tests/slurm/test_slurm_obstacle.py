@@ -1,6 +1,4 @@
-"""Where no cluster can be brought up, its tests are skipped with the reason; under CI=true they fail, so that nobody takes a
-green run for a tested one.
-"""
+"""Without a cluster, its tests are skipped with the reason; under CI=true they fail, so that a passing run has tested them."""
 
 from __future__ import annotations
 
@@ -9,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-A_TEST = f"{Path(__file__).parent / 'test_slurm_doctor.py'}::test_partitions_as_they_are"
-TOLD = "no SLURM cluster can be brought up here: needs "
+A_TEST = f"{Path(__file__).parent / 'test_slurm_doctor.py'}::test_partitions"
+REASON = "no SLURM cluster can be brought up here: needs "
 
 
 def without_slurm(folder: Path, ci: str) -> tuple[int, str]:
@@ -30,17 +28,17 @@ def without_slurm(folder: Path, ci: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def test_they_are_skipped(tmp_path: Path) -> None:
-    status, told = without_slurm(tmp_path, ci="")
-    assert status == 0, told
-    assert "1 skipped" in told
-    assert TOLD in told
+def test_cluster_tests_are_skipped(tmp_path: Path) -> None:
+    status, output = without_slurm(tmp_path, ci="")
+    assert status == 0, output
+    assert "1 skipped" in output
+    assert REASON in output
 
 
-def test_in_continuous_integration_that_is_a_failure(tmp_path: Path) -> None:
-    status, told = without_slurm(tmp_path, ci="true")
-    assert status == 1, told
-    assert "1 error" in told
-    assert "1 skipped" not in told
-    assert TOLD in told
-    assert "under CI=true this is no reason to skip" in told
+def test_in_ci_they_fail(tmp_path: Path) -> None:
+    status, output = without_slurm(tmp_path, ci="true")
+    assert status == 1, output
+    assert "1 error" in output
+    assert "1 skipped" not in output
+    assert REASON in output
+    assert "under CI=true this is a failure" in output

@@ -1,4 +1,4 @@
-"""Runs of the whole pipeline on a real SLURM: a grid, a grid with a cell that fails, and a site file that nobody filled in."""
+"""Runs of the whole pipeline on a real SLURM: a grid, a grid with a failing cell, and a site file with placeholders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FAILED_JOB = "SLURM status is: 'FAILED'"  # the executor's line; a failed job's 
 
 def the_demo_grid(study: OnCluster) -> None:
     study.settle(gpu_as="gres", gpu_model=None)
-    study.told = study.run("all")
+    study.output_text = study.run("all")
 
 
 @pytest.mark.scenario(play=the_demo_grid, fresh=True)
@@ -28,7 +28,9 @@ def test_the_demo_grid_ends_with_its_report(played: OnCluster) -> None:
         record = played.record(method, budget)
         assert record["status"] == "finished"
         assert record["iterations"]["done"] == record["iterations"]["planned"]
-        assert record["iterations"]["planned"] >= 1, "what compute-6 buys `none` hangs on how quiet the machine was"
+        assert record["iterations"]["planned"] >= 1, (
+            "iterations of `none` under compute-6 depend on other load on the machine"
+        )
         assert played.cell("evaluate", method, budget, "scores.json").is_file()
     assert played.record("kd", "iteration-6")["iterations"]["planned"] == ITERATIONS
     assert played.record("kd", "compute-6")["iterations"]["planned"] == 6, "its own yardstick"
@@ -42,9 +44,9 @@ def test_the_demo_grid_ends_with_its_report(played: OnCluster) -> None:
     assert sorted(path.stem for path in (folder / "results/sync/demo").iterdir()) == ["evaluate", "student", "teacher"]
     assert (folder / "mlflow.db").is_file()
     assert {job.state for job in played.submitted()} == {"COMPLETED"}
-    jobs = re.findall(r"slurm_logs/rule_(\w+)/", played.told)
+    jobs = re.findall(r"slurm_logs/rule_(\w+)/", played.output_text)
     assert {rule: jobs.count(rule) for rule in jobs} == JOBS
-    assert set(re.findall(r"^localrule (\w+):$", played.told, re.MULTILINE)) == {
+    assert set(re.findall(r"^localrule (\w+):$", played.output_text, re.MULTILINE)) == {
         "budget",
         "plan",
         "report",
@@ -62,7 +64,7 @@ def one_cell_fails(study: OnCluster) -> None:
         study.until(lambda: study.output.read_text().count(FAILED_JOB) == 2, "fitnet is given up")
         study.speed_up()
 
-    study.told = study.run("all", broken="FitNet", status=1, meanwhile=meanwhile)
+    study.output_text = study.run("all", broken="FitNet", status=1, meanwhile=meanwhile)
 
 
 @pytest.mark.scenario(play=one_cell_fails)
@@ -70,14 +72,14 @@ def test_one_failed_cell_does_not_stop_the_others(played: OnCluster, undisturbed
     assert played.record()["digests"]["weights"] == undisturbed
     assert played.cell("evaluate", "kd", "iteration-6", "scores.json").is_file()
     assert not played.cell("student", "fitnet", "iteration-6", "record.json").exists()
-    assert "this method is broken" in played.told, "the log of the failed job is shown"
-    assert len(re.findall(r"Trying to restart job", played.told)) == 1, "jobs needed (one) and none to spare"
-    given_up = played.told.rindex(FAILED_JOB)
-    assert given_up < played.told.index("\nrule evaluate:"), "the other one is scored after that"
+    assert "this method is broken" in played.output_text, "the log of the failed job is shown"
+    assert len(re.findall(r"Trying to restart job", played.output_text)) == 1, "jobs needed (one) and none to spare"
+    given_up = played.output_text.rindex(FAILED_JOB)
+    assert given_up < played.output_text.index("\nrule evaluate:"), "the other one is scored after that"
 
 
 @pytest.mark.scenario(play=one_cell_fails)
-def test_the_report_shows_the_hole_that_a_failed_cell_leaves(played: OnCluster) -> None:
+def test_the_report_shows_a_failed_cell_as_a_hole(played: OnCluster) -> None:
     kd, fitnet = played.reported("cells.csv")
     assert (kd["method"], kd["status"]) == ("kd", "finished")
     assert 0 <= float(kd["miou"]) <= 1
@@ -90,16 +92,16 @@ def test_the_report_shows_the_hole_that_a_failed_cell_leaves(played: OnCluster) 
     assert missing in page
 
 
-def nobody_filled_in_the_site_file(study: OnCluster) -> None:
-    study.told = study.run("all", status=2)
+def site_file_with_placeholders(study: OnCluster) -> None:
+    study.output_text = study.run("all", status=2)
 
 
-@pytest.mark.scenario(play=nobody_filled_in_the_site_file, fresh=True)
-def test_a_placeholder_is_one_line_and_no_job(played: OnCluster) -> None:
-    (line,) = [line for line in played.told.splitlines() if line.startswith("isoclock: ")]
+@pytest.mark.scenario(play=site_file_with_placeholders, fresh=True)
+def test_a_placeholder_gives_one_line_and_no_job(played: OnCluster) -> None:
+    (line,) = [line for line in played.output_text.splitlines() if line.startswith("isoclock: ")]
     assert line.startswith("isoclock: workflow/profiles/slurm/site.yaml: partition, account: still FILL-IN; ")
-    assert played.told.rstrip().endswith(line), "nothing comes after it"
-    assert "Traceback" not in played.told
+    assert played.output_text.rstrip().endswith(line), "nothing comes after it"
+    assert "Traceback" not in played.output_text
     assert played.submitted() == []
     assert not (played.clone.folder / "runs").exists()
     assert not list((played.clone.folder / ".snakemake").glob("locks/*")), "the next start is not refused"

@@ -36,7 +36,7 @@ def test_credentials_are_never_shown(tmp_path: Path) -> None:
 
 def test_a_dead_server_is_reported_at_once_in_one_line(tmp_path: Path) -> None:
     began = time.monotonic()
-    with pytest.raises(UserError, match="no server answers there") as caught:
+    with pytest.raises(UserError, match="no server answers at this address") as caught:
         sync(tmp_path, tmp_path, f"http://127.0.0.1:{_closed_port()}")
     assert len(caught.value.problems) == 1
     assert "\n" not in str(caught.value)

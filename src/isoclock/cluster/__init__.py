@@ -1,1 +1,1 @@
-"""Where a study runs: what a site's SLURM is like, what it says of itself, and what is missing there or on this machine."""
+"""The SLURM cluster of a study: site settings, queries, and checks of cluster and machine (`isoclock doctor`)."""

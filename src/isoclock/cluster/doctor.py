@@ -1,4 +1,4 @@
-"""What is missing on this machine and on its cluster, and what to change. Nothing is changed here, and no run is touched."""
+"""Checks of this machine and its cluster, with advice. They change nothing and touch no run."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from isoclock.params.check import load_params
 LOCK = Path("requirements.lock")
 PARAMS = Path("params")
 PYTHONS = ((3, 11), (3, 12), (3, 13))
-LOCAL_FILE_SYSTEMS = ("tmpfs", "ramfs", "overlay")  # ends with the machine, or with the container
-LEAST_FREE_GB = 5.0
+LOCAL_FILE_SYSTEMS = ("tmpfs", "ramfs", "overlay")  # lost with the machine or the container
+MIN_FREE_GB = 5.0
 
 
 def examine(folder: Path = Path(), *, try_job: bool = True) -> Iterator[Finding]:
-    """Everything worth knowing before a study is run in `folder`, as it is found out.
+    """Check what a study in `folder` needs; yields findings one by one.
 
-    `try_job` False asks the cluster without starting a job on it.
+    With `try_job` False, no job is started on the cluster.
     """
     yield python()
     yield packages(folder / LOCK)
@@ -40,22 +40,22 @@ def examine(folder: Path = Path(), *, try_job: bool = True) -> Iterator[Finding]
     if slurm.available():
         yield from examine_cluster(folder, try_job=try_job)
     else:
-        yield Finding("SLURM", "none", "no SLURM here", "on a cluster: run this on its head node")
+        yield Finding("SLURM", "none", "no SLURM here", "on a cluster, run this on the head node")
 
 
 def python() -> Finding:
-    """The interpreter."""
+    """Check the version of the interpreter."""
     found = platform.python_version()
     if sys.version_info[:2] in PYTHONS:
         return Finding("Python", "ok", found)
     wanted = " or ".join(f"{major}.{minor}" for major, minor in PYTHONS)
-    return Finding("Python", "wrong", found, f"make the environment again with Python {wanted} (README)")
+    return Finding("Python", "wrong", found, f"create the environment with Python {wanted} (see README)")
 
 
 def packages(lock: Path) -> Finding:
-    """What is installed, against the pins."""
+    """Compare the installed packages with the pinned versions."""
     if not lock.is_file():
-        return Finding("packages", "none", f"no {lock} to compare with", "run this in the project's folder")
+        return Finding("packages", "none", f"no {lock} to compare with", "run this in the project folder")
     pins = dict(line.split("==") for line in lock.read_text(encoding="utf-8").split() if "==" in line)
     others = []
     for name, pinned in pins.items():
@@ -67,12 +67,12 @@ def packages(lock: Path) -> Finding:
             others.append(f"{name} {found} (pinned {pinned})")
     if not others:
         return Finding("packages", "ok", f"{len(pins)} as pinned")
-    told = "; ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
-    return Finding("packages", "warn", told, f"pip install -r {lock}: results are compared within one set of versions")
+    shown = "; ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+    return Finding("packages", "warn", shown, f"pip install -r {lock}: results compare only within one set of versions")
 
 
 def device() -> Finding:
-    """What this machine would train on."""
+    """The device that this machine trains on."""
     from isoclock.training.device import choose_device, device_kind
 
     found = choose_device()
@@ -82,7 +82,7 @@ def device() -> Finding:
 
 
 def precisions(params_folder: Path) -> Iterator[Finding]:
-    """Whether this machine computes what its recipes ask for as fast as float32."""
+    """Check that this machine computes the precision of each recipe as fast as float32."""
     from isoclock.training.device import choose_device
     from isoclock.training.precision import SLOWER, slowdown
 
@@ -97,17 +97,19 @@ def precisions(params_folder: Path) -> Iterator[Finding]:
     for precision in sorted({recipe.precision for recipe in recipes.values()} - {"fp32"}):
         users = sorted({dataset for (dataset, _), recipe in recipes.items() if recipe.precision == precision})
         slower = slowdown(precision, choose_device())
-        found = f"a matrix product takes {slower:.2g} times as long as in fp32; asked for by {', '.join(users)}"
+        found = f"a matrix product takes {slower:.2g} times as long as in fp32; used by {', '.join(users)}"
         if slower <= SLOWER:
             yield Finding(precision, "ok", found)
         else:
-            advice = "a study grid refuses it on this device: set `precision: fp32` in params/training.yaml, or train elsewhere"
+            advice = (
+                "a study grid does not run here: set `precision: fp32` in params/training.yaml, or use another device"
+            )
             yield Finding(precision, "warn", found, advice)
 
 
 def mlflow_store() -> Finding:
-    """Whether `sync` could write."""
-    from isoclock.tracking.store import database_path, failing_in_one_line, open_store, redacted, resolve_uri
+    """Check that `isoclock sync` can write to the MLflow store."""
+    from isoclock.tracking.store import catch_store_errors, database_path, open_store, redacted, resolve_uri
 
     try:
         uri = resolve_uri()
@@ -115,8 +117,8 @@ def mlflow_store() -> Finding:
         if path is not None and not path.is_file():
             if not os.access(path.parent, os.W_OK):
                 raise UserError(f"tracking store {uri}: {path.parent} cannot be written; set MLFLOW_TRACKING_URI")
-            return Finding("MLflow", "ok", f"{path}: `isoclock sync` makes it")
-        with failing_in_one_line(uri):
+            return Finding("MLflow", "ok", f"{path}: not found; `isoclock sync` creates it")
+        with catch_store_errors(uri):
             open_store(uri).search_experiments(max_results=1)
     except UserError as error:
         found, _, advice = error.problems[0].partition("; ")
@@ -125,7 +127,7 @@ def mlflow_store() -> Finding:
 
 
 def writable(folder: Path) -> Finding:
-    """Whether files can be written and locked in a folder of the study, and how much room there is."""
+    """Check that files can be written and locked in a folder of the study, and the free disk space."""
     what = f"{folder}/"
     there = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
     try:
@@ -133,22 +135,22 @@ def writable(folder: Path) -> Finding:
             stream.write(b"doctor")
             stream.flush()
             os.fsync(stream.fileno())
-            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # what keeps a run to one writer
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as the lease of a run does
     except OSError as error:
-        return Finding(what, "wrong", f"{there}: {error.strerror}", "a file system that can be written and locked")
+        return Finding(what, "wrong", f"{there}: {error.strerror}", "use a file system that supports writing and locks")
     status = os.statvfs(there)
     free_gb = status.f_bavail * status.f_frsize / 1e9
     kind = file_system(there)
     found = f"writable, {free_gb:.0f} GB free, {kind}"
-    if free_gb < LEAST_FREE_GB:
-        return Finding(what, "warn", found, "free some room: a checkpoint that finds none stops its run")
+    if free_gb < MIN_FREE_GB:
+        return Finding(what, "warn", found, "free some disk space: a run stops if its checkpoint cannot be saved")
     if slurm.available() and kind in LOCAL_FILE_SYSTEMS:
-        return Finding(what, "warn", found, "other nodes do not see it; keep the study on a shared file system")
+        return Finding(what, "warn", found, "other nodes cannot access it; keep the study on a shared file system")
     return Finding(what, "ok", found)
 
 
 def file_system(folder: Path) -> str:
-    """Type of the file system that a folder lies on, as the kernel names it."""
+    """Type of the file system of a folder, from /proc/mounts."""
     mounts = Path("/proc/mounts")
     if not mounts.is_file():
         return "file system unknown"
@@ -162,15 +164,15 @@ def file_system(folder: Path) -> str:
 
 
 def report(findings: Iterable[Finding]) -> int:
-    """Print a table, and what to change below it. Returns the exit status: 2 if something is wrong."""
+    """Print a table of findings and the advice below it. Returns the exit status: 2 if any finding is `wrong`."""
     from rich.markup import escape
     from rich.table import Table
 
     from isoclock.progress import table_console
 
-    marks = {"ok": "[green]ok[/]", "warn": "[yellow]mind[/]", "wrong": "[red]wrong[/]", "none": "-"}
+    marks = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "wrong": "[red]wrong[/]", "none": "-"}
     table = Table(box=None, pad_edge=False)
-    for heading in ("", "what", "found"):
+    for heading in ("", "check", "found"):
         table.add_column(heading, overflow="fold")
     found = list(findings)
     for finding in found:

@@ -1,4 +1,4 @@
-"""The cluster, as `isoclock doctor` sees it: what of SLURM's settings makes a study fail, or hang without a word."""
+"""The checks of `isoclock doctor` on a cluster: SLURM settings that make a study fail, or hang without a message."""
 
 from __future__ import annotations
 
@@ -16,62 +16,64 @@ from isoclock.cluster.site import OVERHEAD_MIN, SITE_FILE, Site, read_site
 from isoclock.errors import UserError
 from isoclock.grid.layout import RUNS
 
-INIT_S = 40  # the executor's slurm-init-seconds-before-status-checks, where the profile does not say otherwise
-LEAST_GRACE_S = 60  # to write a checkpoint, and for two Snakemakes to end after the trainer
+INIT_S = 40  # default of the executor's slurm-init-seconds-before-status-checks
+MIN_GRACE_S = 60  # to write a checkpoint, and for the two Snakemake processes of a job to end after the trainer
 NOT_CONFIGURED = "Could not establish a configuration source"
-TRY_S = 30  # how long a tiny job may wait for its GPU
+TRY_S = 30  # how long a test job may wait for a GPU
 
 
 def examine_cluster(folder: Path = Path(), *, try_job: bool = True) -> Iterator[Finding]:
-    """What SLURM says, against the site file of the study in `folder`. `try_job` False starts no job."""
+    """Compare the cluster with the site file of the study in `folder`. With `try_job` False, no job is started."""
     answer = slurm.ask("scontrol", "ping")
-    if answer is None or answer.status != 0 or " is UP" not in answer.said:
-        told = "scontrol is not there" if answer is None else answer.complaint
-        if NOT_CONFIGURED in told:
-            yield Finding("SLURM", "none", "no SLURM here: its commands are installed, and know of no cluster")
+    if answer is None or answer.status != 0 or " is UP" not in answer.output:
+        reason = "scontrol not found" if answer is None else answer.error
+        if NOT_CONFIGURED in reason:
+            yield Finding("SLURM", "none", "no SLURM here: its commands are installed, but no cluster is configured")
             return
-        advice = "ask whoever runs the cluster; meanwhile every start of Snakemake on this machine may wait ten seconds"
-        yield Finding("SLURM", "wrong", told, advice)
+        advice = "ask the cluster's administrators; until then every start of Snakemake here may wait ten seconds"
+        yield Finding("SLURM", "wrong", reason, advice)
         return
     settings = slurm.configuration()
     yield Finding("SLURM", "ok", f"{settings.get('SLURM_VERSION', '?')}, cluster {settings.get('ClusterName', '?')}")
     if os.environ.get("SLURM_CONF"):
-        advice = "the executor starts srun without it: jobs must find SLURM's settings by themselves (/etc/slurm, configless)"
+        advice = (
+            "the executor starts srun without it: jobs must find SLURM's settings without it (/etc/slurm, configless)"
+        )
         yield Finding("SLURM_CONF", "warn", os.environ["SLURM_CONF"], advice)
     yield status_queries(settings, init_seconds(folder / SITE_FILE.parent / "profile.yaml"))
     try:
         site = read_site(folder / SITE_FILE)
     except UserError as error:
-        yield from (Finding("site file", "wrong", problem, "mend it") for problem in error.problems)
+        yield from (Finding("site file", "wrong", problem, "fix it") for problem in error.problems)
         return
     if site.placeholders:
         yield Finding(
             "site file",
             "wrong",
             f"{SITE_FILE}: {', '.join(site.placeholders)} not filled in",
-            f"write this cluster's values, or null for its defaults; partitions here: {_names()}",
+            f"set this cluster's values, or null for its defaults; partitions here: {_names()}",
         )
         return
     yield account(site, settings)
     yield from partition(site, settings)
-    yield from granted(site, folder, try_job=try_job)
+    yield from gpu_job(site, folder, try_job=try_job)
 
 
 def status_queries(settings: dict[str, str], init_s: int) -> Finding:
-    """Whether Snakemake gets to know how a job ended."""
+    """Check that Snakemake can find out how a job ended."""
     answer = slurm.ask("sacct", "-n", "-X", "-o", "JobID")
     sacct = answer is not None and answer.status == 0 and settings.get("AccountingStorageType", "").endswith("slurmdbd")
     age_s, needed_s = int(re.sub(r"\D", "", settings.get("MinJobAge", "")) or 0), 3 * init_s
-    told = f"squeue remembers jobs for {age_s} s (MinJobAge), sacct {'works' if sacct else 'has no database'}"
+    found = f"squeue lists ended jobs for {age_s} s (MinJobAge), sacct {'works' if sacct else 'has no database'}"
     if age_s >= needed_s:
-        return Finding("job states", "ok", told)
-    advice = f"the executor wants MinJobAge >= {needed_s} s for squeue: ask for it, or set in the profile "
-    advice += f"slurm-init-seconds-before-status-checks: {max(1, age_s // 3)}"
+        return Finding("job states", "ok", found)
+    advice = f"the executor needs MinJobAge >= {needed_s} s for squeue: ask for it, or set in the profile "
+    advice += (
+        f"slurm-init-seconds-before-status-checks: {max(1, age_s // 3)}; otherwise it uses sacct, and waits forever"
+    )
     if sacct:
-        return Finding(
-            "job states", "warn", told, f"{advice}; else it asks sacct, and waits for ever for a cancelled job"
-        )
-    return Finding("job states", "wrong", told, f"{advice}; else it asks sacct, and waits for ever without a word")
+        return Finding("job states", "warn", found, f"{advice} for a cancelled job")
+    return Finding("job states", "wrong", found, f"{advice} without a message")
 
 
 def init_seconds(profile: Path) -> int:
@@ -82,74 +84,75 @@ def init_seconds(profile: Path) -> int:
 
 
 def account(site: Site, settings: dict[str, str]) -> Finding:
-    """The executor checks an account with the accounting database, and ends every job where there is none."""
+    """Check the account: the executor looks it up in the accounting database, and fails every job if there is none."""
     stored = settings.get("AccountingStorageType", "").endswith("slurmdbd")
     enforced = settings.get("AccountingStorageEnforce", "none") not in ("none", "(null)")
     if site.account is not None and not stored:
-        advice = f"{SITE_FILE}: write `account: null`: no job is submitted with one where nobody accounts"
-        return Finding("account", "wrong", f"{site.account}, and this cluster has no accounting database", advice)
+        advice = f"{SITE_FILE}: set `account: null`: without an accounting database no job is submitted with an account"
+        return Finding("account", "wrong", f"{site.account}, but this cluster has no accounting database", advice)
     if site.account is None and enforced:
-        advice = f"{SITE_FILE}: name your account, if jobs are refused without one"
-        return Finding("account", "warn", "none named, and this cluster enforces accounts", advice)
+        advice = f"{SITE_FILE}: set your account if jobs are rejected without one"
+        return Finding("account", "warn", "none set, but this cluster enforces accounts", advice)
     return Finding("account", "ok", site.account or "none")
 
 
 def partition(site: Site, settings: dict[str, str]) -> Iterator[Finding]:
-    """Whether the partition is there, how long its jobs may be, and what its preemption does to a study."""
+    """Check that the partition exists, the time limit of its jobs, and what its preemption does to a study."""
     found = slurm.partition(site.partition)
     if found is None:
         wanted = site.partition or "no default partition"
-        yield Finding("partition", "wrong", f"{wanted}: not there", f"{SITE_FILE}: name one of {_names()}")
+        yield Finding("partition", "wrong", f"{wanted}: not found", f"{SITE_FILE}: choose from {_names()}")
         return
     if not found.up:
-        yield Finding("partition", "wrong", f"{found.name} takes no jobs now", f"wait, or name another of {_names()}")
+        yield Finding("partition", "wrong", f"{found.name} is not up", f"wait, or choose another of {_names()}")
         return
     limit = "no time limit" if found.limit_min is None else f"jobs of up to {found.limit_min} min"
     if site.job_limit_min is not None:
-        limit += f", {site.job_limit_min} wanted"
+        limit += f", {site.job_limit_min} in {SITE_FILE.name}"
     usable = site.limit_min is None or site.limit_min >= 2 * OVERHEAD_MIN
-    advice = "" if usable else f"a job needs {OVERHEAD_MIN} min beside its training: take a partition with longer jobs"
+    advice = (
+        "" if usable else f"a job needs {OVERHEAD_MIN} min in addition to training: choose a partition with longer jobs"
+    )
     yield Finding("partition", "ok" if usable else "wrong", f"{found.name}: {limit}", advice)
     yield preemption(found, settings.get("PreemptType", "preempt/none"), site.spare_retries)
 
 
 def preemption(found: slurm.Partition, preempt_type: str, spare_retries: int) -> Finding:
-    """What hangs, or costs, with this partition's way to preempt."""
+    """Check what the preemption mode of this partition does to a study."""
     modes = set(found.preempt_mode.split(","))
     if preempt_type == "preempt/none" or modes <= {"OFF", "GANG"}:
         return Finding("preemption", "ok", "jobs here are not preempted")
-    told = f"{found.preempt_mode}, {found.grace_s} s of grace"
+    mode = f"{found.preempt_mode}, {found.grace_s} s of grace"
     bounded = (
-        f"each preemption takes one of a cell's spare retries ({SITE_FILE}: spare_retries: {spare_retries}): a trainer that "
-        "saves and ends in time has failed for SLURM"
+        f"each preemption uses one of a cell's spare retries ({SITE_FILE}: spare_retries: {spare_retries}): SLURM reports a "
+        "trainer that saves and ends in time as failed"
     )
     if "SUSPEND" in modes:
         advice = (
-            "a suspended job keeps its GPU memory and its train clock runs on: cells come out off-budget; use another"
+            "a suspended job keeps its GPU memory, and its train clock keeps running: cells become off-budget; use "
+            "another partition"
         )
-        return Finding("preemption", "warn", told, advice)
+        return Finding("preemption", "warn", mode, advice)
     if "CANCEL" in modes:
         hang = (
-            "a job that is still there when its grace ends stays PREEMPTED, and Snakemake waits for it for ever (then: Ctrl-C, "
-            f"and start again). Use a partition that requeues, or one with GraceTime >= {LEAST_GRACE_S}; {bounded}"
+            "a job that is still running when its grace ends stays PREEMPTED, and Snakemake waits for it forever (press Ctrl-C "
+            f"and start again). Use a partition that requeues, or one with GraceTime >= {MIN_GRACE_S}; {bounded}"
         )
-        return Finding("preemption", "warn" if found.grace_s >= LEAST_GRACE_S else "wrong", told, hang)
-    return Finding("preemption", "ok", told, bounded)
+        return Finding("preemption", "warn" if found.grace_s >= MIN_GRACE_S else "wrong", mode, hang)
+    return Finding("preemption", "ok", mode, bounded)
 
 
-def granted(site: Site, folder: Path, *, try_job: bool) -> Iterator[Finding]:
-    """Whether a job with one GPU would be taken, and, if it can start now, what it sees of GPU and study."""
+def gpu_job(site: Site, folder: Path, *, try_job: bool) -> Iterator[Finding]:
+    """Check that SLURM accepts a job with one GPU and, if it can start now, that it sees the GPU and the study."""
     tiny = [*site.options, "-t", "1", "-n", "1"]
     answer = slurm.ask("sbatch", "--test-only", *tiny, "--wrap", "true")
     if answer is None or answer.status != 0:
-        told = "sbatch is not there" if answer is None else answer.complaint
-        advice = (
-            f"sbatch --test-only {' '.join(tiny)}: change what it complains of in {SITE_FILE} (gpu_as, gpu_model, ...)"
-        )
-        yield Finding("a GPU", "wrong", told, advice)
+        reason = "sbatch not found" if answer is None else answer.error
+        advice = f"change the setting that `sbatch --test-only {' '.join(tiny)}` rejects in {SITE_FILE} (gpu_as, gpu_model, ...)"
+        yield Finding("a GPU", "wrong", reason, advice)
         return
     if not try_job:
-        yield Finding("a GPU", "ok", "such jobs are taken (none was started)")
+        yield Finding("a GPU", "ok", "SLURM accepts such jobs (none was started)")
         return
     shared = (folder / RUNS).absolute()
     shared = shared if shared.is_dir() else folder.absolute()
@@ -160,14 +163,14 @@ def granted(site: Site, folder: Path, *, try_job: bool) -> Iterator[Finding]:
         file, place = shlex.quote(stream.name), shlex.quote(str(shared))
         script = f'echo "node=$(uname -n)"; echo "gpus=$CUDA_VISIBLE_DEVICES"; echo "token=$(cat {file} 2>/dev/null)"; '
         script += f'test -w {place} && echo writable=yes; echo "type=$(stat -f -c %T {place} 2>/dev/null)"'
-        # Anywhere: the study's folder may not be on the node, which is what is to be found out.
+        # --chdir=/: the study folder may not exist on the node, which is what this job checks.
         command = ["srun", "--quiet", f"--immediate={TRY_S}", "--chdir=/", *tiny, "sh", "-c", script]
         answer = slurm.ask(*command, timeout_s=2 * TRY_S)
     if answer is None or answer.status != 0:
-        told = "srun is not there" if answer is None else answer.complaint
-        yield Finding("a GPU", "none", f"no job started within {TRY_S} s: {told}", "try again when a GPU is free")
+        reason = "srun not found" if answer is None else answer.error
+        yield Finding("a GPU", "none", f"no job started within {TRY_S} s: {reason}", "try again when a GPU is free")
         return
-    seen = dict(re.findall(r"^(\w+)=(.*)$", answer.said, re.MULTILINE))
+    seen = dict(re.findall(r"^(\w+)=(.*)$", answer.output, re.MULTILINE))
     yield _gpu(site, seen)
     yield _shared(shared, seen, token)
 
@@ -176,19 +179,19 @@ def _gpu(site: Site, seen: dict[str, str]) -> Finding:
     if seen.get("gpus"):
         return Finding("a GPU", "ok", f"granted on {seen.get('node')} (CUDA_VISIBLE_DEVICES={seen['gpus']})")
     other = "gres" if site.gpu_as == "gpu" else "gpu"
-    advice = f"{SITE_FILE}: try `gpu_as: {other}`, or another partition: training would be on the node's CPU"
-    return Finding("a GPU", "wrong", f"asked for, and the job on {seen.get('node')} saw none", advice)
+    advice = f"{SITE_FILE}: try `gpu_as: {other}`, or another partition; otherwise training runs on the CPU of the node"
+    return Finding("a GPU", "wrong", f"requested, but the job on {seen.get('node')} saw none", advice)
 
 
 def _shared(folder: Path, seen: dict[str, str], token: str) -> Finding:
-    node = f"on {seen.get('node')}: {seen.get('type') or 'not there'}"
+    node = f"on {seen.get('node')}: {seen.get('type') or 'not found'}"
     if seen.get("token") != token:
-        advice = "move the study to a file system that head node and nodes share (a home or a scratch folder)"
-        return Finding("shared folder", "wrong", f"{folder} is another one {node}", advice)
+        advice = "move the study to a file system shared by head node and nodes (a home or a scratch folder)"
+        return Finding("shared folder", "wrong", f"{folder} is another folder {node}", advice)
     if seen.get("writable") != "yes":
         return Finding("shared folder", "wrong", f"{folder} cannot be written {node}", "jobs must write there")
-    return Finding("shared folder", "ok", f"{folder} is seen and writable {node}")
+    return Finding("shared folder", "ok", f"{folder} is visible and writable {node}")
 
 
 def _names() -> str:
-    return ", ".join(one.name for one in slurm.partitions()) or "(SLURM tells none)"
+    return ", ".join(one.name for one in slurm.partitions()) or "(SLURM lists none)"

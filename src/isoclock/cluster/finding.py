@@ -1,4 +1,4 @@
-"""One thing that `isoclock doctor` looked at."""
+"""The result of one check of `isoclock doctor`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Finding:
-    """What was looked at, how it stands, what was found, and what to change (empty where nothing has to be).
+    """What was checked, its state, what was found, and what to change (empty if nothing).
 
-    `wrong` stops a study, `warn` may spoil it, `none` could not be looked at.
+    `wrong` prevents a study from running, `warn` may spoil its results, `none` could not be checked.
     """
 
     what: str

@@ -1,7 +1,7 @@
-"""What a SLURM cluster is like: site.yaml beside the slurm profile, and how a run is cut into jobs there.
+"""The settings of a SLURM cluster (site.yaml, next to the slurm profile), and how a run is divided into jobs.
 
-The profile fills itself in from it (`fill_profile`), in the process that submits jobs and in no job; `in_use` tells the rest
-of that process.
+The profile reads them with `fill_profile` in the process that submits jobs, not within jobs. `in_use` gives the rest of
+that process the same settings.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from isoclock.errors import EXIT_USER_ERROR, UserError
 SITE_FILE = Path("workflow/profiles/slurm/site.yaml")
 PLACEHOLDER = "FILL-IN"
 
-SIGNAL_S = 180  # before the limit, as the profile's --signal says
-# Of each job: the signal's three minutes, one because SLURM looks at limits twice a minute, two to start up.
+SIGNAL_S = 180  # seconds before the limit, as in --signal of the profile
+# Of each job: three minutes for the signal, one because SLURM checks limits twice a minute, two to start up.
 OVERHEAD_MIN = SIGNAL_S // 60 + 3
 RUNTIME_FLOOR_MIN = 10
 
@@ -34,7 +34,7 @@ _read_from = SITE_FILE
 
 
 class Site(BaseModel):
-    """Values of one cluster. None leaves a thing to the cluster's default."""
+    """Settings of one cluster. None uses the cluster's default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -49,12 +49,12 @@ class Site(BaseModel):
 
     @property
     def placeholders(self) -> list[str]:
-        """Keys that nobody has filled in yet."""
+        """Keys that still have the placeholder."""
         return [name for name, value in self if value == PLACEHOLDER]
 
     @property
     def resources(self) -> dict[str, str]:
-        """Snakemake's resources of every job, quoted: it would take a bare name for a Python expression."""
+        """Snakemake resources of every job, quoted, because Snakemake evaluates a bare name as a Python expression."""
         named = {
             "slurm_partition": self.partition,
             "slurm_account": self.account,
@@ -65,14 +65,14 @@ class Site(BaseModel):
 
     @property
     def gpu(self) -> dict[str, Any]:
-        """Snakemake's resources of a job with one GPU."""
+        """Snakemake resources of a job with one GPU."""
         if self.gpu_as == "gres":
             return {"gres": repr(":".join(filter(None, ["gpu", self.gpu_model, "1"])))}
         return {"gpu": 1} if self.gpu_model is None else {"gpu": 1, "gpu_model": repr(self.gpu_model)}
 
     @property
     def options(self) -> list[str]:
-        """The same for sbatch and srun themselves: a job with one GPU."""
+        """Options of sbatch and srun for a job with one GPU."""
         named = {"-p": self.partition, "-A": self.account, "-C": self.constraint, "-q": self.qos}
         gpu = ":".join(filter(None, [self.gpu_model, "1"]))
         asked = f"--gres=gpu:{gpu}" if self.gpu_as == "gres" else f"--gpus={gpu}"
@@ -80,33 +80,33 @@ class Site(BaseModel):
 
     @cached_property
     def limit_min(self) -> int | None:
-        """Minutes a job may take at most; None where nothing limits it, or no SLURM is there to ask."""
+        """Time limit of a job in minutes; None if there is no limit, or no SLURM to ask."""
         found = None if self.partition == PLACEHOLDER else slurm.partition(self.partition)
         limits = (self.job_limit_min, found.limit_min if found is not None else None)
         return min((limit for limit in limits if limit is not None), default=None)
 
     def at_most(self, minutes: int) -> int:
-        """`minutes`, or the limit if that is less."""
+        """`minutes`, but at most the limit."""
         return minutes if self.limit_min is None else min(minutes, self.limit_min)
 
     def job_min(self, work_min: int) -> int:
-        """Minutes to ask for, for a job that works that long beside its overhead, or for the first part of it."""
+        """Minutes to request for a job with `work_min` minutes of work plus overhead, or for the first part of it."""
         return self.at_most(max(RUNTIME_FLOOR_MIN, work_min + OVERHEAD_MIN))
 
     def jobs_needed(self, work_min: int) -> int:
-        """How many jobs a run of `work_min` minutes takes, one after the other."""
+        """Number of consecutive jobs that a run of `work_min` minutes takes."""
         if self.limit_min is None:
             return 1
         return max(1, ceil(work_min / max(1, self.limit_min - OVERHEAD_MIN)))
 
 
 def read_site(path: Path = SITE_FILE) -> Site:
-    """The site of that file. Raises UserError, a line for each wrong key."""
+    """Read a site file. Raises UserError with one line per invalid key."""
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
         return Site.model_validate(found)
     except FileNotFoundError:
-        raise UserError(f"{path}: not there; get it back with `git checkout {path}`, and fill it in") from None
+        raise UserError(f"{path}: not found; restore it with `git checkout {path}`, and fill it in") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
     except ValidationError as error:
@@ -119,9 +119,9 @@ def read_site(path: Path = SITE_FILE) -> Site:
 
 
 def fill_profile(path: Path | None = None) -> Site:
-    """The site, for the profile that is being read. Prints the user's mistakes, one line each, and exits with status 2.
+    """The site, for the profile that is being read. If it is invalid, prints one line per problem and exits with status 2.
 
-    `path` is the site file; None: the one beside the profile that this process was started with (`site_file`).
+    `path` is the site file; None uses the one next to the profile that this process was started with (`site_file`).
     """
     global _in_use, _read_from
     try:
@@ -134,43 +134,43 @@ def fill_profile(path: Path | None = None) -> Site:
 
 
 def site_file(arguments: Sequence[str]) -> Path:
-    """The site file beside the profile that Snakemake's command line names, wherever Snakemake was started from.
+    """The site file next to the profile named on Snakemake's command line, from whichever folder Snakemake was started.
 
-    Snakemake does not tell a profile where it lies, so that the profile is looked up here once more, by Snakemake's own search.
-    Where several are named the last one with a site file counts; where none has one, the file of this folder's project.
+    Snakemake does not pass a profile its location, so the profile is looked up again with Snakemake's own search. If several
+    are named, the last one with a site file counts; if none has one, the file of the project in this folder.
     """
     parser = argparse.ArgumentParser(add_help=False)
     for option in ("--profile", "--workflow-profile"):
         parser.add_argument(option, dest="profiles", action="append")
     named = parser.parse_known_args([*arguments])[0].profiles or [os.environ.get("SNAKEMAKE_PROFILE", "")]
     for profile in reversed(list(filter(None, named))):
-        # Imported here: a process that reads a profile has it loaded, and isoclock's own verbs need none of it.
+        # Imported here: a process that reads a profile has loaded it already, and isoclock's own verbs do not need it.
         from snakemake.cli import get_profile_dir
 
         found = get_profile_dir(profile)
-        beside = found[0] / SITE_FILE.name if found else None
-        if beside is not None and beside.is_file():
-            ours = SITE_FILE.is_file() and beside.samefile(SITE_FILE)
-            return SITE_FILE if ours else beside.resolve()  # --directory would change what a relative path means
+        candidate = found[0] / SITE_FILE.name if found else None
+        if candidate is not None and candidate.is_file():
+            ours = SITE_FILE.is_file() and candidate.samefile(SITE_FILE)
+            return SITE_FILE if ours else candidate.resolve()  # --directory changes the meaning of a relative path
     return SITE_FILE
 
 
 def in_use() -> Site | None:
-    """The site that this process fills its profile from; None where the slurm profile is not in use, and within jobs."""
+    """The site of the slurm profile of this process; None without that profile, and within jobs."""
     return _in_use
 
 
 def check_filled_in(site: Site | None) -> None:
-    """Before the first job: raises UserError naming the placeholders that are left. Dry runs do without this."""
+    """Raise UserError that names the placeholders left in the site file. Called before the first job, not in dry runs."""
     if site is not None and site.placeholders:
         raise UserError(
-            f"{_read_from}: {', '.join(site.placeholders)}: still {PLACEHOLDER}; write this cluster's value, or null for its "
-            "default, then `isoclock doctor` checks them"
+            f"{_read_from}: {', '.join(site.placeholders)}: still {PLACEHOLDER}; set this cluster's value, or null for its "
+            "default, then check with `isoclock doctor`"
         )
 
 
 def exit_with(error: UserError) -> NoReturn:
-    """Print each problem in a line and end the process: a workflow engine would wrap it in a traceback."""
+    """Print one line per problem and exit with status 2, because Snakemake would print a traceback."""
     for problem in error.problems:
         print(f"isoclock: {problem}", file=sys.stderr)
     sys.exit(EXIT_USER_ERROR)

@@ -1,4 +1,4 @@
-"""What SLURM says of itself. Every question ends within seconds; where there is no SLURM, the answer is None."""
+"""Queries of SLURM. Every query ends within seconds; without SLURM the result is None or empty."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ TIMEOUT_S = 15.0
 
 @dataclass(frozen=True)
 class Answer:
-    """How a command of SLURM's ended. `said` is its output, or what it complained of."""
+    """Exit status of a SLURM command, and its stdout, or its stderr if it failed."""
 
     status: int
-    said: str
+    output: str
 
     @property
-    def complaint(self) -> str:
-        """The line of `said` that tells most, without the command's name: the fatal one, else the first."""
-        lines = [line.strip() for line in self.said.splitlines() if line.strip()] or [f"exit status {self.status}"]
+    def error(self) -> str:
+        """The most informative line of a failed command, without the command name: the fatal one, else the first."""
+        lines = [line.strip() for line in self.output.splitlines() if line.strip()] or [f"exit status {self.status}"]
         line = next((line for line in lines if ": fatal: " in line), lines[0])
         return re.sub(r"^\w+: (error|fatal): ", "", line)
 
 
 @dataclass(frozen=True)
 class Partition:
-    """A partition, as its cluster tells."""
+    """A partition of the cluster."""
 
     name: str
     up: bool
@@ -42,7 +42,7 @@ def available() -> bool:
 
 
 def ask(*command: str, timeout_s: float = TIMEOUT_S) -> Answer | None:
-    """Run one of SLURM's commands; None if it is not there. A command that does not end in time has status 124."""
+    """Run a SLURM command; None if it is not installed. A command that does not end in time has status 124."""
     if shutil.which(command[0]) is None:
         return None
     try:
@@ -55,19 +55,19 @@ def ask(*command: str, timeout_s: float = TIMEOUT_S) -> Answer | None:
 
 
 def partitions() -> list[Partition]:
-    """All partitions, the default one first. Empty where nobody answers."""
+    """All partitions, the default one first. Empty if SLURM does not answer."""
     answer = ask("scontrol", "--oneliner", "show", "partition")
     if answer is None or answer.status != 0:
         return []
-    found = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in answer.said.splitlines()]
+    found = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in answer.output.splitlines()]
     found = sorted((f for f in found if "PartitionName" in f), key=lambda f: f.get("Default") != "YES")
     return [_partition(fields) for fields in found]
 
 
 def partition(name: str | None) -> Partition | None:
-    """The partition of that name (of several, separated by commas, the one with the shortest limit), or the default one.
+    """The partition of that name, or the default one. Of several names, separated by commas, the one with the shortest limit.
 
-    None if there is none, or no SLURM.
+    None if there is no such partition, or no SLURM.
     """
     found = partitions()
     if name is None:
@@ -77,22 +77,22 @@ def partition(name: str | None) -> Partition | None:
 
 
 def configuration() -> dict[str, str]:
-    """SLURM's settings by name, as `scontrol show config` lists them. Empty where nobody answers."""
+    """SLURM's settings by name, from `scontrol show config`. Empty if SLURM does not answer."""
     answer = ask("scontrol", "show", "config")
     if answer is None or answer.status != 0:
         return {}
-    pairs = (line.partition("=") for line in answer.said.splitlines() if "=" in line)
+    pairs = (line.partition("=") for line in answer.output.splitlines() if "=" in line)
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def minutes(told: str) -> int | None:
-    """A time as SLURM writes it (minutes, M:S, H:M:S, D-H, D-H:M, D-H:M:S) in whole minutes; None for no limit.
+def minutes(text: str) -> int | None:
+    """A time in SLURM's formats (minutes, M:S, H:M:S, D-H, D-H:M, D-H:M:S) in whole minutes; None for no limit.
 
     Raises ValueError for anything else.
     """
-    if told.upper() in ("UNLIMITED", "INFINITE", "NONE", "N/A", "NOT_SET", ""):
+    if text.upper() in ("UNLIMITED", "INFINITE", "NONE", "N/A", "NOT_SET", ""):
         return None
-    days, dash, rest = told.rpartition("-")
+    days, dash, rest = text.rpartition("-")
     parts = [int(part) for part in rest.split(":")]
     if dash:  # hours come first
         hours, mins, *_ = [*parts, 0, 0]

@@ -1,4 +1,4 @@
-"""A PNG writer whose bytes depend on the pixels alone: stored deflate blocks, so that no zlib has a say in them."""
+"""A PNG writer whose bytes depend only on the pixels (stored deflate blocks, independent of zlib), and integrity checks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def png_bytes(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def damage(content: bytes) -> str | None:
-    """What is wrong with the bytes of a PNG or JPEG file, or None. Decoders alone let files cut off pass, part grey."""
+    """What is wrong with the bytes of a PNG or JPEG file, or None. Decoders alone accept truncated files, partly grey."""
     if content.startswith(SIGNATURE):
         return _png_damage(content)
     if content.startswith(b"\xff\xd8"):
@@ -36,7 +36,7 @@ def damage(content: bytes) -> str | None:
 
 
 def _decodes_whole(content: bytes) -> bool:
-    # Some cameras write more behind the end of an image. PIL, unlike OpenCV, refuses one whose data end too early.
+    # Some cameras write data after the end of an image. PIL, unlike OpenCV, rejects an image whose data end too early.
     from PIL import Image
 
     try:

@@ -1,4 +1,4 @@
-"""Tables, figures and one HTML page out of a results folder. Imports no torch."""
+"""Tables, figures and one HTML page from a results folder. Does not import torch."""
 
 from isoclock.report.build import build_report, print_table
 

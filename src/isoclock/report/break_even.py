@@ -1,4 +1,4 @@
-"""Break-even: how much cheaper an iteration of a method would have to become to tie canonical KD (PROTOCOL.md, section 11)."""
+"""Break-even: how much cheaper an iteration of a method has to become to tie canonical KD (PROTOCOL.md, section 11)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from isoclock.report.curve import Bounds, Curve
 from isoclock.report.summary import Summary
 
 ANCHOR = "none"
-"""Its step is the anchor's own: nothing of it could be made cheaper."""
+"""Method whose step is the anchor-step itself, so it cannot become cheaper."""
 
 _ROUNDING = 1e-9
 
 
 class Point:
-    """The cells of one method that train for equally many iterations, whatever their budgets are called."""
+    """The cells of one method that train for the same number of iterations, under any budget."""
 
     def __init__(self, summaries: Sequence[Summary]) -> None:
         first, rows = summaries[0], [row for s in summaries for row in s.rows]
@@ -38,13 +38,13 @@ class Point:
 
     @property
     def cost(self) -> float | None:
-        """Anchor-steps an iteration, pre-training spread over all of them."""
+        """Anchor-steps per iteration, with pre-training spread over all iterations."""
         return self.anchor_steps / self.iterations if self.anchor_steps and self.iterations else None
 
 
 @dataclass(frozen=True)
 class Needed:
-    """What one score asks for: canonical KD has it after `kd_steps`, and the method spent `anchor_steps` on `iterations`."""
+    """What one score requires: canonical KD reaches it after `kd_steps`; the method used `anchor_steps` for `iterations`."""
 
     kd_steps: Bounds
     anchor_steps: float
@@ -52,24 +52,24 @@ class Needed:
 
     @property
     def times_cheaper(self) -> Bounds:
-        """x: how many times cheaper an iteration would have to be; 1 and below where it ties or wins already."""
+        """x: how many times cheaper an iteration has to be; 1 or less if the method ties or wins already."""
         return self.kd_steps.under(self.anchor_steps)
 
     @property
     def cost(self) -> float:
-        """Anchor-steps an iteration as it is."""
+        """Anchor-steps per iteration."""
         return self.anchor_steps / self.iterations
 
     @property
     def cost_to_tie(self) -> Bounds:
-        """Anchor-steps an iteration at which the method ties."""
+        """Anchor-steps per iteration at which the method ties."""
         return self.kd_steps.over(self.iterations)
 
     def verdict(self, yardstick: str, kd_cost: float, least: float = 1.0) -> str:
-        """What it would take, beside the two limits: `least`, an iteration without overhead, and canonical KD's own cost.
+        """What a tie requires, given two limits: `least`, an iteration without overhead, and the cost of canonical KD.
 
-        A plan rounds down to whole iterations. So a score below that of canonical KD's shortest run, at a budget as large but for
-        a part of an iteration, is behind, and not undecided.
+        A plan rounds down to whole iterations. So a score below that of canonical KD's shortest run, at a budget that differs
+        by less than one iteration, counts as behind, not as undecided.
         """
         tie = self.cost_to_tie
         below = 1 + 1 / self.iterations if tie.low == 0 else 1 - _ROUNDING
@@ -88,7 +88,9 @@ class Needed:
 
 @dataclass(frozen=True)
 class Row:
-    """A method's point against canonical KD's curve. `needed` is None for a hole; `by_seed` is each seed against its own curve."""
+    """A method's point against canonical KD's curve. `needed` is None for a hole; `by_seed` compares each seed with its own
+    curve.
+    """
 
     point: Point
     why_not: str = ""
@@ -98,7 +100,9 @@ class Row:
 
 @dataclass(frozen=True)
 class BreakEven:
-    """One pair: canonical KD's points, holes included, and what every other method needs. `why_not` says why there is nothing."""
+    """One pair: the points of canonical KD, including holes, and what every other method needs. `why_not` is the reason if
+    there is no break-even.
+    """
 
     dataset: str
     pair: str
@@ -110,13 +114,13 @@ class BreakEven:
     rows: tuple[Row, ...] = ()
 
     def verdict(self, row: Row, needed: Needed) -> str:
-        """What it would take for one of the row's scores: the mean over seeds, or a seed's own."""
+        """What a tie requires for one of the row's scores: the mean over seeds, or that of one seed."""
         least = row.point.cost if row.point.method == ANCHOR else None
         return needed.verdict(self.yardstick, self.kd_cost, least or 1.0)
 
 
 def break_even(summaries: Sequence[Summary], dataset: str, pair: str) -> BreakEven:
-    """Break-even of one pair, from the summaries of a study."""
+    """The break-even of one pair, from the summaries of a study."""
     mine = [s for s in summaries if (s.first.dataset, s.first.pair) == (dataset, pair)]
     yardsticks = sorted({row.yardstick for s in mine for row in s.rows if row.yardstick})
     if not yardsticks:
@@ -134,14 +138,14 @@ def break_even(summaries: Sequence[Summary], dataset: str, pair: str) -> BreakEv
     if len(kinds) > 1:
         why_not = f"{yardstick} was trained on several device kinds ({'; '.join(sorted(kinds))}), whose anchor-steps do not compare"
         return BreakEven(dataset, pair, yardstick, why_not, tuple(kd))
-    # A mean weighs as many seeds as it is of. The longest run's cost: there a pre-training weighs least.
+    # A mean is weighted by its number of seeds. The cost is that of the longest run, where pre-training matters least.
     curve = Curve.through([(p.anchor_steps or 0, p.miou or 0, len(p.scores)) for p in scored])
     rows = [_row(point, curve, scored, kinds) for point in points if point.method != yardstick]
     return BreakEven(dataset, pair, yardstick, "", tuple(kd), curve, scored[-1].cost or 0.0, tuple(rows))
 
 
 def _points(summaries: Sequence[Summary]) -> list[Point]:
-    """Methods in the grid's order, budgets in that of the summaries; equally many iterations are one point."""
+    """Points with methods in grid order and budgets in summary order; equal numbers of iterations are one point."""
     together: dict[tuple[str, float | str], list[Summary]] = {}
     for s in summaries:
         together.setdefault((s.first.method, s.mean("iterations_planned") or s.first.budget), []).append(s)

@@ -1,4 +1,4 @@
-"""Break-even as texts: on the page, as markdown, as CSV."""
+"""Break-even tables for the page, as markdown and as CSV."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from isoclock.report.curve import Bounds
 from isoclock.report.tables import csv_text, markdown_table
 
 READ_IT = (
-    "x is how many times cheaper an iteration of the method would have to become to tie canonical KD: the anchor-steps that the "
-    "method spent, over those after which canonical KD's curve is at the same mIoU; at 1 and below it ties or wins already."
+    "x is how many times cheaper an iteration of the method has to become to tie canonical KD: the anchor-steps that the method "
+    "used, divided by those after which the curve of canonical KD reaches the same mIoU. At 1 or less it ties or wins already."
 )
 NOTE = (
-    "Two limits: a cost to tie below 1 is out of reach, since no iteration costs less than its student step; one below canonical "
-    "KD's own cost asks for more than zero overhead over KD, which is what an iteration-matched run shows. Between measured points "
-    "the curve is straight in log anchor-steps; ≥ and ≤ are bounds beyond what canonical KD was measured at; where a longer run of "
-    "it scored less, neighbours are pooled. Each seed: against the same seed's curve; of n seeds, the range holds the median with "
-    "probability 1 - 2^(1 - n), 50 % for two. In brackets: seeds with the same verdict as the mean. Anchor-steps are planned ones; "
-    "the cost's own measuring error is not in x."
+    "There are two limits. A cost to tie below 1 is out of reach, because no iteration costs less than its student step. A cost to "
+    "tie below that of canonical KD needs more than zero overhead over KD, as iteration-matched runs show. Between measured points "
+    "the curve is linear in log anchor-steps; ≥ and ≤ are bounds beyond the measured range of canonical KD; where a longer run "
+    "scored less, neighbours are pooled. Each seed is compared with the curve of the same seed; of n seeds, the range contains the "
+    "median with probability 1 - 2^(1 - n), 50 % for two. In brackets: seeds with the same verdict as the mean. Anchor-steps are "
+    "the planned ones; the measurement error of the cost is not part of x."
 )
 CURVE_TITLES = ("budget", "marks", "n", "iterations", "anchor-steps", "mIoU %", "mIoU % on the curve")
 ROW_TITLES = (
@@ -29,7 +29,7 @@ ROW_TITLES = (
     "canonical KD's", "mIoU %", "n", "marks",
 )  # fmt: skip
 CURVE_WORDS, ROW_WORDS = 2, 3
-"""How many of the columns in front are words, set flush left."""
+"""Number of leading columns with text, which are left-aligned."""
 
 _CSV_NAMES = (
     "protocol_version",
@@ -40,7 +40,7 @@ _CSV_NAMES = (
 
 
 def bounds_text(value: Bounds | None, digits: int = 2) -> str:
-    """A number, or its bound with the sign of one."""
+    """A number, or a bound with ≥ or ≤."""
     if value is None:
         return format.NOTHING
     sign = "" if value.known is not None else "≥ " if math.isinf(value.high) else "≤ "
@@ -48,7 +48,7 @@ def bounds_text(value: Bounds | None, digits: int = 2) -> str:
 
 
 def curve_cells(found: BreakEven) -> list[list[str]]:
-    """Canonical KD's points as texts under CURVE_TITLES, holes included."""
+    """The points of canonical KD, including holes, as texts for the columns CURVE_TITLES."""
     on_curve = dict(zip(found.curve.steps, found.curve.mious, strict=True)) if found.curve else {}
     return [
         [
@@ -61,7 +61,7 @@ def curve_cells(found: BreakEven) -> list[list[str]]:
 
 
 def row_cells(found: BreakEven, row: Row) -> list[str]:
-    """A row as texts under ROW_TITLES."""
+    """A row as texts for the columns ROW_TITLES."""
     point, needed = row.point, row.needed
     return [
         point.method,
@@ -80,7 +80,7 @@ def row_cells(found: BreakEven, row: Row) -> list[str]:
 
 
 def break_even_markdown(every: Sequence[BreakEven]) -> str:
-    """Every pair's curve and rows as markdown."""
+    """The curve and rows of every pair as markdown."""
     parts = [READ_IT, ""]
     for found in every:
         parts.append(f"## {found.dataset} / {found.pair}\n")
@@ -97,19 +97,19 @@ def break_even_markdown(every: Sequence[BreakEven]) -> str:
 
 
 def break_even_csv(every: Sequence[BreakEven]) -> str:
-    """A line a method and budget, and one a seed of it (`seed` is empty for the mean). Plain numbers; an open bound is empty."""
+    """A line per method and budget, and one per seed (`seed` is empty for the mean). Plain numbers; an open bound is empty."""
     lines = [line for found in every for row in found.rows for line in _csv_lines(found, row)]
     return csv_text(lines, list(_CSV_NAMES))
 
 
 def curve_title(found: BreakEven) -> str:
-    """The head of canonical KD's own table."""
-    cost = f", {found.kd_cost:.2f} anchor-steps an iteration" if found.kd_cost else ""
+    """The title of the table of canonical KD."""
+    cost = f", {found.kd_cost:.2f} anchor-steps per iteration" if found.kd_cost else ""
     return f"Canonical KD: {found.yardstick}{cost}"
 
 
 def _what_it_takes(found: BreakEven, row: Row) -> str:
-    """The mean's verdict, and how many seeds have the same."""
+    """The verdict of the mean, and how many seeds have the same verdict."""
     if row.needed is None:
         return row.why_not
     verdict = found.verdict(row, row.needed)
@@ -120,7 +120,7 @@ def _what_it_takes(found: BreakEven, row: Row) -> str:
 
 
 def _each_seed(row: Row) -> str:
-    """x of every seed, from the least on; nothing for one seed, which has no spread."""
+    """x of every seed in increasing order; nothing for one seed, which has no spread."""
     ratios = sorted((needed.times_cheaper for _, needed in row.by_seed), key=lambda ratio: (ratio.low, ratio.high))
     return ", ".join(map(bounds_text, ratios)) if len(ratios) > 1 else format.NOTHING
 

@@ -1,4 +1,4 @@
-"""The two things the CLI asks of this room."""
+"""The report of a grid as files, and its comparison in the terminal."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def build_report(
     """
     if not cells:
         raise ValueError("a report needs at least one cell")
-    # Imported here: matplotlib and jinja2 take a second which `print_table` need not pay.
+    # Imported here: matplotlib and jinja2 take a second to import, and `print_table` does not need them.
     from isoclock.report.figures import draw_figures
     from isoclock.report.html import render_page
 

@@ -1,4 +1,4 @@
-"""The inverse of a measured curve: after how many anchor-steps is a score reached? A bound beyond its ends, never a guess."""
+"""The inverse of a measured curve: the anchor-steps after which a score is reached, or a bound beyond the ends."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from itertools import pairwise
 
 @dataclass(frozen=True)
 class Bounds:
-    """A positive number: known where `low` is `high`; at most `high` where `low` is 0; at least `low` where `high` is infinite."""
+    """A positive number: known if `low` equals `high`; at most `high` if `low` is 0; at least `low` if `high` is infinite."""
 
     low: float
     high: float
 
     @property
     def known(self) -> float | None:
-        """The number; None where there is only a bound."""
+        """The number, or None if there is only a bound."""
         return self.low if self.low == self.high else None
 
     def over(self, divisor: float) -> Bounds:
@@ -31,24 +31,24 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Curve:
-    """mIoU against anchor-steps: rising or flat, straight in the logarithm of anchor-steps."""
+    """mIoU against anchor-steps: non-decreasing, and linear in the logarithm of anchor-steps between points."""
 
     steps: tuple[float, ...]
     mious: tuple[float, ...]
 
     @classmethod
     def through(cls, points: Sequence[tuple[float, float, float]]) -> Curve:
-        """The curve nearest to points (anchor-steps, mIoU, weight) that does not fall: isotonic regression."""
+        """The non-decreasing curve nearest to points (anchor-steps, mIoU, weight), by isotonic regression."""
         steps, mious, weights = zip(*sorted(points), strict=True)
         if any(after < before for before, after in pairwise(mious)):
-            # Imported here: scipy takes time which a table in the terminal need not pay.
+            # Imported here: scipy takes time to import, and a table in the terminal does not need it.
             from scipy.optimize import isotonic_regression
 
             mious = tuple(map(float, isotonic_regression(mious, weights=weights).x))
         return cls(steps, mious)
 
     def reaches(self, miou: float) -> Bounds:
-        """Anchor-steps after which the curve is at `miou`; where it is flat, the first of them."""
+        """Anchor-steps after which the curve reaches `miou`; the fewest, where the curve is flat."""
         at = next((place for place, known in enumerate(self.mious) if known >= miou), None)
         if at is None:
             return Bounds(self.steps[-1], math.inf)

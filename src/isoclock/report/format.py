@@ -1,4 +1,4 @@
-"""How numbers are spelled in every table: one place, so that the page, the markdown and the paper agree."""
+"""Formats of numbers, shared by the page, markdown and LaTeX."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ NOTHING = "–"
 
 
 def version_note(version: int) -> str:
-    """What stands on every table and figure of another version of the protocol than this code's; nothing on those of its own."""
+    """The note on tables and figures of another protocol version than this code's; empty for its own version."""
     if version == VERSION:
         return ""
     return f"Protocol version {version}: not to be compared with results of version {VERSION}."
 
 
 def seconds(value: float | None) -> str:
-    """Seconds below an hour, hours above."""
+    """Seconds below one hour, else hours."""
     if value is None:
         return NOTHING
     if value >= 3600:
@@ -28,7 +28,7 @@ def seconds(value: float | None) -> str:
 
 
 def count(value: float | None) -> str:
-    """A count or a number of anchor-steps, with thousands apart."""
+    """A count or a number of anchor-steps, with thousands separators."""
     return NOTHING if value is None else f"{value:,.0f}"
 
 
@@ -75,7 +75,7 @@ def signed_points(estimate: Estimate | None) -> str:
 
 
 def p_value(estimate: Estimate | None) -> str:
-    """A p-value to two digits; small ones as a bound."""
+    """A p-value with two digits; small values as a bound."""
     if estimate is None or estimate.p is None:
         return NOTHING
     return "< 0.001" if estimate.p < 0.001 else f"{estimate.p:.2g}"

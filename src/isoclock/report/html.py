@@ -1,8 +1,7 @@
-"""One HTML page that needs nothing else: figures inline, overlays as data URIs, no request to anywhere."""
+"""One self-contained HTML page: figures inline, overlays as data URIs, no network requests."""
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,13 +12,12 @@ from markupsafe import Markup
 
 from isoclock import __version__
 from isoclock.budget.audit import TOLERANCE
-from isoclock.grid.cells import Cell
-from isoclock.grid.layout import Layout
 from isoclock.report import break_even_tables, format
 from isoclock.report.break_even import BreakEven
-from isoclock.report.collect import DIVERGED, FINISHED, MISSING, CellRow, Study
+from isoclock.report.collect import DIVERGED, FINISHED, MISSING, Study
 from isoclock.report.figures import Drawing
 from isoclock.report.metrics_table import metrics_table
+from isoclock.report.overlays import overlay_blocks
 from isoclock.report.published import BESIDE_NOTE, BESIDE_TITLES, Beside
 from isoclock.report.style import FAINT, HOLE, INK, PAPER, RULE
 from isoclock.report.summary import Difference, Summary
@@ -29,11 +27,7 @@ from isoclock.training.kind import short_kinds
 _TEMPLATES = Path(__file__).parent / "templates"
 _THEME = {PAPER: "var(--paper)", INK: "var(--ink)", FAINT: "var(--faint)", RULE: "var(--rule)", HOLE: "var(--bad)"}
 _SHOWN = [column for column in COLUMNS if column.title != "protocol"]
-"""The budget's name says its protocol; without that column the marks stay in sight on a laptop."""
-
-_IMAGES_A_PAIR = 3
-_OVERLAY_BYTES = 12 << 20
-"""A page beyond this is no pleasure to open or send; overlays left out are counted on it."""
+"""The name of a budget includes its protocol; without that column the marks are visible on a laptop screen."""
 
 
 def render_page(
@@ -45,7 +39,7 @@ def render_page(
     beside: Mapping[tuple[str, str], Sequence[Beside]],
     even: Mapping[tuple[str, str], BreakEven],
 ) -> str:
-    """The whole report as one HTML text. Everything from results is escaped; figures come from our own SVG files."""
+    """The report as HTML. Text from results is escaped; figures are inserted from their SVG files."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -53,7 +47,7 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    overlays, overlays_left_out = _overlays(study)
+    overlays, overlays_left_out = overlay_blocks(study)
     devices = _devices(study)
     return environment.get_template("report.html.j2").render(
         grid=grid_name,
@@ -83,7 +77,7 @@ def render_page(
 
 
 def inline_svg(text: str, prefix: str, label: str) -> Markup:
-    """An SVG file's text for use inside a page: ids made unique by `prefix`, colours left to the page's theme."""
+    """An SVG file's text for use inside a page: ids get `prefix`, colours become variables of the page's theme."""
     text = text[text.index("<svg") :]
     text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
     text = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", text)
@@ -184,7 +178,7 @@ def _cost_row(study: Study, dataset: str, pair: str, method: str, devices: Mappi
 
 
 def _class_tables(summaries: Sequence[Summary], teacher: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """A table a budget: classes down, methods across, means over finished seeds."""
+    """One table per budget: rows are classes, columns methods, values means over finished seeds."""
     tables = []
     for budget in dict.fromkeys(s.first.budget for s in summaries):
         columns: list[tuple[str, dict[str, float | None]]] = [("teacher", teacher["per_class_iou"])] if teacher else []
@@ -213,41 +207,6 @@ def _shaded(value: float | None) -> dict[str, Any]:
 def _mean(values: Any) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
-
-
-def _overlays(study: Study) -> tuple[list[dict[str, Any]], int]:
-    """For each pair the same few images under every method: first finished seed, largest compute budget."""
-    blocks, left_out, used = [], 0, 0
-    for dataset, pair in study.pairs:
-        shown: dict[str, list[dict[str, str]]] = {}
-        chosen = _cells_to_show(study.of_pair(dataset, pair), study.results)
-        names = list(dict.fromkeys(path.name for _, paths in chosen for path in paths))[:_IMAGES_A_PAIR]
-        for name in names:
-            for row, paths in chosen:
-                for path in (path for path in paths if path.name == name):
-                    content = path.read_bytes()
-                    if used + len(content) > _OVERLAY_BYTES:
-                        left_out += 1
-                        continue
-                    used += len(content)
-                    caption = f"{row.method} · seed {row.seed} · {format.percent(row.miou)} % mIoU over the whole split"
-                    source = "data:image/png;base64," + base64.b64encode(content).decode()
-                    shown.setdefault(Path(name).stem, []).append({"caption": caption, "source": source})
-        if shown:
-            blocks.append({"name": f"{dataset} / {pair}, {chosen[0][0].budget}", "images": shown})
-    return blocks, left_out
-
-
-def _cells_to_show(rows: Sequence[CellRow], results: Path) -> list[tuple[CellRow, list[Path]]]:
-    pictured: dict[str, dict[str, tuple[CellRow, list[Path]]]] = {}
-    for row in rows:
-        overlays = Layout(results).student_scores(Cell.parse(row.path)).overlays
-        paths = sorted(overlays.glob("*.png")) if row.status == FINISHED else []
-        if paths:
-            pictured.setdefault(row.budget, {}).setdefault(row.method, (row, paths))
-    steps = {row.budget: (row.protocol == "compute", row.planned_anchor_steps or 0) for row in rows}
-    best = max(pictured, key=lambda budget: steps[budget], default=None)
-    return list(pictured[best].values()) if best else []
 
 
 def _audited(row: dict[str, Any], devices: Mapping[str, str]) -> dict[str, Any]:

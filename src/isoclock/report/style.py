@@ -1,4 +1,4 @@
-"""How figures look, and how they are saved: three formats, no dates, so that equal figures are equal bytes."""
+"""Style of figures, and saving them in three formats without dates, so that equal figures give equal bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from isoclock.files import written_atomically
 
 PAPER, INK, FAINT, RULE = "#ffffff", "#1c2024", "#6a717a", "#dfe3e8"
-"""Colours the page replaces by its own, so that inlined figures follow dark and light."""
+"""Colours that the page replaces by its own, so that inline figures follow the light and dark themes."""
 
 ITERATION, COMPUTE, HOLE = "#c2660a", "#1769aa", "#b3261e"
 SHARES = {

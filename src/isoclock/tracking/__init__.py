@@ -1,12 +1,12 @@
-"""MLflow, kept as a mirror of the run records: rebuilt from them at any time, and written by nobody else.
+"""MLflow as a mirror of the run records. `sync` is the only writer, and can rebuild the store from them at any time.
 
-Jobs never talk to MLflow (a dead server would hold them up for minutes, on a clock that counts). They leave records
-under results/ and runs/; `sync` reads those and brings the store up to date, as often as one likes.
+Jobs never access MLflow: an unreachable server would block them for minutes while the train clock runs. They write
+records under results/ and runs/; `sync` reads those and updates the store, as often as needed.
 """
 
 import os
 
-# Read by mlflow when it is imported: compute nodes often have no way out, and nobody was asked.
+# Read by mlflow on import: compute nodes often have no internet access, and the user has not agreed to telemetry.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from isoclock.tracking.store import resolve_uri, upgrade_store

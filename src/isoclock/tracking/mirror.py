@@ -1,4 +1,4 @@
-"""One experiment of MLflow, made to agree with the runs read from disk. Writes only what is not there yet."""
+"""One MLflow experiment, updated to match the runs read from disk. Writes only what is missing."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ KEY = "isoclock.key"
 RUN_ID = "isoclock.run_id"
 KIND = "isoclock.kind"
 SUPERSEDED = "isoclock.superseded"
-SYNCED = "isoclock.synced"  # digest of what was written last: equal means nothing to do
+SYNCED = "isoclock.synced"  # digest of what was written last; if equal, there is nothing to do
 STEPS = "isoclock.steps"  # last iteration written, by kind of ledger event
 WEIGHTS = "isoclock.weights"  # digest of the weights among the artifacts
 PARENT = "mlflow.parentRunId"
 
 CREATED, UPDATED, UNCHANGED = "created", "updated", "unchanged"
 
-# Limits of MLflow's REST API, a request and a value.
+# Limits of MLflow's REST API: items per request, characters per value.
 _METRICS_A_BATCH, _PARAMS_A_BATCH, _LONGEST_PARAM, _LONGEST_TAG = 1000, 100, 6000, 5000
 
 # Without it, MLflow 3 opens an experiment among its pages for language models.
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class Mirror:
-    """The experiment of one data set. All runs that `sync` ever made there are read once, at the start."""
+    """The experiment of one data set. All runs created by `sync` are read once, at the start."""
 
     def __init__(self, client: MlflowClient, dataset: str, artifacts: Path | None, grid_name: str | None) -> None:
         self.client, self.dataset, self.grid_name = client, dataset, grid_name
@@ -47,26 +47,28 @@ class Mirror:
         self._parents: dict[str, str] = {}
 
     def put_pair(self, key: str, started_ms: int) -> None:
-        """Make the parent run of a pair (`dataset/pair`), if there is none."""
+        """Create the parent run of a pair (`dataset/pair`), if there is none."""
         runs = self.runs[key]
         if not runs:
             name = key.partition("/")[2]
             tags = {KEY: key, KIND: "pair", SUPERSEDED: "false", "dataset": self.dataset, "pair": name}
-            tags["mlflow.note.content"] = "Below: the teacher, one profile a method, one run a cell of the grid."
+            tags["mlflow.note.content"] = (
+                "Child runs: the teacher, one profile per method, one run per cell of the grid."
+            )
             runs.append(self.client.create_run(self.experiment_id, started_ms, tags, f"pair {name}"))
         run = runs[0]
         self._parents[key] = run.info.run_id
         self._tag(run, self._grid_tag(run))
 
     def settle_pair(self, key: str, running: bool, ended_ms: int) -> None:
-        """Let the parent run while a child does, and end with the last of them."""
+        """Set the parent RUNNING while a child runs, else FINISHED at the end of the last child."""
         self._set_status(self.runs[key][0], "RUNNING" if running else "FINISHED", ended_ms)
 
     def put(self, source: RunSource, *, current: bool, only_pair: str | None) -> str:
-        """Bring one run up to date; says whether it was created, updated or unchanged.
+        """Update one run; returns CREATED, UPDATED or UNCHANGED.
 
-        `current` is false for a training of which there is a newer one; `only_pair` is the parent for a teacher of
-        which nothing else is known.
+        `current` is False for a run that a newer one replaces; `only_pair` is the parent of a teacher whose pair is
+        unknown.
         """
         run = next((run for run in self.runs[source.key] if run.data.tags.get(RUN_ID) == source.run_id), None)
         identity = {KEY: source.key, RUN_ID: source.run_id, KIND: source.kind, SUPERSEDED: str(not current).lower()}
@@ -85,11 +87,11 @@ class Mirror:
             tags |= self._log_metrics(run, source)
             tags |= self._log_artifacts(run, source)
             self._set_status(run, source.status, source.ended_ms)
-        self._tag(run, tags)  # last, so that a sync cut short is done again
+        self._tag(run, tags)  # last, so that an interrupted sync is repeated
         return outcome
 
     def supersede(self, key: str, run_id: str) -> int:
-        """Mark every other training of `key` as superseded by `run_id`; returns how many were newly marked."""
+        """Mark every other run of `key` as superseded by `run_id`; returns how many were newly marked."""
         marked = 0
         for run in self.runs[key]:
             if run.data.tags.get(RUN_ID) != run_id and run.data.tags.get(SUPERSEDED) != "true":
@@ -98,7 +100,7 @@ class Mirror:
         return marked
 
     def close_orphans(self, alive: set[tuple[str, str]], in_scope: Callable[[str], bool]) -> int:
-        """End, as KILLED, the runs that are RUNNING here but of which nothing is left on disk; returns how many."""
+        """End runs as KILLED that are RUNNING here but missing on disk; returns how many."""
         closed = 0
         for key, runs in self.runs.items():
             for run in runs:
@@ -115,7 +117,7 @@ class Mirror:
         if found is None:
             location = (artifacts / self.dataset).as_uri() if artifacts else None
             return str(self.client.create_experiment(self.dataset, artifact_location=location, tags=_EXPERIMENT_TAGS))
-        if found.lifecycle_stage == "deleted":  # its name stays taken until `mlflow gc`, so it can only come back
+        if found.lifecycle_stage == "deleted":  # its name is reserved until `mlflow gc`, so it must be restored
             self.client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
 
@@ -136,7 +138,7 @@ class Mirror:
                 return
 
     def _grid_tag(self, run: Run | None) -> dict[str, str]:
-        """A run may be of several grids: their names, sorted, with commas."""
+        """Names of the grids that a run belongs to, sorted, separated by commas."""
         names = set(filter(None, (run.data.tags.get("grid", "") if run else "").split(",")))
         names |= {self.grid_name} if self.grid_name else set()
         return {"grid": ",".join(sorted(names))} if names else {}
@@ -154,7 +156,7 @@ class Mirror:
             self.client.set_terminated(run.info.run_id, status, ended_ms)
 
     def _log_params(self, run: Run, source: RunSource) -> None:
-        # Params are immutable; those of a live run are there already when its record is published.
+        # Params are immutable; those of a live run exist already when its record is published.
         named = {_allowed(name): value[:_LONGEST_PARAM] for name, value in source.params.items()}
         new = [Param(name, value) for name, value in named.items() if name not in run.data.params]
         for chunk in _chunks(new, _PARAMS_A_BATCH):
@@ -172,8 +174,8 @@ class Mirror:
         for name, value in source.finals.items():
             before = run.data.metrics.get(_allowed(name))
             if before != value:
-                # The original time makes a repeat harmless (the store keeps equal points once); a changed value must be
-                # later than the old one, or MLflow would go on to show the old one.
+                # With the original time a repeated value is stored once; a changed value needs a later time than the old
+                # one, or MLflow keeps showing the old one.
                 unix_ms = source.ended_ms if before is None else round(time.time() * 1000)
                 new.append(Metric(_allowed(name), value, unix_ms, source.final_iteration))
         for chunk in _chunks(new, _METRICS_A_BATCH):
@@ -190,7 +192,7 @@ class Mirror:
             table = {"columns": ["class", "iou"], "data": [list(row) for row in rows]}
             self.client.log_dict(run_id, table, "per_class.json")
             self.client.log_text(run_id, _markdown(rows), "per_class.md")
-            # What makes MLflow's pages show the file as a table, and compare it between runs.
+            # Makes the MLflow UI show the file as a table, and compare it between runs.
             tags["mlflow.loggedArtifacts"] = json.dumps([{"path": "per_class.json", "type": "table"}])
         if source.weights and run.data.tags.get(WEIGHTS) != source.weights[1]:
             self.client.log_artifact(run_id, str(source.weights[0]), "weights")
@@ -204,7 +206,7 @@ def _markdown(rows: Sequence[tuple[str, float | None]]) -> str:
 
 
 def _allowed(name: str) -> str:
-    """`name` with what MLflow does not take in names of params and metrics replaced."""
+    """`name` with characters replaced that MLflow does not allow in names of params and metrics."""
     return re.sub(r"[^\w\-./ :]", "_", name)[:250]
 
 

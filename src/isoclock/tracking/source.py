@@ -1,4 +1,4 @@
-"""One run as MLflow should show it, whatever it was read from."""
+"""One run as MLflow should show it, independent of the files it was read from."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 from isoclock.files import sha256_file, sha256_json
 from isoclock.tracking.steps import StepMetric, is_number
 
-_MIRROR_VERSION = 1  # raise it when what is shown of a record changes: every run is then brought up to date once
+_MIRROR_VERSION = 1  # increase it when the shown content of a record changes: every run is then updated once
 
 
 @dataclass
 class RunSource:
-    """One run as it should stand in MLflow. `status` is MLflow's; `tags["status"]` is ours.
+    """One run as MLflow should show it. `status` is MLflow's; `tags["status"]` is ours.
 
-    `key` says which thing of the study it is (a cell's path, for instance), `run_id` which training of it. `digest`
-    changes whenever anything below it does. `pair` is the parent's key; None for a teacher of which no pair is known.
+    `key` identifies a part of the study (for instance a cell's path), `run_id` one training of it. `digest` changes with
+    any field below it. `pair` is the key of the parent, or None for a teacher whose pair is unknown.
     """
 
     key: str
@@ -42,12 +42,12 @@ class RunSource:
 
 
 def sealed(source: RunSource, live: bool) -> RunSource:
-    """Set the digest over all that would be written."""
+    """Set the digest of everything that would be written."""
     parts: list[Any] = [_MIRROR_VERSION, source.status, source.tags, source.params, source.finals, source.per_class_iou]
     parts += [[len(source.steps), source.steps[-1].iteration if source.steps else -1]]
     if not live:
         parts += [source.weights[1] if source.weights else None]
-        # Overlays by size only: they are drawn from the weights and scores that are digested beside them.
+        # Overlays by size only: they are drawn from weights and scores, whose digests are included.
         parts += [
             [path.name, path.stat().st_size if path.suffix == ".png" else sha256_file(path)] for path, _ in source.files
         ]
@@ -56,7 +56,7 @@ def sealed(source: RunSource, live: bool) -> RunSource:
 
 
 def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested params as one level of dotted names; lists stay whole, as JSON. Empty groups leave no trace."""
+    """Nested params as one level of dotted names; lists become JSON, empty groups are left out."""
     flat: dict[str, str] = {}
     for name, value in values.items():
         if isinstance(value, dict):
@@ -72,10 +72,10 @@ def digest_tags(record: dict[str, Any]) -> dict[str, str]:
 
 
 def texts(**values: Any) -> dict[str, str]:
-    """Values as the texts that tags must be; None is left out."""
+    """Values as strings, as tags need; None is left out."""
     return {name: str(value) for name, value in values.items() if value is not None}
 
 
 def add_numbers(source: RunSource, **values: Any) -> None:
-    """Add final metrics, but for what is missing or not finite."""
+    """Add final metrics, except missing or non-finite values."""
     source.finals |= {name: float(value) for name, value in values.items() if is_number(value)}

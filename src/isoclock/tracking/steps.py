@@ -1,4 +1,4 @@
-"""From a run's ledger to metrics by step: replayed iterations dropped, nothing taken that could still be replayed."""
+"""Metrics by step from a run's ledger, without iterations that were repeated or may still be repeated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _STEP_EVENTS = ("train", "evaluate", "anchor")
 
 @dataclass(frozen=True)
 class StepMetric:
-    """One value of one metric: `kind` is the ledger event it comes from, `unix_ms` when that was written."""
+    """One value of one metric: `kind` is its ledger event, `unix_ms` the time when that was written."""
 
     kind: str
     name: str
@@ -24,10 +24,10 @@ class StepMetric:
 
 
 def settled_events(events: Iterable[Event], *, final: bool) -> list[Event]:
-    """The events that count, in order of the ledger.
+    """The valid events, in the order of the ledger.
 
-    A segment that resumes from iteration k makes every earlier event beyond k void. While a run lives (`final` false),
-    events beyond its last checkpoint are left out as well: a kill would void them, and MLflow takes no metric back.
+    A segment that resumes at iteration k invalidates earlier events after k. While a run is live (`final` False), events
+    after its last checkpoint are left out too: a kill would invalidate them, and MLflow cannot remove a metric.
     """
     standing = valid_events(events)
     if final or any(event["event"] in ("finish", "diverged") for event in standing):
@@ -37,7 +37,7 @@ def settled_events(events: Iterable[Event], *, final: bool) -> list[Event]:
 
 
 def step_metrics(events: Iterable[Event]) -> list[StepMetric]:
-    """Every finite value of the train, evaluate and anchor events; for an iteration written twice, the later one."""
+    """Every finite value of the train, evaluate and anchor events; if an iteration was written twice, the later one."""
     events = list(events)
     latest: dict[tuple[str, int], Event] = {
         (event["event"], event["iteration"]): event for event in events if event["event"] in _STEP_EVENTS
@@ -57,12 +57,12 @@ def step_metrics(events: Iterable[Event]) -> list[StepMetric]:
 
 
 def is_number(value: Any) -> bool:
-    """Whether `value` can be a metric: finite (an absent class has IoU null, a diverged loss may be NaN)."""
+    """Whether `value` can be a metric: a finite number (an absent class has IoU null, a diverged loss may be NaN)."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _rate(before: Event, event: Event) -> float | None:
-    """Iterations a second of train time between two train events; None where the clock did not move or is not given."""
+    """Iterations per second of train time between two train events; None if the clock did not advance or is missing."""
     train_s = (event.get("train_s") or 0.0) - (before.get("train_s") or 0.0)
     return (event["iteration"] - before["iteration"]) / train_s if train_s > 0 else None
 

@@ -1,4 +1,4 @@
-"""Where the MLflow store is, who may write to it now, and how it fails: quickly and in one line."""
+"""The MLflow store: its address, its write lock, schema upgrades, and errors in one line."""
 
 from __future__ import annotations
 
@@ -30,21 +30,22 @@ _SQLITE = "sqlite:///"
 _SERVERS = ("http", "https")
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _PROBE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+_TIMEOUTS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
 _LOCK_WAIT_S = 600.0
-_opened: dict[str, tuple[int, int]] = {}  # SQLite stores of this process: device and inode of the file
+_opened: dict[str, tuple[int, int]] = {}  # SQLite stores opened by this process: device and inode of the file
 
 
 def resolve_uri(uri: str | None = None) -> str:
-    """The store to use: `uri`, else $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db here; SQLite paths made absolute.
+    """The store to use: `uri`, else $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db; SQLite paths are made absolute.
 
-    Raises UserError for an address MLflow 3 no longer serves (the file store) or that keeps nothing (SQLite in memory).
+    Raises UserError for an address that MLflow 3 no longer supports (file store) or that is not persistent (SQLite in
+    memory).
     """
     uri = uri or os.environ.get(URI_VARIABLE) or f"{_SQLITE}{DEFAULT_DATABASE}"
     scheme = urlsplit(uri).scheme.partition("+")[0]
     if scheme not in (*_SERVERS, *_DATABASES):
         raise UserError(
-            f"tracking store {redacted(uri)}: not an address MLflow can track to; "
+            f"tracking store {redacted(uri)}: not a store that MLflow supports; "
             f"set {URI_VARIABLE} to sqlite:///PATH.db or to http://HOST:PORT"
         )
     if scheme != "sqlite":
@@ -56,22 +57,22 @@ def resolve_uri(uri: str | None = None) -> str:
 
 
 def redacted(uri: str) -> str:
-    """`uri` without user, password and query: what may be shown."""
+    """`uri` without user, password and query, so that it can be shown."""
     return re.sub(r"//[^/@]*@", "//", uri).partition("?")[0]
 
 
 def is_server(uri: str) -> bool:
-    """Whether `uri` is an MLflow server, rather than a database that this process opens itself."""
+    """Whether `uri` is an MLflow server, not a database that this process opens itself."""
     return urlsplit(uri).scheme in _SERVERS
 
 
 def database_path(uri: str) -> Path | None:
-    """The file behind a SQLite store; None for every other kind."""
+    """The file of a SQLite store; None for every other kind."""
     return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
 
 
 def artifact_root(uri: str) -> Path | None:
-    """The folder for artifacts: beside a SQLite file, else in the working directory; None for a server."""
+    """The folder for artifacts: next to a SQLite file, else in the working directory; None for a server."""
     if is_server(uri):
         return None
     path = database_path(uri)
@@ -80,10 +81,10 @@ def artifact_root(uri: str) -> Path | None:
 
 @contextmanager
 def writing(uri: str, wait_s: float = _LOCK_WAIT_S) -> Iterator[Path]:
-    """Hold the store's one-writer lock; yields the lock file. A second sync waits here for the first.
+    """Hold the write lock of the store; yields the lock file. A second sync waits here for the first.
 
-    A SQLite store is locked beside its file; any other one per user and machine, since there is no common file.
-    Raises UserError if the lock is not free within `wait_s` seconds.
+    The lock of a SQLite store is next to its file; other stores have a lock per user and machine, as they have no common
+    file. Raises UserError if the lock is not free within `wait_s` seconds.
     """
     path = database_path(uri)
     if path is not None:
@@ -107,76 +108,76 @@ def writing(uri: str, wait_s: float = _LOCK_WAIT_S) -> Iterator[Path]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise UserError(
-                        f"{lock}: held by another sync for {wait_s:.0f} s; end that one, then try again"
+                        f"{lock}: held by another sync for {wait_s:.0f} s; stop that process, then try again"
                     ) from None
                 time.sleep(0.05)
         yield lock
 
 
 def upgrade_store(uri: str | None = None) -> None:
-    """Bring a SQLite store's schema up to date (`mlflow db upgrade`); does nothing for other stores.
+    """Upgrade the schema of a SQLite store (`mlflow db upgrade`); does nothing for other stores.
 
-    Several processes that open a fresh SQLite store at once all try to make its tables and can leave it unusable, so
-    this comes first, under the writer's lock. Raises UserError if the file is no store or newer than this MLflow.
+    Several processes that open a new SQLite store at the same time all create its tables and can make it unusable, so call
+    this first; it holds the write lock. Raises UserError if the file is not a store, or newer than this MLflow.
     """
     uri = resolve_uri(uri)
     if database_path(uri) is not None:
-        with writing(uri) as lock, failing_in_one_line(uri):
+        with writing(uri) as lock, catch_store_errors(uri):
             upgrade_locked(uri, lock)
 
 
 def upgrade_locked(uri: str, lock: Path) -> None:
-    """As `upgrade_store`, for who holds the `lock` already.
+    """Like `upgrade_store`, for a caller that already holds the `lock`.
 
-    The lock file remembers which schema was found good by which MLflow, because the check itself takes a second.
+    The lock file records which schema was checked by which MLflow version, because the check takes a second.
     """
     path = database_path(uri)
     if path is None or (path.is_file() and lock.read_text() == _upgrade_mark(path)):
         return
-    from mlflow.db import commands  # the command line's own group: the public way to upgrade
+    from mlflow.db import commands  # the group of the command line: the public way to upgrade
 
-    with _less_chatty("mlflow", "alembic"):
+    with _quiet_loggers("mlflow", "alembic"):
         commands.main(["upgrade", uri], standalone_mode=False)
     lock.write_text(_upgrade_mark(path))
 
 
 def open_store(uri: str) -> MlflowClient:
-    """A client of a store that answers. Raises within seconds if it does not (left alone, MLflow tries for minutes)."""
+    """A client of the store. Raises within seconds if the store does not answer (by default MLflow tries for minutes)."""
     path = database_path(uri)
     if path is not None:
         status = path.stat()
         if _opened.setdefault(uri, (status.st_dev, status.st_ino)) != (status.st_dev, status.st_ino):
-            # MLflow keeps its connections for as long as the process lives: it would write into the removed file.
-            raise UserError(f"{path}: replaced while this process had it open; end it, and start it again")
+            # MLflow keeps its connections as long as the process runs: it would write to the removed file.
+            raise UserError(f"{path}: replaced while this process had it open; stop and restart this process")
     client = MlflowClient(tracking_uri=uri)
     if is_server(uri):
         with _environment(_PROBE):
             client.search_experiments(max_results=1)
-        for name, value in _PATIENCE.items():
+        for name, value in _TIMEOUTS.items():
             os.environ.setdefault(name, value)
     return client
 
 
 @contextmanager
-def failing_in_one_line(uri: str) -> Iterator[None]:
-    """Turn what MLflow, SQLAlchemy or the network raise into a UserError that names the store."""
+def catch_store_errors(uri: str) -> Iterator[None]:
+    """Convert errors of MLflow, SQLAlchemy and the network to a UserError that names the store."""
     try:
         yield
     except (MlflowException, SQLAlchemyError, ConnectionError) as error:
         reason = redacted_reason(str(error), uri)
         if is_server(uri):
-            advice = f"start it, or set {URI_VARIABLE}, then `isoclock sync` again: it goes on where it was"
+            advice = f"start it, or set {URI_VARIABLE}, then run `isoclock sync` again to continue"
         elif "database is locked" in reason:
-            advice = "another program has it open: end that one, then `isoclock sync` again: it goes on where it was"
+            advice = "another program has it open: stop that program, then run `isoclock sync` again to continue"
         else:
-            advice = "move the file away and run `isoclock sync`: everything comes back from the run records"
+            advice = "move the file away and run `isoclock sync` to rebuild it from the run records"
         raise UserError(f"tracking store {redacted(uri)}: {reason}; {advice}") from error
 
 
 def redacted_reason(message: str, uri: str) -> str:
-    """The first line of an error message, of readable length and without the store's credentials."""
+    """The first line of an error message, shortened, without the credentials of the store."""
     if re.search(r"[Cc]onnection refused|NewConnectionError|Failed to establish|Name or service|resolve", message):
-        return "no server answers there"
+        return "no server answers at this address"
     if re.search(r"[Tt]imed out|[Tt]imeout", message):
         return "the server does not answer in time"
     lines = message.replace(uri, redacted(uri)).strip().splitlines() or ["unknown error"]
@@ -184,7 +185,7 @@ def redacted_reason(message: str, uri: str) -> str:
 
 
 def _upgrade_mark(path: Path) -> str:
-    """Which schema the file has, and by which MLflow; any other pair asks for an upgrade."""
+    """The schema of the file and the MLflow version; any other pair needs an upgrade check."""
     try:
         with closing(sqlite3.connect(path)) as connection:
             rows = connection.execute("SELECT version_num FROM alembic_version").fetchall()
@@ -208,7 +209,7 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def _less_chatty(*names: str) -> Iterator[None]:
+def _quiet_loggers(*names: str) -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

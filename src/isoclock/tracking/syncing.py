@@ -16,17 +16,17 @@ from isoclock.grid.layout import Layout
 from isoclock.tracking.mirror import UNCHANGED, Mirror
 from isoclock.tracking.records import read_sources, watched_files
 from isoclock.tracking.source import RunSource
-from isoclock.tracking.store import artifact_root, failing_in_one_line, open_store, resolve_uri, upgrade_locked, writing
+from isoclock.tracking.store import artifact_root, catch_store_errors, open_store, resolve_uri, upgrade_locked, writing
 
 Progress = Callable[[str], None]
 
-_REST = 20.0  # times the length of a round: what a watch may take of the machine is bounded
-_ROUND_AT_LEAST_EVERY_S = 60.0  # even if no file changed: a run that fell silent shows by its silence only
+_REST = 20.0  # pause after a round, in lengths of the round: bounds the load of `watch`
+_MAX_ROUND_INTERVAL_S = 60.0  # even if no file changed: a dead run is recognised by its missing updates
 
 
 @dataclass
 class SyncSummary:
-    """What a sync did, in numbers of runs, and the records it could not read (one line each)."""
+    """Numbers of runs by what a sync did, and the records that it could not read (one line each)."""
 
     created: int = 0
     updated: int = 0
@@ -47,7 +47,7 @@ class SyncSummary:
 
     @property
     def changed(self) -> bool:
-        """Whether anything was written."""
+        """True if anything was written."""
         return bool(self.created or self.updated or self.superseded or self.closed)
 
 
@@ -61,24 +61,25 @@ def sync(
     teachers_of: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> SyncSummary:
-    """Bring MLflow up to date from `results` and `runs`. Idempotent; a deleted store comes back whole.
+    """Update MLflow from `results` and `runs`. Idempotent; a deleted store is rebuilt completely.
 
-    `cells` (dataset, pair, method, budget, seed) bounds what is looked at; none means everything on disk. `teachers_of` names
-    further data sets of which the teachers are looked at, since they teach on the cells'. An experiment per data set holds
-    a parent run per pair with the teacher, the profiles and the cells below it; a teacher of another data set stands in
-    that one's. What is on disk is the truth: of several trainings of one cell the others are tagged
-    `isoclock.superseded`, and a run that is RUNNING in the store but gone from disk is ended as KILLED. One store belongs
-    to one study: two would supersede each other.
-    Raises UserError for a store that cannot be used or does not answer; records that cannot be read are in the
-    summary's `problems`.
+    `cells` (dataset, pair, method, budget, seed) selects what is synced; empty means everything on disk. `teachers_of`
+    names other data sets whose teachers are synced too, because the cells use them. There is an experiment per data set,
+    with a parent run per pair; below it are the teacher, the profiles and the cells. A teacher of another data set is in
+    the experiment of that data set. If a cell was trained several times, all runs but the one on disk are tagged
+    `isoclock.superseded`. A run that is RUNNING in the store but missing on disk is ended as KILLED. Use one store per
+    study: two studies would supersede each other.
+
+    Raises UserError for a store that cannot be used or does not answer; records that cannot be read are listed in
+    `problems` of the summary.
     """
     uri = resolve_uri(tracking_uri)
     wanted = [Cell(**{name: cell[name] for name in ("dataset", "pair", "method", "budget", "seed")}) for cell in cells]
     summary = SyncSummary()
-    with writing(uri) as lock, failing_in_one_line(uri):
+    with writing(uri) as lock, catch_store_errors(uri):
         upgrade_locked(uri, lock)
         client = open_store(uri)
-        # Read under the lock: what another sync has just written must not be overtaken by an older look at the disk.
+        # Read under the lock, so that records read earlier cannot overwrite what another sync has just written.
         sources = read_sources(Layout(results, runs), wanted, summary.problems, teachers_of)
         datasets = sorted({cell.dataset for cell in wanted} | {source.dataset for source in sources})
         for dataset in datasets:
@@ -100,17 +101,17 @@ def watch(
     interval_s: float = 5.0,
     stop: threading.Event | None = None,
 ) -> SyncSummary:
-    """`sync` whenever a file changed, looking every `interval_s` seconds, until `stop` is set or the parent dies.
+    """Call `sync` whenever a file changed, checking every `interval_s` seconds, until `stop` is set or the parent dies.
 
-    The first round raises as `sync` does; later ones report a store that does not answer through `progress` and try
-    again. As it may share the machine with a run whose clock counts, it looks at file times only while nothing changes,
-    and rests after each round for twenty times as long as that took. Returns the summary of the last round.
+    The first round raises like `sync`; later rounds report a store that does not answer through `progress` and try again.
+    The machine may be training a run whose time is measured, so this only reads file times while nothing changes, and
+    pauses after each round for twenty times its length. Returns the summary of the last round.
     """
     layout, parent = Layout(results, runs), os.getppid()
-    stop, tell = stop or threading.Event(), progress or _silent
+    stop, report = stop or threading.Event(), progress or _silent
     seen, summary = _fingerprint(layout), None
     while True:
-        began = time.monotonic()
+        started = time.monotonic()
         try:
             summary = sync(
                 results,
@@ -124,32 +125,32 @@ def watch(
         except UserError as error:
             if summary is None:
                 raise
-            tell(f"{error}")
+            report(f"{error}")
         ended = time.monotonic()
-        rest_s = max(interval_s, _REST * (ended - began))
+        rest_s = max(interval_s, _REST * (ended - started))
         while True:
             if stop.wait(rest_s) or os.getppid() != parent:
                 return summary
             now = _fingerprint(layout)
-            if now != seen or time.monotonic() - ended > _ROUND_AT_LEAST_EVERY_S:
+            if now != seen or time.monotonic() - ended > _MAX_ROUND_INTERVAL_S:
                 seen = now
                 break
 
 
 def _sync_experiment(
-    mirror: Mirror, sources: list[RunSource], wanted: list[Cell], summary: SyncSummary, tell: Progress
+    mirror: Mirror, sources: list[RunSource], wanted: list[Cell], summary: SyncSummary, report: Progress
 ) -> None:
     pairs = sorted({source.pair for source in sources if source.pair})
     for pair in pairs:
         mirror.put_pair(pair, min(source.started_ms for source in sources if source.pair == pair))
     only_pair = pairs[0] if len(pairs) == 1 else None
-    current = {source.key: source.run_id for source in sources}  # of one key the newest comes last
+    current = {source.key: source.run_id for source in sources}  # the newest run of a key is last
     for source in sources:
         outcome = mirror.put(source, current=current[source.key] == source.run_id, only_pair=only_pair)
         setattr(summary, outcome, getattr(summary, outcome) + 1)
         summary.running += source.status == "RUNNING"
         if outcome != UNCHANGED:
-            tell(f"{outcome} {source.key}")
+            report(f"{outcome} {source.key}")
     for key, run_id in current.items():
         summary.superseded += mirror.supersede(key, run_id)
 
@@ -168,7 +169,7 @@ def _fingerprint(layout: Layout) -> dict[Path, tuple[int, int]]:
     for path in watched_files(layout):
         try:
             status = path.stat()
-        except FileNotFoundError:  # renamed or removed between the listing and the look
+        except FileNotFoundError:  # renamed or removed since the listing
             continue
         found[path] = (status.st_mtime_ns, status.st_size)
     return found

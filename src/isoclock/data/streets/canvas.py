@@ -1,7 +1,7 @@
-"""What a street scene is painted on: integer dice, and a canvas of colour, label and depth.
+"""The canvas of a street scene (colour, label and depth), its camera, and integer random numbers.
 
-Everything is integer arithmetic on PCG64's raw output, so that the same seed gives the same bytes on every machine and
-with every numpy: bit generators are frozen by NumPy's compatibility policy, the distributions built on them are not.
+Everything is integer arithmetic on the raw output of PCG64, so that the same seed gives the same bytes on every machine
+and with every NumPy version: NumPy's compatibility policy freezes bit generators, but not the distributions.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Dice:
         return low + (int(self._bits.random_raw()) >> 32) * (high - low + 1) // (1 << 32)
 
     def chance(self, percent: int) -> bool:
-        """True in `percent` of a hundred throws."""
+        """True with a probability of `percent` / 100."""
         return self.between(0, 99) < percent
 
     def pick(self, items: Sequence[T]) -> T:
@@ -67,7 +67,7 @@ class Camera:
     height_cm: int
 
     def pixels(self, length_cm: int, z_cm: int) -> int:
-        """How long something of `length_cm` is at depth `z_cm`; at least one pixel."""
+        """Length in pixels of `length_cm` at depth `z_cm`; at least one pixel."""
         return max(1, length_cm * self.focal // z_cm)
 
     def at(self, x_cm: int, y_cm: int, z_cm: int) -> tuple[int, int]:
@@ -85,7 +85,7 @@ class Canvas:
         self.depth = np.full((height, width), FAR_CM, np.int64)
 
     def patch(self, left: int, right: int, top: int, bottom: int, z_cm: int) -> Patch | None:
-        """The part of a box (right and bottom excluded) that lies on the canvas; None if there is none."""
+        """The part of a box (right and bottom excluded) that is on the canvas, or None if no part is."""
         x0, x1 = max(left, 0), min(right, self.width)
         y0, y1 = max(top, 0), min(bottom, self.height)
         if x0 >= x1 or y0 >= y1:
@@ -107,7 +107,7 @@ class Patch:
     z_cm: int
 
     def paint(self, mask: Mask, rgb: Rgb, label: int | None, shade: Ints | int = 1000) -> None:
-        """Paint where `mask` holds, lightened by `shade` thousandths. Label None leaves labels and depth alone."""
+        """Paint where `mask` is true, with brightness `shade` thousandths. Label None keeps labels and depth."""
         where = np.broadcast_to(mask, (self.rows.stop - self.rows.start, self.columns.stop - self.columns.start))
         light = np.broadcast_to(np.asarray(shade, np.int64), where.shape)[where]
         self.canvas.rgb[self.rows, self.columns][where] = light[:, None] * np.array(rgb, np.int64) // 1000
@@ -116,14 +116,14 @@ class Patch:
             self.canvas.depth[self.rows, self.columns][where] = self.z_cm
 
     def darken(self, mask: Mask, thousandths: int) -> None:
-        """Keep `thousandths` of the light where `mask` holds: a shadow."""
+        """Keep `thousandths` of the brightness where `mask` is true: a shadow."""
         where = np.broadcast_to(mask, (self.rows.stop - self.rows.start, self.columns.stop - self.columns.start))
         view = self.canvas.rgb[self.rows, self.columns]
         view[where] = view[where] * thousandths // 1000
 
 
 def hashed(a: Ints, b: Ints, salt: int) -> Ints:
-    """A texture fixed in the world: a hash of two coordinates, in [-128, 127]."""
+    """A texture fixed in world coordinates: a hash of two coordinates, in [-128, 127]."""
     mixed = (a * 73_856_093 + b * 19_349_663 + salt * 83_492_791) & 0xFFFF_FFFF
     mixed = ((mixed ^ (mixed >> 15)) * 668_265_263) & 0xFFFF_FFFF
     return ((mixed >> 13) & 255) - 128

@@ -1,9 +1,9 @@
-"""Generated street scenes in Cityscapes' own tree and encodings: the data set that needs no download.
+"""Generated street scenes in the folder layout and encodings of Cityscapes: a data set that needs no download.
 
-Perspective, occlusion, shadows, haze, noise and a colour cast of each image's own; colours of different classes
-overlap, so that shape and place have to tell them apart. Buses, trains, motorcycles and trucks are rare (each stands
-near in one image of six at least), poles, lights and signs thin. Each city has a palette, those of val too. The
-same seed gives the same bytes on every machine (see `canvas` and `png`).
+Scenes have perspective, occlusion, shadows, haze, noise and a colour cast per image and per city. Colours of different
+classes overlap, so that a network must use shape and position. Buses, trains, motorcycles and trucks are rare (each is
+near the camera in at least one image of six); poles, lights and signs are thin. The same seed gives the same bytes on
+every machine (see `canvas` and `png`).
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ from numpy.typing import NDArray
 from isoclock.data.png import png_bytes
 from isoclock.data.streets import props
 from isoclock.data.streets.canvas import Camera, Canvas, Dice
-from isoclock.data.streets.scenery import Street, lay_out, paint_scenery
+from isoclock.data.streets.labels import BORDER, EGO_VEHICLE
+from isoclock.data.streets.scenery import paint_scenery
+from isoclock.data.streets.shapes import Prop
+from isoclock.data.streets.street import Street, lay_out
 from isoclock.errors import DataError
 from isoclock.files import write_json
 
 CITIES = {"train": ("aldervale", "brookmere", "coldharbour", "dunwick", "eastmarch"), "val": ("farrowby", "greyford")}
 _MARK = "streets.json"
 _SPLIT_KEY = {"train": 0, "val": 1}
-_EGO, _BORDER = 1, 2
 _RARE = (props.BUSES, props.TRAINS, props.MOTORCYCLES, props.TRUCKS, props.CYCLISTS, props.BIKERS)
 
 
@@ -41,13 +43,13 @@ def make_streets(
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write `train` and `val` scenes of `size` (height, width) pixels below `folder`, whole or not at all.
+    """Write `train` and `val` scenes of `size` (height, width) pixels below `folder`, all or none.
 
-    `progress(done, total)` is called after every scene. Scene k of a split depends on seed, split, k and size alone.
-    Raises DataError if `folder` holds something that this function did not make.
+    `progress(done, total)` is called after every scene. Scene k of a split depends only on seed, split, k and size.
+    Raises DataError if `folder` holds files that this function did not write.
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / _MARK).is_file():
-        raise DataError(f"{folder}: holds files that are no generated streets; name an empty folder")
+        raise DataError(f"{folder}: contains files that are not generated streets; choose an empty folder")
     jobs = [("train", k) for k in range(train)] + [("val", k) for k in range(val)]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
@@ -103,15 +105,15 @@ def _count(results: Iterable[None], total: int, progress: Callable[[int, int], N
             progress(done, total)
 
 
-def _populate(street: Street, dice: Dice, turn: int) -> list[tuple[int, int, tuple[props.Prop, ...]]]:
-    # What stands where: (depth cm, cm across, kinds). The image's own rare kind stands near, where it is seen.
+def _populate(street: Street, dice: Dice, turn: int) -> list[tuple[int, int, tuple[Prop, ...]]]:
+    # Position of each prop: (depth cm, cm across, kinds). The rare kind of this image is near the camera, and visible.
     middle = (street.right_kerb - street.left_kerb) // 2
     lanes = (middle - 180, middle - 180, (street.right_kerb + middle) // 2)
     placed = [(dice.between(1_000, 1_900), middle - 170 if turn == 1 else dice.pick(lanes), _RARE[turn])]
     if dice.chance(12):
         placed.append((dice.between(1_500, 4_000), dice.pick(lanes), dice.pick(_RARE)))
 
-    def scatter(kinds: tuple[props.Prop, ...], least: int, most: int, inner: int, outer: int, near: int = 750) -> None:
+    def scatter(kinds: tuple[Prop, ...], least: int, most: int, inner: int, outer: int, near: int = 750) -> None:
         for _ in range(dice.between(least, most)):
             side = dice.pick((-1, 1))
             far = dice.between(0, 50) ** 2
@@ -132,7 +134,7 @@ def _populate(street: Street, dice: Dice, turn: int) -> list[tuple[int, int, tup
     return placed
 
 
-def _place(canvas: Canvas, camera: Camera, dice: Dice, z: int, x: int, kinds: tuple[props.Prop, ...]) -> None:
+def _place(canvas: Canvas, camera: Camera, dice: Dice, z: int, x: int, kinds: tuple[Prop, ...]) -> None:
     prop = dice.pick(kinds)
     wide, tall = props.SIZES[prop]
     scale = dice.between(90, 112)
@@ -150,7 +152,7 @@ def _place(canvas: Canvas, camera: Camera, dice: Dice, z: int, x: int, kinds: tu
 
 
 def _cast_shadows(canvas: Canvas, camera: Camera, dice: Dice) -> None:
-    # The shadow of one row of houses lies over part of the street.
+    # One row of houses casts a shadow over part of the street.
     if dice.chance(50):
         below = np.arange(camera.horizon + 1, canvas.height)[:, None] - camera.horizon
         x = (np.arange(canvas.width)[None, :] - camera.centre) * camera.height_cm // below
@@ -161,7 +163,7 @@ def _cast_shadows(canvas: Canvas, camera: Camera, dice: Dice) -> None:
 
 
 def _expose(canvas: Canvas, dice: Dice, city: Dice) -> NDArray[np.int64]:
-    # Haze by depth, uneven light, a soft lens, the city's and the image's colour cast, a tone curve, sensor noise.
+    # Haze by depth, uneven light, a soft lens, colour casts of the city and the image, a tone curve, sensor noise.
     rgb = np.clip(canvas.rgb, 0, 255)
     veil = np.array([dice.between(150, 210)] * 3) + np.array([-6, 0, 6])
     haze = np.minimum(canvas.depth, 9_000)[..., None] * dice.between(0, 35) // 100
@@ -180,14 +182,14 @@ def _expose(canvas: Canvas, dice: Dice, city: Dice) -> NDArray[np.int64]:
 
 
 def _mask_car(canvas: Canvas, rgb: NDArray[np.int64], dice: Dice) -> None:
-    # The bonnet of the recording car, and the black border that rectification leaves.
+    # The bonnet of the recording car, and the black border left by rectification.
     height, width = canvas.height, canvas.width
     if dice.chance(70):
         off = (np.arange(width) - width // 2)[None, :]
         bonnet = np.arange(height)[:, None] > height * 93 // 100 + off**2 * height // (width**2 * 4)
         rgb[bonnet] = rgb[bonnet] // 4 + dice.between(10, 60)
-        canvas.label[bonnet] = _EGO
+        canvas.label[bonnet] = EGO_VEHICLE
     edge = max(1, width // 128)
     for side in (np.s_[:, :edge], np.s_[:, -edge:]):
         rgb[side] = 0
-        canvas.label[side] = _BORDER
+        canvas.label[side] = BORDER

@@ -5,7 +5,7 @@
     const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
     root.dataset.theme = dark ? "light" : "dark";
   });
-  // Cells carry their value in data-sort where the text is not it; what is not known stays last either way round.
+  // data-sort is the value of a cell if its text differs from it; unknown values are last in both orders.
   const key = (row, column) => {
     const cell = row.cells[column];
     const text = cell.dataset.sort ?? cell.textContent.trim();
