@@ -105,8 +105,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--log", type=Path, help="also write what is printed to this file")
     subparsers = parser.add_subparsers(metavar="VERB", required=True)
     for name, verb in modules_of("cli", first=_PIPELINE, without=("main", "shared")).items():
-        summary = verb.__doc__.partition("\n")[0].replace("%", "%%")  # argparse formats `help`, not `description`
-        subparser = subparsers.add_parser(name.replace("_", "-"), help=summary, description=verb.__doc__)
+        about = verb.__doc__ or ""  # None under python -OO
+        summary = about.partition("\n")[0].replace("%", "%%")  # argparse formats `help`, not `description`
+        subparser = subparsers.add_parser(name.replace("_", "-"), help=summary, description=about)
         verb.add_arguments(subparser)
         subparser.set_defaults(run=verb.run)
     return parser
