@@ -1,4 +1,4 @@
-# Every target sets up what it needs. make demo | data | weights | test | test-all | test-slurm | test-faults | test-install | lint | format | bench | bench-data | bench-methods | docs | ui
+# Every target installs what it needs. make demo | data | weights | test | test-all | test-slurm | test-faults | test-install | lint | format | bench | bench-data | bench-methods | docs | ui
 
 PYTHON ?= python3
 GRID ?= demo
@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
 
-# Where the raw files of CamVid lie: make demo GRID=camvid CAMVID=<folder>
+# Folder of the raw files of CamVid: make demo GRID=camvid CAMVID=<folder>
 ifdef CAMVID
 export ISOCLOCK_ROOT_CAMVID := $(abspath $(CAMVID))
 endif
@@ -39,19 +39,19 @@ data: $(READY) data/streets/streets.json
 data/streets/streets.json: | $(READY)
 	@isoclock streets
 
-# Every fault, the slow ones too: fifty kills, Snakemake killed over a live trainer, `dvc pull` and adopt. About ten minutes.
+# All fault tests, including slow ones: fifty kills, Snakemake killed with a live trainer, `dvc pull` and adopt. About ten minutes.
 test-faults: $(READY)
 	@ISOCLOCK_SLOW=1 ISOCLOCK_KILLS=50 OMP_NUM_THREADS=1 python -m pytest -q tests/faults
 
-# A real SLURM on this machine (Debian's packages, root), and all that befalls jobs there: some minutes.
+# Tests on a real SLURM on this machine (Debian's packages, root). Some minutes.
 test-slurm: $(READY)
 	@ISOCLOCK_SLOW=1 OMP_NUM_THREADS=1 python -m pytest -n 0 -q tests/slurm
 
-# One entry of each method in tests that train one. Three workers on two cores: the cluster's tests wait for much of their time.
+# Tests that train use one entry of each method. Three workers on two cores: tests of the cluster mostly wait.
 test: $(READY)
 	@OMP_NUM_THREADS=1 python -m pytest -n 3 --dist loadgroup -q
 
-# Every entry of params/methods.yaml, and what takes minutes.
+# All tests, for every entry of params/methods.yaml, including those that take minutes.
 test-all: $(READY)
 	@ISOCLOCK_ALL=1 OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -q
 
@@ -78,11 +78,11 @@ format: $(READY)
 bench: $(READY)
 	@python benchmarks/run.py
 
-# What a training sample costs a core at full size, against the usual ways: about a minute
+# Cost of a training sample per core at full size, compared with common loaders. About a minute.
 bench-data: $(READY)
 	@python benchmarks/run.py data --out results/bench/data.json
 
-# Goes on where it was stopped. make bench-methods ONLY="kd cwd"
+# Resumes where it was stopped. make bench-methods ONLY="kd cwd"
 bench-methods: $(READY)
 	@python benchmarks/methods.py $(if $(ONLY),--only $(ONLY))
 
