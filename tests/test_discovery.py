@@ -100,13 +100,31 @@ WRONG = {
         HUBER + HUBER.replace("class Huber", "class Hubert"),
         ["Huber, Hubert; keep one"],
     ),
-    "facts missing": ("methods", "huber", HUBER.replace("    terms", "    words"), ["class Huber: terms: missing"]),
+    "facts missing": ("methods", "huber", HUBER.replace("    terms", "    words"), ["class Huber: terms is missing"]),
     "no literal": ("methods", "huber", HUBER.replace('("huber",)', 'tuple("a")'), ["terms must be a literal"]),
     "no taps": (
         "models",
         "net",
         "class Net(Segmenter):\n    output_stride = 8\n    taps = {'backbone': 8}\n",
-        ["models/net.py: class Net: taps: head: missing"],
+        ["models/net.py: class Net: taps has no head, which methods read"],
+    ),
+    "taps without strides": (
+        "models",
+        "net",
+        "class Net(Segmenter):\n    output_stride = 8\n    taps = ('backbone', 'head')\n",
+        ["taps must be a dict, not ('backbone', 'head')"],
+    ),
+    "a rule that is none": (
+        "methods",
+        "huber",
+        HUBER.replace("    terms", "    params = {'delta': {'type': 'float'}}\n    terms"),
+        ["params.delta: {'type': 'float'}: must be a rule"],
+    ),
+    "a default out of range": (
+        "methods",
+        "huber",
+        HUBER.replace("    terms", "    params = {'delta': {'type': 'number', 'above': 0, 'default': 0}}\n    terms"),
+        ["params.delta: default 0: must be above 0"],
     ),
     "name of ours": ("methods", "kd", HUBER, ["plugins/methods/kd.py: 'kd' is also defined in", "methods/kd.py"]),
 }

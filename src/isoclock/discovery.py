@@ -96,7 +96,7 @@ def module_file(module: str) -> Path | None:
             return Path(found.origin) if found.origin and found.has_location else None
         folders = [Path(place) for place in found.submodule_search_locations or ()]
     for base in (folder.joinpath(*names) for folder in folders):
-        for path in (base.with_suffix(".py"), base / "__init__.py"):
+        for path in (base / "__init__.py", base.with_suffix(".py")):
             if path.is_file():
                 return path
     return None
@@ -155,7 +155,9 @@ def _foreign(kind: str, name: str, path: Path, module: str, attribute: str, prob
     elif chosen:
         problems.append(f"{path}: defines {', '.join(chosen)}; keep one in each file")
     else:
-        problems.append(f"{path}: defines no {attribute or name}; it needs {_KINDS[kind].needs}")
+        problems.append(
+            f"{path}: defines no {attribute or name}; it needs {_KINDS[kind].needs} (names of helpers start with _)"
+        )
 
 
 def _files(folder: Path) -> list[tuple[str, Path]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from isoclock.discovery import Source
@@ -20,29 +20,37 @@ Rules = Mapping[str, Mapping[str, Any]]
 the bounds "above", "below", "at_least" and "at_most"; with a "default", unless a value must be given.
 """
 
+_TYPES = ("choice", "flag", "text", "number", "integer")
 
-def literal_facts(source: Source, names: Collection[str], required: Collection[str]) -> dict[str, Any]:
-    """Those of the facts `names` that a class states in its body.
 
-    Raises UserError if one is not a literal or a `required` one is missing.
+def literal_facts(source: Source, required: Mapping[str, type], optional: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts that a class states in its body: those of `required` (name: type) and of `optional` (name: default).
+
+    Raises UserError with one line for each that is missing, no literal or of another type, and each rule of `params` that is
+    incomplete or that its own default breaks.
     """
     assert isinstance(source.definition, ast.ClassDef)
-    where = f"{source.path}: class {source.attribute}"
-    facts = {}
-    for statement in source.definition.body:
-        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-            target = statement.targets[0].id
-        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value:
-            target = statement.target.id
-        else:
+    types = {**required, **{name: type(value) for name, value in optional.items()}}
+    facts: dict[str, Any] = dict(optional)
+    problems = []
+    for name, value in _assignments(source.definition):
+        if name not in types:
             continue
-        if target in names:
-            try:
-                facts[target] = ast.literal_eval(statement.value or "")
-            except ValueError:
-                raise UserError(f"{where}: {target} must be a literal: it is read without importing the file") from None
-    if missing := [name for name in required if name not in facts]:
-        raise UserError(f"{where}: {', '.join(missing)}: missing; state it as a literal in the class body")
+        try:
+            facts[name] = ast.literal_eval(value)
+        except ValueError:
+            problems.append(f"{name} must be a literal: it is read without importing the file")
+        else:
+            if not isinstance(facts[name], types[name]):
+                problems.append(f"{name} must be a {types[name].__name__}, not {ast.unparse(value)}")
+            elif name == "params":
+                problems += _rule_problems(facts[name])
+    stated = {name for name, _ in _assignments(source.definition)}
+    problems += [
+        f"{name} is missing; state it as a literal in the class body" for name in required if name not in stated
+    ]
+    if problems:
+        raise UserError([f"{source.path}: class {source.attribute}: {problem}" for problem in problems])
     return facts
 
 
@@ -86,3 +94,21 @@ def value_problem(rule: Mapping[str, Any], value: Any) -> str | None:
     if broken := [bound for bound, kept in bounds.items() if not kept]:
         return "must be " + " and ".join(f"{bound.replace('_', ' ')} {rule[bound]}" for bound in broken)
     return None
+
+
+def _assignments(definition: ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
+    """Names that are assigned in a class body, with their expressions."""
+    for statement in definition.body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            yield statement.targets[0].id, statement.value
+        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value:
+            yield statement.target.id, statement.value
+
+
+def _rule_problems(rules: Rules) -> Iterator[str]:
+    for name, rule in rules.items():
+        kind = rule.get("type") if isinstance(rule, dict) else None
+        if kind not in _TYPES or (kind == "choice") != ("of" in rule):
+            yield f"params.{name}: {rule!r}: must be a rule; isoclock.facts.Rules lists them"
+        elif "default" in rule and (problem := value_problem(rule, rule["default"])):
+            yield f"params.{name}: default {rule['default']!r}: {problem}"

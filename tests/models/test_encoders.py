@@ -1,3 +1,5 @@
+"""Encoders: stride, dilation, and the weights they start from."""
+
 import warnings
 from pathlib import Path
 
@@ -34,7 +36,7 @@ def test_an_encoder_that_is_not_timms_is_refused() -> None:
         build_encoder("resnet18")
 
 
-def test_random_weights_are_warned_of_and_none_are_not() -> None:
+def test_random_weights_warn_and_none_do_not() -> None:
     with pytest.warns(RandomWeightsWarning, match="starts from random weights"):
         build_encoder(SMALL, "random")
     with warnings.catch_warnings():
@@ -42,7 +44,7 @@ def test_random_weights_are_warned_of_and_none_are_not() -> None:
         build_encoder(SMALL)
 
 
-def test_without_the_hub_imagenet_weights_are_refused_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_imagenet_weights_without_the_hub_are_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(encoders, "_reachable", lambda address: bool(asked.append(address)))
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
@@ -52,7 +54,7 @@ def test_without_the_hub_imagenet_weights_are_refused_with_a_way_out(monkeypatch
     assert len(asked) == 1
 
 
-def test_imagenet_weights_that_nobody_trained_are_refused() -> None:
+def test_imagenet_weights_that_timm_does_not_have_are_refused() -> None:
     with pytest.raises(UserError, match="timm has none for 'tu-lcnet_035'"):
         build_encoder("tu-lcnet_035", "imagenet")
 
@@ -62,7 +64,7 @@ def test_an_unreachable_address_is_seen_as_such() -> None:
 
 
 def saved(folder: Path, kind: str) -> tuple[Path, nn.Module]:
-    """An encoder's weights in one of the wrappings found in the wild."""
+    """An encoder's weights in one of the wrappers that toolboxes write."""
     torch.manual_seed(8)
     source = build_encoder(SMALL).model
     tensors = {name: tensor.contiguous() for name, tensor in source.state_dict().items()}
@@ -77,7 +79,7 @@ def saved(folder: Path, kind: str) -> tuple[Path, nn.Module]:
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "pth-mmseg", "pth-parallel"])
-def test_a_local_file_is_loaded_whatever_its_wrapping(tmp_path: Path, kind: str) -> None:
+def test_a_local_file_is_loaded_from_any_wrapper(tmp_path: Path, kind: str) -> None:
     path, source = saved(tmp_path, kind)
     torch.manual_seed(0)
     loaded = build_encoder(SMALL, path).model
@@ -85,7 +87,7 @@ def test_a_local_file_is_loaded_whatever_its_wrapping(tmp_path: Path, kind: str)
 
 
 def test_efficientnet_by_its_older_names_is_the_same_network(tmp_path: Path) -> None:
-    """Layers in the order of the forward pass: the older names are dealt out by position, so that no table is shared."""
+    """The older names are assigned in the order of the forward pass, so that the test shares no table with the code."""
     encoder = build_encoder("tu-tf_efficientnet_lite0").model
     state = encoder.state_dict()
     first = ["_depthwise_conv", "_bn1", "_project_conv", "_bn2"]
@@ -130,20 +132,20 @@ class Payload:
 def test_code_in_a_weights_file_is_not_run(tmp_path: Path) -> None:
     path, trace = tmp_path / "evil.pth", tmp_path / "trace"
     torch.save({"conv1.weight": Payload(trace)}, path)
-    with pytest.raises(ArtifactError, match="holds more than tensors"):
+    with pytest.raises(ArtifactError, match="contains more than tensors"):
         build_encoder(SMALL, path)
     assert not trace.exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"not weights at all"])
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_a_broken_file_is_said_to_be_so(tmp_path: Path, content: bytes, suffix: str) -> None:
+def test_a_broken_file_is_an_error(tmp_path: Path, content: bytes, suffix: str) -> None:
     path = tmp_path / f"broken{suffix}"
     path.write_bytes(content)
     with pytest.raises(ArtifactError, match="cannot be read"):
         build_encoder(SMALL, path)
 
 
-def test_a_missing_file_is_said_to_be_so(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="no such weights file"):
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="no such file"):
         build_encoder(SMALL, tmp_path / "none.pth")

@@ -1,3 +1,5 @@
+"""PSPNet keeps the contract, and has the size and dilations of the literature."""
+
 import pytest
 import torch
 from torch import nn
@@ -26,7 +28,7 @@ class TestPSPNet(SegmenterContract):
         both = flops(network, "logits", "aux_logits")
         assert both - flops(network, "logits") == flops(network, "aux_logits") - flops(network, "backbone")
 
-    def test_a_training_batch_of_one_is_refused_in_words(self) -> None:
+    def test_a_training_batch_of_one_is_refused(self) -> None:
         with pytest.raises(ParamsError, match=r"batch: 1: .*train with 2 images or more"):
             self.subject.make().train()(self.subject.images(1))
 
@@ -40,7 +42,7 @@ class TestPSPNet(SegmenterContract):
 
 
 def on_paper(encoder: str, head_channels: int, aux_channels: int) -> Segmenter:
-    """A full-sized network without its memory."""
+    """A full-sized network on the meta device, which takes no memory."""
     with torch.device("meta"):
         return build_segmenter("pspnet", 19, encoder=encoder, head_channels=head_channels, aux_channels=aux_channels)
 

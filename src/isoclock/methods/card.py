@@ -21,7 +21,7 @@ REFERENCE = "reference"
 TUNED = "tuned"
 IMPLEMENTATIONS = (REFERENCE, TUNED)
 
-_REQUIRED = ("title", "source", "terms")
+_REQUIRED = {"title": str, "source": str, "terms": tuple}
 _OPTIONAL: dict[str, Any] = {
     "published": {},
     "params": {},
@@ -119,5 +119,5 @@ def signature_problems(
 
 
 def _card(source: Source) -> Card:
-    facts = literal_facts(source, (*_REQUIRED, *_OPTIONAL), _REQUIRED)
-    return Card(name=source.name, class_name=source.attribute, defined=source, **_OPTIONAL | facts)
+    facts = literal_facts(source, _REQUIRED, _OPTIONAL)
+    return Card(name=source.name, class_name=source.attribute, defined=source, **facts)

@@ -13,7 +13,7 @@ from isoclock.errors import ParamsError, UserError
 from isoclock.facts import Rules, literal_facts
 from isoclock.models.outputs import AUX_LOGITS, BACKBONE, HEAD, LOGITS
 
-_REQUIRED = ("output_stride", "taps")
+_REQUIRED = {"output_stride": int, "taps": dict}
 _OPTIONAL: dict[str, Any] = {"params": {}, "auxiliary_head": False}
 
 
@@ -55,9 +55,9 @@ def _architectures(_plugins: Path | None) -> dict[str, Architecture]:
 
 
 def _architecture(source: Source) -> Architecture:
-    facts = literal_facts(source, (*_REQUIRED, *_OPTIONAL), _REQUIRED)
+    facts = literal_facts(source, _REQUIRED, _OPTIONAL)
     if missing := [tap for tap in (BACKBONE, HEAD) if tap not in facts["taps"]]:
         raise UserError(
-            f"{source.path}: class {source.attribute}: taps: {', '.join(missing)}: missing; methods read it"
+            f"{source.path}: class {source.attribute}: taps has no {', '.join(missing)}, which methods read"
         )
-    return Architecture(name=source.name, class_name=source.attribute, defined=source, **_OPTIONAL | facts)
+    return Architecture(name=source.name, class_name=source.attribute, defined=source, **facts)

@@ -1,4 +1,4 @@
-"""Load an encoder's weights from a local file, whatever wrapper the file's author kept them in."""
+"""Load an encoder's weights from a local file, with or without the wrappers and prefixes of common toolboxes."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ _EXPANDED = {
 
 
 def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
-    """Load a .safetensors or .pth file (tensors only: nothing in it is executed) into a timm feature extractor.
+    """Load a .safetensors or .pth file into a timm feature extractor. Only tensors are read: no code in the file is run.
 
-    Unwraps {"state_dict": ...}, strips prefixes such as "module." and "backbone.", leaves out what the encoder has not (a
-    classifier), and knows EfficientNet's layers by the names of the package efficientnet-pytorch too. Raises
-    ArtifactError if the file is missing or unreadable, lacks a tensor, or has one of another shape.
+    Unwraps {"state_dict": ...}, strips prefixes such as "module." and "backbone.", ignores tensors that the encoder does not
+    have (a classifier's), and accepts the layer names of the package efficientnet-pytorch. Raises ArtifactError if the file is
+    missing or unreadable, lacks a tensor, or has a tensor of another shape.
     """
     given = _without_prefixes(_read(path))
     wanted = encoder.state_dict()
     if "_conv_stem.weight" in given:
-        given = _named_as_in_timm(given, [key for key in wanted if key.startswith("blocks.")])
+        given = _timm_names(given, [key for key in wanted if key.startswith("blocks.")])
     missing = [key for key in wanted if key not in given and not key.endswith("num_batches_tracked")]
     if missing:
         raise ArtifactError(
             f"{path}: lacks {len(missing)} of the encoder's {len(wanted)} tensors ({', '.join(missing[:_SHOWN])} ...);"
-            " it was made for another encoder, or names its layers in another way than timm"
+            " give a file of this encoder whose layers are named as in timm"
         )
     if unlike := [key for key in wanted if key in given and given[key].shape != wanted[key].shape]:
         key = unlike[0]
         raise ArtifactError(
-            f"{path}: {key} has shape {tuple(given[key].shape)}, the encoder's {tuple(wanted[key].shape)}"
-            f" ({len(unlike)} such tensors); give the file of this encoder"
+            f"{path}: {key} has shape {tuple(given[key].shape)}, in the encoder {tuple(wanted[key].shape)}"
+            f" ({len(unlike)} such tensors); give a file of this encoder"
         )
     encoder.load_state_dict({key: given[key] for key in wanted if key in given}, strict=False)
 
 
 def _read(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
-        raise ArtifactError(f"{path}: no such weights file; `weights:` takes imagenet, random, or the path of a file")
+        raise ArtifactError(f"{path}: no such file; `weights:` must be imagenet, random, or the path of a weights file")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -65,14 +65,16 @@ def _read(path: Path) -> Mapping[str, Any]:
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # safetensors, zipfile and pickle each raise their own
-        reason = "holds more than tensors" if isinstance(error, pickle.UnpicklingError) else str(error).split("\n")[0]
+        reason = (
+            "it contains more than tensors" if isinstance(error, pickle.UnpicklingError) else str(error).split("\n")[0]
+        )
         raise ArtifactError(f"{path}: cannot be read ({reason}); save it as .safetensors, tensors only") from error
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
     if not isinstance(content, Mapping):
         raise ArtifactError(
-            f"{path}: holds a {type(content).__name__}, not named tensors; save the encoder's state_dict()"
+            f"{path}: contains a {type(content).__name__}, not named tensors; save the encoder's state_dict()"
         )
     return content
 
@@ -88,11 +90,11 @@ def _without_prefixes(tensors: Mapping[str, Any]) -> dict[str, Tensor]:
     return plain
 
 
-def _named_as_in_timm(given: Mapping[str, Tensor], block_keys: Sequence[str]) -> dict[str, Tensor]:
-    """EfficientNet's tensors, from efficientnet-pytorch's names to timm's.
+def _timm_names(given: Mapping[str, Tensor], block_keys: Sequence[str]) -> dict[str, Tensor]:
+    """EfficientNet's tensors, renamed from efficientnet-pytorch to timm.
 
-    That package counts the blocks through, timm within each stage; and timm numbers a block's batch norms in the order they
-    are passed, where the other gives number 0 to the one of the expansion, which a first stage has not.
+    That package numbers the blocks of the whole network, timm those of each stage. timm numbers the batch norms of a block in
+    the order of the forward pass; in the other package number 0 is that of the expansion, which blocks of the first stage lack.
     """
     blocks = list(dict.fromkeys(".".join(key.split(".")[:3]) for key in block_keys))
     expanded = {key.split(".")[1] for key in given if "._expand_conv." in key}

@@ -60,7 +60,7 @@ def build_encoder(name: str, weights: str | Path | None = None, *, output_stride
 
 
 def _make_encoder(name: str, pretrained: bool, output_stride: int) -> Any:
-    # Imported here: smp and timm (with torchvision) cost 2 s, which a user of the losses alone should not pay.
+    # Imported here: smp and timm (with torchvision) take 2 s, which users of the losses alone need not wait for.
     from segmentation_models_pytorch.encoders import get_encoder
 
     return get_encoder(name, in_channels=3, depth=5, weights=pretrained or None, output_stride=output_stride)
@@ -76,13 +76,13 @@ def _encoder_problem(name: str, weights: str | Path | None, output_stride: int, 
 
 
 _WITHOUT_HUB = (
-    "fetch it once where there is internet (HF_HOME is the cache to copy), or set `weights:` to a local .safetensors"
+    "fetch it once on a machine with internet access and copy the cache (HF_HOME), or set `weights:` to a local .safetensors"
     " or .pth file of the encoder, or `weights: random`"
 )
 
 
 def _check_hub(name: str) -> None:
-    """Fail within seconds where there is no internet: the hub's own client would try again for 47 s (measured)."""
+    """Raise within seconds if the hub is out of reach: its own client retries for 47 s (measured)."""
     import timm
     from huggingface_hub import constants, try_to_load_from_cache
 
@@ -106,7 +106,7 @@ def _reachable(address: str) -> bool:
     try:
         urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=_PROBE_S).close()
     except urllib.error.HTTPError:
-        return True  # it answered
+        return True  # an error status is an answer
     except OSError:
         return False
     return True

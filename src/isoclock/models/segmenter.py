@@ -39,7 +39,10 @@ class Segmenter(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Tensor, want: Set[str] = frozenset({LOGITS})) -> SegmenterOutput:
-        """Outputs named in `want` for normalised images (B, 3, H, W), H and W multiples of the largest stride."""
+        """Outputs named in `want` for normalised images (B, 3, H, W) of any size.
+
+        An output of stride s has ceil(H / s) x ceil(W / s) pixels. Raises ValueError for an unknown name (`check_wanted`).
+        """
 
     def check_wanted(self, want: Set[str]) -> None:
         """Raise ValueError if `want` names an output that this architecture does not have."""
