@@ -62,7 +62,7 @@ def problems_of(params: Params) -> list[str]:
     for name, method in params.methods.items():
         if name in RESERVED_NAMES or name.endswith(SUFFIXES):
             problems.append(f"{params.folder / 'methods.yaml'}: {name}: this name is taken; choose another")
-        known("methods.yaml", f"{name}.method", method.method, cards(), "method (file of src/isoclock/methods)")
+        known("methods.yaml", f"{name}.method", method.method, cards(), "method")
         if method.method in cards():
             found = signature_problems(
                 method.method,

@@ -29,7 +29,7 @@ class Scoring(BaseModel):
     @model_validator(mode="after")
     def _goes_together(self) -> Scoring:
         if len(set(self.scales)) < len(self.scales):
-            raise ValueError(f"scales are {self.scales}; list each once")
+            raise ValueError(f"scales are {self.scales}; one is listed twice, list it once")
         if self.stride is not None and self.window is None:
             raise ValueError("stride needs window; give window, or remove stride")
         if self.stride is not None and any(s > w for s, w in zip(self.stride, self.window or (), strict=True)):
