@@ -36,11 +36,17 @@ def problems_of(params: Params) -> list[str]:
 
     def known(file: str, key: str, name: str, table: Any, what: str) -> None:
         if name not in table:
-            choices = ", ".join(sorted(str(entry) for entry in table if not str(entry).endswith(SUFFIXES)))
-            problems.append(f"{params.folder / file}: {key}: unknown {what} {name!r}; choose from {choices or 'none'}")
+            there = ", ".join(sorted(str(entry) for entry in table if not str(entry).endswith(SUFFIXES))) or "none"
+            problems.append(f"{params.folder / file}: {key}: unknown {what} {name!r}; choose from {there}")
 
     for name, dataset in params.datasets.items():
-        known("datasets.yaml", f"{name}.reader", dataset.reader, discovery.readers(), "reader")
+        known(
+            "datasets.yaml",
+            f"{name}.reader",
+            dataset.reader,
+            discovery.readers(),
+            "reader",
+        )
         for role in ROLES:
             recipe = params.recipes.get((name, role))
             if recipe and dataset.size and (recipe.crop[0] > dataset.size[0] or recipe.crop[1] > dataset.size[1]):

@@ -6,7 +6,7 @@ from isoclock.params.schema.base import Entry, Name, Positive, Share
 
 
 class Published(Entry):
-    """A published result that a report compares with its own (params/published.yaml). Its source is its provenance."""
+    """A published score, for the cards of the methods and for reports (params/published.yaml); `provenance` names its source."""
 
     dataset: Name
     method: str  # as the source calls it
@@ -21,11 +21,11 @@ class Published(Entry):
 
     @property
     def share(self) -> float | None:
-        """mIoU divided by the teacher's, if known."""
+        """mIoU divided by the teacher's; None if unknown."""
         known = self.miou is not None and self.teacher_miou is not None
         return (self.miou or 0.0) / (self.teacher_miou or 1.0) if known else self.teacher_share
 
     @property
     def source(self) -> str:
-        """The publications and files that the row is taken from."""
+        """Names of the sources, from the provenance."""
         return "; ".join(dict.fromkeys(text.removeprefix("published: ") for text in self.provenance.values()))
