@@ -13,8 +13,6 @@ from markupsafe import Markup
 
 from isoclock import __version__
 from isoclock.budget.audit import TOLERANCE
-from isoclock.grid.cells import Cell
-from isoclock.grid.layout import Layout
 from isoclock.report import break_even_tables, format
 from isoclock.report.break_even import BreakEven
 from isoclock.report.collect import DIVERGED, FINISHED, MISSING, CellRow, Study
@@ -239,8 +237,7 @@ def _overlays(study: Study) -> tuple[list[dict[str, Any]], int]:
 def _cells_to_show(rows: Sequence[CellRow], results: Path) -> list[tuple[CellRow, list[Path]]]:
     pictured: dict[str, dict[str, tuple[CellRow, list[Path]]]] = {}
     for row in rows:
-        overlays = Layout(results).student_scores(Cell.parse(row.path)).overlays
-        paths = sorted(overlays.glob("*.png")) if row.status == FINISHED else []
+        paths = sorted((results / "evaluate" / row.path / "overlays").glob("*.png")) if row.status == FINISHED else []
         if paths:
             pictured.setdefault(row.budget, {}).setdefault(row.method, (row, paths))
     steps = {row.budget: (row.protocol == "compute", row.planned_anchor_steps or 0) for row in rows}
