@@ -59,7 +59,7 @@ def test_retries_of_students_follow_from_the_longest_plan(
     in_the_study: TinyStudy, on_a_cluster: Callable[..., GridTargets]
 ) -> None:
     targets = on_a_cluster(60 + OVERHEAD_MIN)
-    for number, plan in enumerate(targets.plans()):
+    for number, plan in enumerate(targets.outputs("plan")):
         write_json(
             in_the_study.folder / plan, {"planned_s": 60.0 * 40 * number}
         )  # 1.5 times that many minutes: up to 540

@@ -14,30 +14,36 @@ from tiny_study import TinyStudy, add_avenues
 
 def test_it_names_every_file_once_and_relative_to_the_study(opened: Callable[..., GridTargets]) -> None:
     targets = opened()
-    assert targets.prepared() == ["results/data/streets/index.json"]
-    assert targets.teachers() == ["results/teacher/streets/small/record.json"]
-    assert targets.teacher_scores() == ["results/teacher/streets/small/scores.json"]
-    assert targets.profiles() == [
+    assert targets.outputs("prepare") == ["results/data/streets/index.json"]
+    assert targets.outputs("teacher") == ["results/teacher/streets/small/record.json"]
+    assert targets.outputs("evaluate_teacher") == ["results/teacher/streets/small/scores.json"]
+    assert targets.outputs("profile") == [
         f"results/profile/streets/tiny/{m}.json" for m in ("none", "kd", "fitnet", "cwd", "mgd")
     ]
-    assert len(targets.plans()) == len(targets.students()) == len(targets.evaluations()) == 10
-    assert targets.plans()[1] == "results/plan/streets/tiny/none/compute-6.json"
-    assert targets.students()[2] == "results/student/streets/tiny/kd/iteration-6/0/record.json"
-    assert targets.evaluations()[2] == "results/evaluate/streets/tiny/kd/iteration-6/0/scores.json"
-    assert targets.report() == "results/report/toy/report.html"
+    assert len(targets.outputs("plan")) == len(targets.outputs("student")) == len(targets.outputs("evaluate")) == 10
+    assert targets.outputs("plan")[1] == "results/plan/streets/tiny/none/compute-6.json"
+    assert targets.outputs("student")[2] == "results/student/streets/tiny/kd/iteration-6/0/record.json"
+    assert targets.outputs("evaluate")[2] == "results/evaluate/streets/tiny/kd/iteration-6/0/scores.json"
+    assert targets.outputs("report") == ["results/report/toy/report.html"]
 
 
 def test_a_teacher_is_synced_after_its_scores(opened: Callable[..., GridTargets]) -> None:
     targets = opened()
-    assert targets.synced_after(SimpleNamespace(stage="teacher")) == targets.teacher_scores() + targets.profiles()
+    assert targets.synced_after(SimpleNamespace(stage="teacher")) == targets.outputs(
+        "evaluate_teacher"
+    ) + targets.outputs("profile")
 
 
 def test_a_shared_teacher_is_trained_once_and_its_data_are_prepared(in_the_study: TinyStudy) -> None:
     add_avenues(in_the_study.folder / "params")
     both, only = (open_targets({"grid": grid}) for grid in ("both", "avenues"))
-    assert both.teachers() == only.teachers() == ["results/teacher/streets/small/record.json"]
-    assert both.teacher_scores() == only.teacher_scores() == ["results/teacher/streets/small/scores.json"]
-    assert only.prepared() == ["results/data/avenues/index.json", "results/data/streets/index.json"]
+    assert both.outputs("teacher") == only.outputs("teacher") == ["results/teacher/streets/small/record.json"]
+    assert (
+        both.outputs("evaluate_teacher")
+        == only.outputs("evaluate_teacher")
+        == ["results/teacher/streets/small/scores.json"]
+    )
+    assert only.outputs("prepare") == ["results/data/avenues/index.json", "results/data/streets/index.json"]
     wildcards = SimpleNamespace(dataset="avenues", pair="tiny", method="kd")
     assert only.teacher_of(wildcards) == ["results/teacher/streets/small/record.json"]
 
@@ -45,8 +51,8 @@ def test_a_shared_teacher_is_trained_once_and_its_data_are_prepared(in_the_study
 def test_one_method_keeps_the_grids_yardsticks(opened: Callable[..., GridTargets]) -> None:
     targets = opened(method="fitnet")
     assert {cell.method for cell in targets.jobs.cells} == {"fitnet"}
-    assert len(targets.students()) == 2
-    assert "results/profile/streets/tiny/kd.json" in targets.profiles(), "the budget needs its yardstick"
+    assert len(targets.outputs("student")) == 2
+    assert "results/profile/streets/tiny/kd.json" in targets.outputs("profile"), "the budget needs its yardstick"
 
 
 def test_input_functions_of_rules(opened: Callable[..., GridTargets]) -> None:
