@@ -1,4 +1,4 @@
-"""Entries of params/training.yaml."""
+"""Entries of params/models.yaml and params/training.yaml."""
 
 from __future__ import annotations
 
@@ -7,7 +7,24 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from isoclock.params.schema.base import Count, Entry, NonNegative, Positive, Share
+from isoclock.params.schema.base import Count, Entry, Name, NonNegative, Positive, Share
+
+
+class Model(Entry):
+    """A segmenter (params/models.yaml, section `models`)."""
+
+    architecture: Name  # a file of src/isoclock/models
+    encoder: str  # name of a segmentation-models-pytorch encoder
+    head_channels: Count
+    aux_channels: Count
+    weights: str  # random | imagenet | path of a local file with encoder weights
+
+
+class Pair(Entry):
+    """A teacher and its student (params/models.yaml, section `pairs`)."""
+
+    teacher: Name
+    student: Name
 
 
 def _is_zero(value: object) -> bool:
