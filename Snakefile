@@ -39,8 +39,8 @@ localrules:
 
 rule all:
     input:
-        TARGETS.report(),
-        TARGETS.syncs(),
+        TARGETS.outputs("report"),
+        TARGETS.outputs("sync"),
 
 
 include: "workflow/rules/targets.smk"

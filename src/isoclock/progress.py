@@ -11,15 +11,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 LINE_EVERY_S = 5.0
-LOG_WIDTH = 160  # characters of a table in a log, where the width of a terminal is unknown
+LOG_WIDTH = 120  # characters of a table in a log, where nothing says how wide a terminal is
 
 
-def table_console(*, markup: bool = True) -> Console:
-    """Where tables are printed: as wide as the terminal, or `LOG_WIDTH` in a log. `markup`: text in brackets is a style."""
-    console = Console(markup=markup)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = LOG_WIDTH
-    return console
+def table_console() -> Console:
+    """Where tables are printed: as wide as the terminal, or wide enough for whole words in a log."""
+    console = Console()
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=LOG_WIDTH)
 
 
 class ProgressLine:

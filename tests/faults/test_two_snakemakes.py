@@ -96,7 +96,7 @@ def test_a_second_start_touches_nothing_and_a_killed_one_is_gone_on_from(clone: 
         assert REPORT in before
         told = clone.run(*ALL, status=1)
         assert "cannot be locked" in told
-        assert "kd.json: params/ or code changed, and a Snakemake works here" in told
+        assert "kd.json: params/ or code changed while a Snakemake works here" in told
         assert "Traceback" not in told
         assert state(clone.folder) == before
         edit(methods, "weights: {kd: 2.0}", "weights: {kd: 1.0}")

@@ -20,7 +20,7 @@ def test_a_cell_and_its_path_are_the_same_thing() -> None:
 @pytest.mark.parametrize(
     "path", ["", "streets/tiny/kd/compute-6", "a/b/c/d/e", "a/b/c/d/-1", "a/b/c/d/1.0", "a/b/c/d/²", "a/b/c/d/e/1"]
 )
-def test_what_is_no_cell_is_a_users_error(path: str) -> None:
+def test_another_form_is_a_user_error(path: str) -> None:
     with pytest.raises(UserError, match="dataset/pair/method/budget/seed"):
         Cell.parse(path)
 
@@ -39,7 +39,7 @@ def test_cells_come_in_order_and_once(empty_study: TinyStudy) -> None:
     assert [cell.seed for cell in found] == [0] * 10 + [1] * 10
 
 
-def test_an_unknown_grid_is_told_with_those_that_are_there(empty_study: TinyStudy) -> None:
+def test_an_unknown_grid_is_reported_with_the_known_ones(empty_study: TinyStudy) -> None:
     with pytest.raises(ParamsError, match="unknown grid 'nope'; choose from toy"):
         cells(empty_study.params, "nope")
 

@@ -31,7 +31,7 @@ RULES = {
     for name, body in re.findall(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", path.read_text(), re.MULTILINE | re.DOTALL)
 }
 _LITERAL = re.compile(r'(\w+)=(?:directory|touch)?\(?\s*"((?:results|runs)/[^"]+)"')
-_FROM_TARGETS = re.compile(r"(\w+)=(?:lambda wildcards: \(\s*)?TARGETS\.(\w+)(\(\))?")
+_FROM_TARGETS = re.compile(r'(\w+)=(?:lambda wildcards: \(\s*)?TARGETS\.(\w+)(?:\("(\w+)"\))?')
 _FILES = "record.json weights.safetensors ledger.jsonl validation.npz scores.json confusion.npz run.json lease.json report.html"
 # Modules that still spell file names themselves.
 _SPELLED_ELSEWHERE = {
@@ -58,16 +58,16 @@ def literals(text: str, job: Job) -> dict[str, str]:
 def asked(text: str, targets: GridTargets, job: Job) -> dict[str, list[str]]:
     """Inputs for which a rule calls its targets: a list, or a function of the wildcards."""
     found = {}
-    for key, name, called in _FROM_TARGETS.findall(text):
+    for key, name, rule in _FROM_TARGETS.findall(text):
         member = getattr(targets, name)
-        found[key] = member() if called else member(SimpleNamespace(**job.wildcards))
+        found[key] = member(rule) if rule else member(SimpleNamespace(**job.wildcards))
     return found
 
 
 @pytest.fixture
 def jobs(empty_study: TinyStudy) -> GridJobs:
     add_avenues(empty_study.folder / "params")
-    return GridJobs.of(empty_study.params, "both", Layout())
+    return GridJobs.of_grid(empty_study.params, "both", Layout())
 
 
 def test_every_rule_is_defined_once(jobs: GridJobs) -> None:
@@ -81,11 +81,11 @@ def test_the_rules_read_and_write_what_is_defined(jobs: GridJobs) -> None:
         assert literals(outputs, job) == {key: str(path) for key, path in job.outputs.items()}
         read = {key: [path] for key, path in literals(inputs, job).items()} | asked(inputs, targets, job)
         assert read == {key: [str(path) for path in paths] for key, paths in job.inputs.items()}, job.rule
-        assert log.strip(' \n",').format(**job.wildcards) == str(job.log)
+        assert log.strip(' \n",').format(**job.wildcards) == str(Layout().log(job.rule, *job.wildcards.values()))
 
 
 def test_a_rule_names_its_cell_as_the_command_line_does(jobs: GridJobs) -> None:
-    for job in (*jobs.students(), *jobs.evaluations()):
+    for job in (*jobs.of("student"), *jobs.of("evaluate")):
         shell = re.sub(r'"\s+"', "", section(job.rule, "shell"))
         for name, value in job.wildcards.items():
             shell = shell.replace(f"{{wildcards.{name}}}", value)
@@ -111,7 +111,7 @@ def test_a_stage_of_dvc_reads_and_writes_what_its_rules_do(name: str) -> None:
     stage, block = stages()[name], params.grid("demo").blocks[0].model_dump()
     command = stage["cmd"] if isinstance(stage["cmd"], str) else stage["cmd"][0]
     allowed = command.split("--allowed-rules ")[1].split(" -- ")[0].split()
-    jobs = [job for job in GridJobs.of(params, "demo", Layout()).all() if job.rule in allowed]
+    jobs = [job for job in GridJobs.of_grid(params, "demo", Layout()).all() if job.rule in allowed]
     unread = []
     for method in block["methods"] if "matrix" in stage else [None]:
         mine = [job for job in jobs if method is None or job.wildcards["method"] == method]

@@ -1,4 +1,4 @@
-"""Mistakes between entries of params/: names that point nowhere, values that do not go together."""
+"""Mistakes between entries of params/: names that do not exist, values that do not fit together."""
 
 from __future__ import annotations
 
@@ -111,20 +111,20 @@ def problems(study: TinyStudy) -> list[str]:
     return caught.value.problems
 
 
-def test_the_tiny_study_is_in_order(empty_study: TinyStudy) -> None:
+def test_the_tiny_study_is_valid(empty_study: TinyStudy) -> None:
     assert list(empty_study.params.grids) == ["toy"]
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_told_in_a_line_with_file_key_and_value(empty_study: TinyStudy, mistake: str) -> None:
-    file, old, new, told = MISTAKES[mistake]
+def test_a_mistake_is_one_line_with_file_key_and_value(empty_study: TinyStudy, mistake: str) -> None:
+    file, old, new, expected = MISTAKES[mistake]
     empty_study.edit(file, old, new)
     found = problems(empty_study)
     assert all("\n" not in problem for problem in found)
-    matching = [problem for problem in found if all(part in problem for part in told)]
+    matching = [problem for problem in found if all(part in problem for part in expected)]
     assert matching, found
     assert str(empty_study.folder / "params" / file) in matching[0]
-    assert len(found) == len(set(found)), "told twice"
+    assert len(found) == len(set(found)), "reported twice"
 
 
 def test_a_crop_that_does_not_fit_into_the_images(empty_study: TinyStudy) -> None:
@@ -170,7 +170,7 @@ SHARED = "teacher_from: streets"
 
 
 @pytest.mark.parametrize(
-    ("new", "told"),
+    ("new", "expected"),
     [
         ("teacher_from: avenues", "'avenues' is this data set; remove it"),
         ("teacher_from: allées", "avenues.teacher_from: 'allées': String should match pattern"),
@@ -182,11 +182,11 @@ SHARED = "teacher_from: streets"
         (f"{SHARED}\n  storage: jpeg", "storage of streets is 'raw', and that of avenues is 'jpeg'; must be equal"),
     ],
 )
-def test_whose_teachers_cannot_be_had(shared_study: TinyStudy, new: str, told: str) -> None:
+def test_whose_teachers_cannot_be_had(shared_study: TinyStudy, new: str, expected: str) -> None:
     shared_study.edit("datasets.yaml", SHARED, new)
     (found,) = problems(shared_study)
     assert "datasets.yaml: avenues.teacher_from: " in found
-    assert told in found
+    assert expected in found
 
 
 def test_a_teacher_of_other_classes_on_other_images(shared_study: TinyStudy) -> None:
@@ -228,7 +228,7 @@ def test_a_grid_needs_the_recipes_of_where_its_teachers_are_from(shared_study: T
     ]
 
 
-def test_several_problems_are_told_at_once(empty_study: TinyStudy) -> None:
+def test_several_problems_are_reported_together(empty_study: TinyStudy) -> None:
     for mistake in ("yardstick", "reader", "choice that is none", "model of a pair", "budget of a grid"):
         file, old, new, _ = MISTAKES[mistake]
         empty_study.edit(file, old, new)

@@ -1,4 +1,4 @@
-"""Mistakes that stand in one entry or one file of params/: each is one line that names file, key and value."""
+"""Mistakes within one entry or one file of params/: each is one line that names file, key and value."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ITERATION = "iteration-6:\n    protocol: iteration\n    iterations: 6\n"
 COMPUTE = "compute-6:\n    protocol: compute\n    yardstick: kd\n    iterations: 6\n"
 METHODS = "[none, kd, fitnet, cwd, mgd]"
 KD_PROVENANCE = 'weights: {kd: 1.0}\n  provenance: {"*": ours}\n'
-# file, what stands there, the mistake in its place, what the line must tell
+# file, the valid text, the mistake in its place, what the line must contain
 MISTAKES = {
     "unknown key": (
         "methods.yaml",
@@ -176,7 +176,7 @@ def problems(folder: Path) -> list[str]:
     return caught.value.problems
 
 
-def test_the_repositorys_own_params_are_in_order() -> None:
+def test_the_repositorys_own_params_are_valid() -> None:
     params = load_params(REPOSITORY)
     assert "demo" in params.grids
     for role in ROLES:
@@ -185,17 +185,17 @@ def test_the_repositorys_own_params_are_in_order() -> None:
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_told_in_a_line_with_file_key_and_value(folder: Path, mistake: str) -> None:
-    file, old, new, told = MISTAKES[mistake]
+def test_a_mistake_is_one_line_with_file_key_and_value(folder: Path, mistake: str) -> None:
+    file, old, new, expected = MISTAKES[mistake]
     edit(folder / file, old, new)
     found = problems(folder)
     assert all("\n" not in problem for problem in found)
-    matching = [problem for problem in found if all(part in problem for part in told)]
+    matching = [problem for problem in found if all(part in problem for part in expected)]
     assert matching, found
     assert all(problem.startswith(str(folder / file)) for problem in found), found
 
 
-def test_several_problems_are_told_at_once(folder: Path) -> None:
+def test_several_problems_are_reported_together(folder: Path) -> None:
     for mistake in ("unknown key", "negative weight", "unknown protocol", "a grid without methods"):
         file, old, new, _ = MISTAKES[mistake]
         edit(folder / file, old, new)
@@ -206,12 +206,12 @@ def test_several_problems_are_told_at_once(folder: Path) -> None:
 
 def test_counts_are_of_splits_that_the_entry_has(folder: Path) -> None:
     edit(folder / "datasets.yaml", "  val: val\n", "  val: val\n  images: {train: 5, validation: 2}\n")
-    (told,) = problems(folder)
-    assert "streets" in told
-    assert "images.validation: unknown split; choose from train, val" in told
+    (found,) = problems(folder)
+    assert "streets" in found
+    assert "images.validation: unknown split; choose from train, val" in found
 
 
-def test_no_problem_is_told_twice(folder: Path) -> None:
+def test_no_problem_is_reported_twice(folder: Path) -> None:
     edit(folder / "datasets.yaml", "root: data/streets", "root: 3")
     (folder / "models.yaml").write_text("models: [", encoding="utf-8")
     found = problems(folder)
@@ -230,8 +230,8 @@ def test_a_file_that_cannot_be_read_is_named(folder: Path, file: str, how: str) 
     elif how == "a folder":
         path.mkdir()
     expected = {"missing": "no such file", "latin": "not UTF-8", "a folder": "cannot be read"}[how]
-    told = [problem for problem in problems(folder) if problem.startswith(f"{path}: {expected}")]
-    assert len(told) == 1
+    found = [problem for problem in problems(folder) if problem.startswith(f"{path}: {expected}")]
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_no_folder_says_where_to_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ask", "told"),
+    ("ask", "expected"),
     [
         (lambda params: params.dataset("x"), r"datasets\.yaml: unknown data set 'x'; choose from streets"),
         (lambda params: params.model("x"), r"models\.yaml: unknown model 'x'; choose from small, tiny"),
@@ -264,9 +264,9 @@ def test_no_folder_says_where_to_run(tmp_path: Path) -> None:
         (lambda params: params.recipe("avenues", "student"), r"training\.yaml: unknown recipe 'avenues/student'"),
     ],
 )
-def test_asking_for_what_is_not_there(folder: Path, ask: object, told: str) -> None:
+def test_asking_for_what_is_not_there(folder: Path, ask: object, expected: str) -> None:
     params = load_params(folder)
-    with pytest.raises(ParamsError, match=told):
+    with pytest.raises(ParamsError, match=expected):
         ask(params)  # type: ignore[operator]
 
 

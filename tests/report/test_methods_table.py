@@ -12,8 +12,7 @@ import pytest
 from isoclock.cli.main import main
 from isoclock.methods.card import cards
 from isoclock.params.check import load_params
-from isoclock.progress import LOG_WIDTH
-from isoclock.report.methods import describe, print_methods
+from isoclock.report.methods import LOG_WIDTH, describe, print_methods
 from tiny_study import TinyStudy
 
 ROOT = Path(__file__).parents[2]

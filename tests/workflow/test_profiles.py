@@ -45,7 +45,7 @@ def test_one_method_can_be_asked_for(fresh: Clone) -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new", "said"),
     [
-        ("methods.yaml", "method: kd", "method: kdd", "methods.yaml: kd.method: 'kdd'"),
+        ("methods.yaml", "method: kd", "method: kdd", "methods.yaml: kd.method: unknown method 'kdd'"),
         ("training.yaml", "crop: [32, 64]", "crop: [32]", "crop"),
         ("budgets.yaml", "yardstick: kd", "yardstick: kd\n    anchor_steps: 3", "two ways to give one budget"),
     ],

@@ -14,7 +14,7 @@ rule budget:
     output:
         accepted="results/plan/{dataset}/{pair}/accepted/{budget}.json",
     log:
-        "runs/logs/plan/{dataset}/{pair}/accepted/{budget}.log",
+        "runs/logs/budget/{dataset}/{pair}/{budget}.log",
     conda:
         "../../environment.yml"
     shell:

@@ -4,11 +4,11 @@
 rule report:
     input:
         stamp="results/stamps/grid/{grid}.json",
-        students=TARGETS.students(),
-        scores=TARGETS.evaluations(),
-        profiles=TARGETS.profiles(),
-        plans=TARGETS.plans(),
-        teachers=TARGETS.teacher_scores(),
+        students=TARGETS.outputs("student"),
+        scores=TARGETS.outputs("evaluate"),
+        profiles=TARGETS.outputs("profile"),
+        plans=TARGETS.outputs("plan"),
+        teachers=TARGETS.outputs("evaluate_teacher"),
     output:
         page="results/report/{grid}/report.html",
     log:

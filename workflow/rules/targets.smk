@@ -8,35 +8,35 @@ onstart:
 
 rule prepared:
     input:
-        TARGETS.prepared(),
+        TARGETS.outputs("prepare"),
 
 
 rule teachers:
     input:
-        TARGETS.teachers(),
-        TARGETS.teacher_scores(),
+        TARGETS.outputs("teacher"),
+        TARGETS.outputs("evaluate_teacher"),
 
 
 rule profiles:
     input:
-        TARGETS.profiles(),
+        TARGETS.outputs("profile"),
 
 
 rule plans:
     input:
-        TARGETS.plans(),
+        TARGETS.outputs("plan"),
 
 
 rule students:
     input:
-        TARGETS.students(),
+        TARGETS.outputs("student"),
 
 
 rule evaluations:
     input:
-        TARGETS.evaluations(),
+        TARGETS.outputs("evaluate"),
 
 
 rule reported:
     input:
-        TARGETS.report(),
+        TARGETS.outputs("report"),

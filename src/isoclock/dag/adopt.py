@@ -20,7 +20,6 @@ from typing import Any
 
 import yaml
 
-from isoclock.dag.targets import GridTargets
 from isoclock.data.packing.packed import PackedSplit, read_index
 from isoclock.errors import ArtifactError, UserError
 from isoclock.files import read_json, sha256_file, sha256_json, write_bytes, written_atomically
@@ -272,7 +271,7 @@ def _sync(params: Params, grid_name: str, layout: Layout, tell: Callable[[str], 
     """Fill MLflow, which does not travel either, and leave the workflow's marks of that. A store out of reach stops nobody."""
     from isoclock.tracking import sync
 
-    jobs = GridJobs.of(params, grid_name, layout)
+    jobs = GridJobs.of_grid(params, grid_name, layout)
     try:
         summary = sync(
             layout.results,
@@ -285,9 +284,9 @@ def _sync(params: Params, grid_name: str, layout: Layout, tell: Callable[[str], 
         tell(f"MLflow is left for later: {error}")
         return
     tell(summary.line)
-    for mark in GridTargets(jobs).syncs():
-        Path(mark).parent.mkdir(parents=True, exist_ok=True)
-        Path(mark).touch()
+    for mark in jobs.outputs("sync"):
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
 
 
 def _touch(grid_name: str) -> None:

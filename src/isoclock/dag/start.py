@@ -39,7 +39,7 @@ def open_targets(config: Mapping[str, Any]) -> GridTargets:
             _leave_stamps(params, grid, layout)
         else:
             refresh(params, grid, layout)
-        targets = GridTargets(GridJobs.of(params, grid, layout), in_use())
+        targets = GridTargets(GridJobs.of_grid(params, grid, layout), in_use())
         return targets if "method" not in config else targets.of_method(str(config["method"]))
     except UserError as error:
         exit_with(error)

@@ -14,7 +14,7 @@ from isoclock.errors import ArtifactError, UserError
 from isoclock.files import read_json, sha256_json
 from isoclock.grid.cells import Cell
 from isoclock.grid.dependencies import Job
-from isoclock.grid.jobs import SYNC_STAGES, GridJobs
+from isoclock.grid.jobs import GridJobs
 from isoclock.grid.stamps import budget_stamp
 
 
@@ -49,43 +49,11 @@ class GridTargets:
     @cached_property
     def resources(self) -> JobResources:
         """What the jobs request."""
-        return JobResources(self.jobs.params, self.plans(), self.site)
+        return JobResources(self.jobs.params, self.outputs("plan"), self.site)
 
-    def prepared(self) -> list[str]:
-        """Index of every prepared data set of the grid, those of its teachers included."""
-        return _outputs(self.jobs.prepared(), "index")
-
-    def teachers(self) -> list[str]:
-        """Record of every teacher of the grid."""
-        return _outputs(self.jobs.teachers(), "record")
-
-    def teacher_scores(self) -> list[str]:
-        """Scores of every teacher of the grid."""
-        return _outputs(self.jobs.teacher_evaluations(), "scores")
-
-    def profiles(self) -> list[str]:
-        """Profile of every method of the grid, yardsticks included."""
-        return _outputs(self.jobs.profiles(), "profile")
-
-    def plans(self) -> list[str]:
-        """Plan of every method and budget."""
-        return _outputs(self.jobs.plans(), "plan")
-
-    def students(self) -> list[str]:
-        """Record of every student."""
-        return _outputs(self.jobs.students(), "record")
-
-    def evaluations(self) -> list[str]:
-        """Scores of every student."""
-        return _outputs(self.jobs.evaluations(), "scores")
-
-    def report(self) -> str:
-        """The report's page."""
-        return str(self.jobs.layout.report_page(self.grid))
-
-    def syncs(self) -> list[str]:
-        """Marks that MLflow was brought up to date after each stage that it shows."""
-        return _outputs(map(self.jobs.sync, SYNC_STAGES), "mark")
+    def outputs(self, rule: str) -> list[str]:
+        """The main output of every job of a rule, such as the record of every student."""
+        return _strings(self.jobs.outputs(rule))
 
     def synced_after(self, wildcards: Any) -> list[str]:
         """The outputs of a stage, which a sync waits for."""
@@ -132,10 +100,6 @@ class GridTargets:
 
     def _budget(self, wildcards: Any) -> Job:
         return self.jobs.rules.budget(wildcards.dataset, wildcards.pair, wildcards.budget)
-
-
-def _outputs(jobs: Iterable[Job], key: str) -> list[str]:
-    return _strings(job.outputs[key] for job in jobs)
 
 
 def _strings(paths: Iterable[Path]) -> list[str]:

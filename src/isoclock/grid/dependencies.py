@@ -19,13 +19,12 @@ Files = tuple[Path, ...]
 
 @dataclass(frozen=True)
 class Job:
-    """One job of a rule. `wildcards` are its names, inputs and outputs have the keys of the rule."""
+    """One job of a rule. Wildcards, inputs and outputs have the names of the rule file. The main output comes first."""
 
     rule: str
     wildcards: Mapping[str, str]
     inputs: Mapping[str, Files]
     outputs: Mapping[str, Path]
-    log: Path
 
 
 @dataclass(frozen=True)
@@ -38,65 +37,56 @@ class Rules:
     def prepare(self, dataset: str) -> Job:
         """Packing of a data set. The raw files are no input: their times depend on the checkout."""
         inputs = {"stamp": self._stamp("prepare", dataset)}
-        outputs = {"index": self.layout.prepared_index(dataset)}
-        return Job("prepare", {"dataset": dataset}, inputs, outputs, self.layout.log("prepare", dataset))
+        return Job("prepare", {"dataset": dataset}, inputs, {"index": self.layout.prepared_index(dataset)})
 
     def teacher(self, dataset: str, model: str) -> Job:
         """Training of a teacher."""
         files = self.layout.teacher_files(dataset, model)
         inputs = {"stamp": self._stamp("teacher", dataset, model), "data": self._data(dataset)}
         outputs = {"record": files.record, "weights": files.weights, "ledger": files.ledger}
-        log = self.layout.log("teacher", dataset, model)
-        return Job("teacher", {"dataset": dataset, "model": model}, inputs, outputs, log)
+        return Job("teacher", {"dataset": dataset, "model": model}, inputs, outputs)
 
     def profile(self, dataset: str, pair: str, method: str) -> Job:
         """Measuring what an iteration of a method costs."""
         inputs = {"stamp": self._stamp("profile", dataset, pair, method), "data": self._data(dataset)}
         wildcards = {"dataset": dataset, "pair": pair, "method": method}
-        outputs = {"profile": self.layout.profile(dataset, pair, method)}
-        return Job("profile", wildcards, inputs, outputs, self.layout.log("profile", dataset, pair, method))
+        return Job("profile", wildcards, inputs, {"profile": self.layout.profile(dataset, pair, method)})
 
     def budget(self, dataset: str, pair: str, budget: str) -> Job:
         """Resolving a budget into anchor-steps. Only a budget with a yardstick reads a profile."""
         yardstick = self.params.budget(budget).yardstick
-        inputs = {
-            "stamp": self._stamp("budget", dataset, pair, budget),
-            "yardstick": () if yardstick is None else (self.layout.profile(dataset, pair, yardstick),),
-        }
+        profile = () if yardstick is None else (self.layout.profile(dataset, pair, yardstick),)
+        inputs = {"stamp": self._stamp("budget", dataset, pair, budget), "yardstick": profile}
         wildcards = {"dataset": dataset, "pair": pair, "budget": budget}
-        outputs = {"accepted": self.layout.accepted_budget(dataset, pair, budget)}
-        return Job("budget", wildcards, inputs, outputs, self.layout.log("plan", dataset, pair, "accepted", budget))
+        return Job("budget", wildcards, inputs, {"accepted": self.layout.accepted_budget(dataset, pair, budget)})
 
     def plan(self, dataset: str, pair: str, method: str, budget: str) -> Job:
         """Turning a budget into iterations of a method."""
+        layout, wildcards = self.layout, {"dataset": dataset, "pair": pair, "method": method, "budget": budget}
         inputs = {
-            "profile": (self.layout.profile(dataset, pair, method),),
-            "accepted": (self.layout.accepted_budget(dataset, pair, budget),),
+            "profile": (layout.profile(dataset, pair, method),),
+            "accepted": (layout.accepted_budget(dataset, pair, budget),),
         }
-        wildcards = {"dataset": dataset, "pair": pair, "method": method, "budget": budget}
-        outputs = {"plan": self.layout.plan(dataset, pair, method, budget)}
-        return Job("plan", wildcards, inputs, outputs, self.layout.log("plan", dataset, pair, method, budget))
+        return Job("plan", wildcards, inputs, {"plan": layout.plan(dataset, pair, method, budget)})
 
     def student(self, cell: Cell, grid_cells: Collection[Cell]) -> Job:
         """Training of a student.
 
         It reads the record of its teacher, if it has one, and of those of `grid_cells` that are the same training and come first.
         """
-        layout, files = self.layout, self.layout.student_files(cell)
+        files, same = self.layout.student_files(cell), trained_before(self.params, cell, grid_cells)
         inputs = {
             "stamp": self._stamp("student", cell.dataset, cell.pair, cell.method),
             "data": self._data(cell.dataset),
-            "plan": (layout.plan(cell.dataset, cell.pair, cell.method, cell.budget),),
+            "plan": (self.layout.plan(cell.dataset, cell.pair, cell.method, cell.budget),),
             "teacher": self.teacher_of(cell.dataset, cell.pair, cell.method),
-            "same": tuple(
-                layout.student_files(other).record for other in trained_before(self.params, cell, grid_cells)
-            ),
+            "same": tuple(self.layout.student_files(other).record for other in same),
         }
         outputs = {"record": files.record, "weights": files.weights, "ledger": files.ledger}
-        return Job("student", _names(cell), inputs, outputs, layout.log("student", cell.path))
+        return Job("student", _names(cell), inputs, outputs)
 
     def teacher_of(self, dataset: str, pair: str, method: str) -> Files:
-        """Record of the teacher of a student; nothing where the method has no teacher."""
+        """Record of the teacher of a student; nothing if the method has no teacher."""
         if not self.params.has_teacher(method, dataset):
             return ()
         teacher = self.params.teacher_dataset(dataset), self.params.pair(pair).teacher
@@ -104,26 +94,17 @@ class Rules:
 
     def evaluate(self, cell: Cell) -> Job:
         """Scoring of a student."""
-        files = self.layout.student_scores(cell)
-        inputs = {
-            "stamp": self._stamp("evaluate", cell.dataset),
-            "data": self._data(cell.dataset),
-            "record": (self.layout.student_files(cell).record,),
-        }
+        files, record = self.layout.student_scores(cell), self.layout.student_files(cell).record
+        inputs = {"stamp": self._stamp("evaluate", cell.dataset), "data": self._data(cell.dataset), "record": (record,)}
         outputs = {"scores": files.scores, "confusion": files.confusion, "overlays": files.overlays}
-        return Job("evaluate", _names(cell), inputs, outputs, self.layout.log("evaluate", cell.path))
+        return Job("evaluate", _names(cell), inputs, outputs)
 
     def evaluate_teacher(self, dataset: str, model: str) -> Job:
         """Scoring of a teacher."""
-        files = self.layout.teacher_scores(dataset, model)
-        inputs = {
-            "stamp": self._stamp("evaluate_teacher", dataset),
-            "data": self._data(dataset),
-            "record": (self.layout.teacher_files(dataset, model).record,),
-        }
+        files, record = self.layout.teacher_scores(dataset, model), self.layout.teacher_files(dataset, model).record
+        inputs = {"stamp": self._stamp("evaluate_teacher", dataset), "data": self._data(dataset), "record": (record,)}
         outputs = {"scores": files.scores, "confusion": files.confusion}
-        log = self.layout.log("evaluate_teacher", dataset, model)
-        return Job("evaluate_teacher", {"dataset": dataset, "model": model}, inputs, outputs, log)
+        return Job("evaluate_teacher", {"dataset": dataset, "model": model}, inputs, outputs)
 
     def _stamp(self, verb: str, *parts: str) -> Files:
         return (self.layout.stamp(verb, *parts),)

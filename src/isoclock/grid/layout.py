@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from isoclock.grid.cells import Cell
 
@@ -15,31 +16,26 @@ RUNS = Path("runs")
 REPORT_PAGE = "report.html"  # in a report's folder
 
 
+class _In:
+    """A file of a folder: an attribute of a class with the attribute `folder`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, files: Any, owner: type) -> Path:
+        folder: Path = files.folder
+        return folder / self.name
+
+
 @dataclass(frozen=True)
 class TrainedFiles:
     """The published files of a teacher or a student, in their `folder`."""
 
     folder: Path
-
-    @property
-    def record(self) -> Path:
-        """The run record. It is written last: if it exists, the other files are complete."""
-        return self.folder / "record.json"
-
-    @property
-    def weights(self) -> Path:
-        """The last weights."""
-        return self.folder / "weights.safetensors"
-
-    @property
-    def ledger(self) -> Path:
-        """The events of the run."""
-        return self.folder / "ledger.jsonl"
-
-    @property
-    def validation(self) -> Path:
-        """The last validation, which `evaluate` can reuse."""
-        return self.folder / "validation.npz"
+    weights = _In("weights.safetensors")
+    ledger = _In("ledger.jsonl")
+    validation = _In("validation.npz")  # the last validation, which `evaluate` can reuse
+    record = _In("record.json")  # written last: if it exists, the others are complete
 
 
 @dataclass(frozen=True)
@@ -47,21 +43,9 @@ class ScoreFiles:
     """The scores of a teacher or a student, in their `folder`."""
 
     folder: Path
-
-    @property
-    def scores(self) -> Path:
-        """The scores. They are written last: if they exist, the other files are complete."""
-        return self.folder / "scores.json"
-
-    @property
-    def confusion(self) -> Path:
-        """Confusion matrices, of the whole split and of each image."""
-        return self.folder / "confusion.npz"
-
-    @property
-    def overlays(self) -> Path:
-        """Folder of pictures with predictions (students only)."""
-        return self.folder / "overlays"
+    confusion = _In("confusion.npz")  # of the whole split and of each image
+    overlays = _In("overlays")  # folder of pictures with predictions; students only
+    scores = _In("scores.json")  # written last: if it exists, the others are complete
 
 
 @dataclass(frozen=True)
@@ -69,21 +53,9 @@ class RunFiles:
     """The files of a training run that may not have ended, in its `folder` below runs/."""
 
     folder: Path
-
-    @property
-    def run(self) -> Path:
-        """Identity and inputs of the run."""
-        return self.folder / "run.json"
-
-    @property
-    def ledger(self) -> Path:
-        """The events so far."""
-        return self.folder / "ledger.jsonl"
-
-    @property
-    def lease(self) -> Path:
-        """Which process may write into the folder."""
-        return self.folder / "lease.json"
+    run = _In("run.json")  # identity and inputs
+    ledger = _In("ledger.jsonl")
+    lease = _In("lease.json")  # which process may write into the folder
 
 
 @dataclass(frozen=True)

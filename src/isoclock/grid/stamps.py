@@ -43,7 +43,7 @@ def add_missing(params: Params, grid_name: str, layout: Layout) -> list[Path]:
 def stamps(params: Params, grid_name: str, layout: Layout) -> dict[Path, Any]:
     """Every stamp a grid's rules read, with its content."""
     found: dict[Path, Any] = {}
-    for job in GridJobs.of(params, grid_name, layout).all():
+    for job in GridJobs.of_grid(params, grid_name, layout).all():
         for path in job.inputs.get("stamp", ()):
             if path not in found:  # the cells of a method share one, and each covers dozens of files of code
                 found[path] = _content(params, job)

@@ -38,8 +38,8 @@ def problems_of(params: Params) -> list[str]:
 
     def known(file: str, key: str, name: str, table: Any, what: str) -> None:
         if name not in table:
-            choices = ", ".join(sorted(str(entry) for entry in table if not str(entry).endswith(SUFFIXES)))
-            problems.append(f"{params.folder / file}: {key}: unknown {what} {name!r}; choose from {choices or 'none'}")
+            there = ", ".join(sorted(str(entry) for entry in table if not str(entry).endswith(SUFFIXES))) or "none"
+            problems.append(f"{params.folder / file}: {key}: unknown {what} {name!r}; choose from {there}")
 
     for name, dataset in params.datasets.items():
         known(
@@ -69,7 +69,7 @@ def problems_of(params: Params) -> list[str]:
     for name, method in params.methods.items():
         if name in RESERVED_NAMES or name.endswith(SUFFIXES):
             problems.append(f"{params.folder / 'methods.yaml'}: {name}: this name is taken; choose another")
-        known("methods.yaml", f"{name}.method", method.method, cards(), "method (file of src/isoclock/methods)")
+        known("methods.yaml", f"{name}.method", method.method, cards(), "method")
         if method.method in cards():
             found = signature_problems(
                 method.method,

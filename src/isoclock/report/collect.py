@@ -12,6 +12,7 @@ from typing import Any
 from isoclock.budget.audit import TOLERANCE
 from isoclock.errors import ArtifactError
 from isoclock.files import read_json
+from isoclock.grid.cells import Cell
 from isoclock.records.protocol import VERSION, version_of
 
 FINISHED, DIVERGED, MISSING = "finished", "diverged", "missing"
@@ -60,7 +61,7 @@ class CellRow:
     @property
     def path(self) -> str:
         """The cell's folder below `student/` and `evaluate/`."""
-        return f"{self.dataset}/{self.pair}/{self.method}/{self.budget}/{self.seed}"
+        return Cell(self.dataset, self.pair, self.method, self.budget, self.seed).path
 
     def tidy(self) -> dict[str, Any]:
         """The row for cells.csv: flat, marks joined; per-class IoU and metrics are left out."""
@@ -333,4 +334,4 @@ def _teachers(
 
 
 def _cell_path(cell: dict[str, Any]) -> str:
-    return "/".join(str(cell[part]) for part in ("dataset", "pair", "method", "budget", "seed"))
+    return Cell(**cell).path

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from isoclock.files import to_json
 from isoclock.methods.card import cards
 from isoclock.params.load import Params
 from isoclock.params.schema import Method
-from isoclock.progress import table_console
 
+LOG_WIDTH = 160  # columns, where there is no terminal
 OUTPUTS = ("logits", "aux_logits", "backbone", "head")
 _HEADINGS = ("variant", "implementation", "terms x weight", "taps", "parameters", "method, source, published mIoU")
 
@@ -57,7 +58,9 @@ def print_methods(params: Params, *, as_json: bool = False) -> None:
     if as_json:
         print(to_json(variants), end="")
         return
-    console = table_console(markup=False)  # a source may have brackets in it
+    console = Console(markup=False)  # a source may have brackets in it
+    if not console.is_terminal:
+        console.width = LOG_WIDTH
     table = Table(*_HEADINGS, title="Methods")
     table.columns[0].no_wrap = table.columns[1].no_wrap = True
     for number, variant in enumerate(variants):

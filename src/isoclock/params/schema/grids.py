@@ -1,12 +1,50 @@
-"""Files of params/grids."""
+"""Entries of params/budgets.yaml and files of params/grids."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from isoclock.params.schema.base import Name
+from isoclock.params.schema.base import Count, Entry, Name, Positive, Share
+
+
+class Budget(Entry):
+    """How long a student trains (params/budgets.yaml, section `budgets`).
+
+    Protocol `iteration`: every method runs `iterations`. Protocol `compute`: every method gets the same anchor-steps, given
+    either as `anchor_steps` or as what the method `yardstick` needs for `iterations`.
+    """
+
+    protocol: Literal["iteration", "compute"]
+    iterations: Count | None = None
+    anchor_steps: Positive | None = None
+    yardstick: Name | None = None
+
+    @model_validator(mode="after")
+    def _keys_fit_the_protocol(self) -> Budget:
+        if self.protocol == "iteration":
+            if self.iterations is None or self.anchor_steps is not None or self.yardstick is not None:
+                raise ValueError("protocol iteration needs iterations, and nothing else")
+        elif self.anchor_steps is not None:
+            if self.iterations is not None or self.yardstick is not None:
+                raise ValueError("anchor_steps and yardstick with iterations are two ways to give one budget; keep one")
+        elif self.iterations is None or self.yardstick is None:
+            raise ValueError("protocol compute needs anchor_steps, or yardstick with iterations")
+        return self
+
+
+class ProfileSettings(Entry):
+    """How the cost of an iteration is measured (params/budgets.yaml, section `profile`)."""
+
+    warmup_steps: Count
+    windows: Annotated[int, Field(ge=3, strict=True)]
+    steps_per_window: Count  # of the method, and the same number of the anchor
+    sustained_steps: Count
+    max_spread: Positive  # interquartile range of the windows' ratios over their median
+    max_data_share: Share  # of a step that waits for data
+    attempts: Count
+    reaccept_within: Share  # a new ratio this close to the accepted one keeps the accepted profile
 
 
 class GridBlock(BaseModel):

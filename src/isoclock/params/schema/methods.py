@@ -1,4 +1,4 @@
-"""Entries of params/methods.yaml."""
+"""Entries of params/methods.yaml and params/published.yaml."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import model_validator
 
-from isoclock.params.schema.base import Entry, Name, NonNegative
+from isoclock.params.schema.base import Entry, Name, NonNegative, Positive, Share
 
 Implementation = Literal["reference", "tuned"]
 IMPLEMENTATIONS: tuple[str, ...] = get_args(Implementation)
@@ -41,3 +41,29 @@ class Method(Entry):
     def active_terms(self) -> list[str]:
         """Names of the terms with a weight above 0, sorted."""
         return sorted(term for term, weight in self.weights.items() if weight > 0)
+
+
+class Published(Entry):
+    """A published score, for the cards of the methods and for reports (params/published.yaml); `provenance` names its source."""
+
+    dataset: Name
+    method: str  # as the source calls it
+    student: str
+    undistilled: Positive | None = None  # mIoU in per cent of the same student without a teacher, in the same source
+    miou: Positive | None = None  # per cent
+    teacher: str
+    teacher_miou: Positive | None = None  # per cent
+    teacher_share: Share | None = None  # if the source gives only the share
+    recipe: str
+    caveat: str
+
+    @property
+    def share(self) -> float | None:
+        """mIoU divided by the teacher's; None if unknown."""
+        known = self.miou is not None and self.teacher_miou is not None
+        return (self.miou or 0.0) / (self.teacher_miou or 1.0) if known else self.teacher_share
+
+    @property
+    def source(self) -> str:
+        """Names of the sources, from the provenance."""
+        return "; ".join(dict.fromkeys(text.removeprefix("published: ") for text in self.provenance.values()))

@@ -1,4 +1,4 @@
-"""Entries of params/training.yaml."""
+"""Entries of params/models.yaml and params/training.yaml."""
 
 from __future__ import annotations
 
@@ -7,7 +7,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from isoclock.params.schema.base import Count, Entry, NonNegative, Positive, Share
+from isoclock.params.schema.base import Count, Entry, Name, NonNegative, Positive, Share
+
+
+class Model(Entry):
+    """A segmenter (params/models.yaml, section `models`)."""
+
+    architecture: Name  # a file of src/isoclock/models, a plugin or an entry point
+    params: dict[str, Any] = {}  # of the architecture, by the rules that its class states
+    weights: str  # what training starts from: random | imagenet | path of a local file
+
+
+class Pair(Entry):
+    """A teacher and its student (params/models.yaml, section `pairs`)."""
+
+    teacher: Name
+    student: Name
 
 
 def _is_zero(value: object) -> bool:
@@ -29,7 +44,7 @@ class Scoring(BaseModel):
     @model_validator(mode="after")
     def _goes_together(self) -> Scoring:
         if len(set(self.scales)) < len(self.scales):
-            raise ValueError(f"scales are {self.scales}; list each once")
+            raise ValueError(f"scales are {self.scales}; one is listed twice, list it once")
         if self.stride is not None and self.window is None:
             raise ValueError("stride needs window; give window, or remove stride")
         if self.stride is not None and any(s > w for s, w in zip(self.stride, self.window or (), strict=True)):

@@ -1,0 +1,91 @@
+"""Minutes, threads and retries of jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from isoclock.cluster import site as site_module
+from isoclock.cluster.site import OVERHEAD_MIN, RUNTIME_FLOOR_MIN, Site
+from isoclock.dag.resources import ASSUMED_MIN
+from isoclock.dag.targets import GridTargets
+from isoclock.files import write_json
+from tiny_study import TinyStudy
+
+
+def test_threads_include_loader_processes(opened: Callable[..., GridTargets], in_the_study: TinyStudy) -> None:
+    in_the_study.edit("training.yaml", "workers: 0", "workers: 3")
+    assert opened().resources.threads("streets", "student") == 4
+
+
+def test_the_runtime_comes_from_the_plan(opened: Callable[..., GridTargets], in_the_study: TinyStudy) -> None:
+    path = in_the_study.folder / "plan.json"
+    targets = opened()
+    for planned_s, minutes in ((1.0, RUNTIME_FLOOR_MIN), (7200.0, 180), (7201.0, 181)):
+        write_json(path, {"planned_s": planned_s})
+        assert targets.resources.student_runtime_min(str(path)) == minutes
+    with pytest.raises(FileNotFoundError):
+        targets.resources.student_runtime_min("results/plan/none.json")
+
+
+@pytest.fixture
+def on_a_cluster(opened: Callable[..., GridTargets], monkeypatch: pytest.MonkeyPatch) -> Callable[..., GridTargets]:
+    """Targets of a process that submits to a cluster with jobs of up to that many minutes."""
+
+    def submitting(limit_min: int, **values: object) -> GridTargets:
+        # A name that no partition of this machine has, if it has SLURM at all.
+        site = Site.model_validate({"partition": "none-such", "account": None, "job_limit_min": limit_min, **values})
+        monkeypatch.setattr(site_module, "_in_use", site)
+        monkeypatch.setattr(site_module, "_read_from", site_module.SITE_FILE)
+        return opened()
+
+    return submitting
+
+
+def test_on_a_cluster_no_job_requests_more_than_its_limit(
+    in_the_study: TinyStudy, on_a_cluster: Callable[..., GridTargets]
+) -> None:
+    path = in_the_study.folder / "plan.json"
+    targets = on_a_cluster(120)
+    for planned_s, minutes in ((1.0, RUNTIME_FLOOR_MIN), (3600.0, 90 + OVERHEAD_MIN), (7200.0, 120), (1e6, 120)):
+        write_json(path, {"planned_s": planned_s})
+        assert targets.resources.student_runtime_min(str(path)) == minutes
+    assert targets.resources.runtime_min("teacher") == 120
+    assert targets.resources.runtime_min("evaluate") == 60 + OVERHEAD_MIN
+
+
+def test_retries_of_students_follow_from_the_longest_plan(
+    in_the_study: TinyStudy, on_a_cluster: Callable[..., GridTargets]
+) -> None:
+    targets = on_a_cluster(60 + OVERHEAD_MIN)
+    for number, plan in enumerate(targets.outputs("plan")):
+        write_json(
+            in_the_study.folder / plan, {"planned_s": 60.0 * 40 * number}
+        )  # 1.5 times that many minutes: up to 540
+    assert targets.resources.retries("student") == 9 + 2
+    assert on_a_cluster(60 + OVERHEAD_MIN, spare_retries=7).resources.retries("student") == 9 + 7
+    assert on_a_cluster(1000).resources.retries("student") == 1 + 2
+    assert targets.resources.retries("teacher") == ASSUMED_MIN["teacher"] / 60 + 2
+
+
+def test_a_student_without_a_plan_is_assumed_to_take_a_day(on_a_cluster: Callable[..., GridTargets]) -> None:
+    assert on_a_cluster(240 + OVERHEAD_MIN).resources.retries("student") == 6 + 2
+
+
+def test_without_a_cluster_the_command_line_sets_retries(opened: Callable[..., GridTargets]) -> None:
+    assert opened().resources.retries("student") is None
+    assert opened().resources.retries("teacher") is None
+
+
+def test_a_placeholder_stops_the_workflow_before_the_first_job(
+    opened: Callable[..., GridTargets], capsys: pytest.CaptureFixture[str], on_a_cluster: Callable[..., GridTargets]
+) -> None:
+    opened().check_site()
+    on_a_cluster(60).check_site()
+    targets = on_a_cluster(60, account="FILL-IN")
+    with pytest.raises(SystemExit) as caught:
+        targets.check_site()
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("isoclock: workflow/profiles/slurm/site.yaml: account: still FILL-IN; ")
