@@ -1,4 +1,4 @@
-"""How long a user waits for `isoclock --help`, and how much of that is Python itself."""
+"""Time of `isoclock --help`, and the part of it that is Python itself."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from measure import Goal, Result, in_turns, pairwise, show
 
 
 def measure(rounds: int = 10) -> Result:
-    """Fresh processes, in turns with ones that do nothing."""
+    """Measure new processes, interleaved with processes that do nothing."""
     program = str(Path(sys.executable).with_name("isoclock"))
-    _wall_s(program, "--help")  # files come from the disk once
+    _wall_s(program, "--help")  # warm up the file cache
     found = in_turns(
         rounds,
         help=lambda: _wall_s(program, "--help"),

@@ -1,8 +1,8 @@
-"""What a training sample costs a core: out of a packed split, and by the usual ways.
+"""Cost of a training sample per core: from a packed split, and with common loaders.
 
-Scaled, cropped, flipped and normalised. Ours makes batches, the others stop at a sample's tensors. Workers of ours hand over
-bytes, which are normalised where the training is: `packed` is both on one core, `packed, bytes` what is left to a worker.
-Processor time but for the stream of worker processes, which is measured by the clock, handing over included.
+Samples are scaled, cropped, flipped and normalised. isoclock makes batches, the others end at the tensors of a sample. Its
+workers transfer uint8 data, which the training process normalises: `packed` is both on one core, `packed, bytes` the part of
+a worker. Times are processor time, except the stream of worker processes, which is wall time including the transfer.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from isoclock.data.streets.make import make_streets
 SCALE, FLIP, BATCH = (0.5, 2.0), 0.5, 8
 COLOUR = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 FED = 8
-"""Workers of which the benchmark says what they would feed."""
+"""Number of workers for which the benchmark extrapolates the throughput."""
 
 Arrays = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
@@ -44,7 +44,7 @@ def measure(
     size: tuple[int, int] = (1024, 2048),
     crop: tuple[int, int] = (512, 1024),
 ) -> Result:
-    """In turns: `batches` batches of eight each way."""
+    """Measure `batches` batches of eight with each loader, interleaved."""
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     workers = min(os.cpu_count() or 1, FED)
@@ -75,7 +75,7 @@ def measure(
         found = in_turns(
             rounds, **{name: _late(spent_s, way, time.process_time, batches) for name, way in ways.items()}
         )
-        # By itself, since it takes every core; what lay ready when it began is used up first.
+        # Separately, because it uses every core; batches that were prefetched before it started are used up first.
         ahead = 2 * workers
         spent_s(lambda: next(streams[1]), time.perf_counter, ahead)
         fed = [spent_s(lambda: next(streams[1]), time.perf_counter, ahead) for _ in range(rounds)]
@@ -107,7 +107,7 @@ def measure(
         },
         (
             f"A core makes {one:.0f} samples/s; {workers} workers feed {many:.0f} samples/s, {each:.0f} each.",
-            f"So {FED} workers on cores of their own feed {FED * each:.0f} samples/s: at batch {BATCH} a GPU of up to"
+            f"So {FED} workers on separate cores feed {FED * each:.0f} samples/s: at batch {BATCH} a GPU of up to"
             f" {FED * each / BATCH:.0f} steps/s does not wait.",
         ),
     )
@@ -119,7 +119,7 @@ def _stream(split: PackedSplit, crop: tuple[int, int], workers: int) -> Training
 
 
 def _numbers() -> Callable[[Mapping[str, torch.Tensor]], Any]:
-    """What a training step does with a batch before anything else."""
+    """The first thing that a training step does with a batch."""
     normalise = Normalise.last_of([{"transform": "Normalize", **COLOUR}])
     images: torch.Tensor | None = None
     target: torch.Tensor | None = None
@@ -134,7 +134,7 @@ def _numbers() -> Callable[[Mapping[str, torch.Tensor]], Any]:
 
 
 def _compressed(raw: Path) -> list[tuple[Path, Path]]:
-    """The generated files are stored, not compressed; data sets as they are found are."""
+    """Compress the generated files, which are stored uncompressed, as in real data sets."""
     found = []
     for sample in READER.pairs(raw, "train"):
         assert sample.label_path is not None

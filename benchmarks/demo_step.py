@@ -1,4 +1,4 @@
-"""The demo's training step on batches that lie in memory, for benchmarks that need one."""
+"""The training step of the demo, on batches in memory, for other benchmarks."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ CLASSES = 19
 
 
 def demo_recipe(batch: int = 8, crop: tuple[int, int] = (64, 128)) -> Recipe:
-    """The demo student's recipe, without what is no part of a step."""
+    """The parts of the demo student's recipe that affect a step."""
     changes = {
         "batch": batch,
         "crop": crop,
         "class_weights": "none",
-        "lr": 0.01,  # random labels shall not blow it up
+        "lr": 0.01,  # so that random labels do not make it diverge
         "evaluations": 0,
         "checkpoint_every_s": 1e9,
     }
@@ -34,7 +34,7 @@ def demo_recipe(batch: int = 8, crop: tuple[int, int] = (64, 128)) -> Recipe:
 
 
 def demo_network(seed: int = 0) -> Segmenter:
-    """A PSPNet on a ResNet-10t, random weights, the same every time."""
+    """A PSPNet on a ResNet-10t, with fixed random weights."""
     torch.manual_seed(seed)
     return new_segmenter(load_params(ROOT / "params").model(MODEL), CLASSES, initial=False)
 
@@ -55,7 +55,7 @@ def demo_step(recipe: Recipe) -> TrainingStep:
 
 
 def demo_batches(recipe: Recipe, count: int = 8) -> list[Mapping[str, Tensor]]:
-    """Batches laid out as `TrainingStream` gives them; a tenth of the pixels is void."""
+    """Batches in the format of `TrainingStream`; a tenth of the pixels is void."""
     random = torch.Generator().manual_seed(0)
     made: list[Mapping[str, Tensor]] = []
     for number in range(count):

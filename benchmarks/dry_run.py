@@ -1,4 +1,4 @@
-"""How long `snakemake --dry-run` takes for a grid of a thousand cells, beside one of ten."""
+"""Time of `snakemake --dry-run` for a grid of a thousand cells, compared with one of ten."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CELLS_PER_SEED = 10  # of the demo grid: five methods under two budgets
 
 
 def measure(rounds: int = 3, cells: int = 1000) -> Result:
-    """Nothing is made yet: all jobs of the grid are in the graph. The log is written, and nobody reads it."""
+    """Measure a study without results, so that all jobs of the grid are in the graph."""
     with TemporaryDirectory() as name:
         study = Path(name)
         shutil.copytree(ROOT / "params", study / "params")

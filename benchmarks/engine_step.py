@@ -1,4 +1,4 @@
-"""What the engine (loop, clock, ledger, schedule, general step) costs over a loop written by hand for this one network.
+"""Overhead of the engine (loop, clock, ledger, schedule, general step) over a loop written by hand for one network.
 
 Both train the same PSPNet with the same batches, optimiser, precision and memory format. One `Engine.run` does all of
 isoclock's windows: between two of them, where it asks for a batch, the loop by hand runs one of its own.
@@ -61,7 +61,7 @@ def measure(
         ledger.close()
     if outcome.status != "finished":
         raise RuntimeError(f"the run {outcome.status}: {outcome.state.message}")
-    # Each window of the engine lies between two by hand; their mean cancels a steady drift.
+    # Each window of the engine is between two of the loop by hand; their mean cancels a constant drift.
     around = [(bare_s[i] + bare_s[i + 1]) / 2 for i in range(rounds)]
     kept = slice(warmup, None)
     return Result(
@@ -75,7 +75,7 @@ def measure(
 
 
 def _loop_by_hand(recipe: Recipe, batches: Batches, iterations: int) -> Callable[[int], None]:
-    """The training loop that one would write for this network and nothing else, with the same task loss."""
+    """A training loop written by hand for this network, with the same task loss."""
     device = choose_device()
     network = demo_network().to(device).to(memory_format=torch.channels_last).train()
     optimiser = torch.optim.SGD(
@@ -108,7 +108,7 @@ def _loop_by_hand(recipe: Recipe, batches: Batches, iterations: int) -> Callable
             optimiser.step()
             total += loss.detach()
             done += 1
-        float(total)  # the one look at the loss that a loop by hand takes too
+        float(total)  # a loop written by hand also reads the loss once
 
     return run
 

@@ -1,4 +1,4 @@
-"""What a line of the ledger costs, beside the training steps it tells of."""
+"""Cost of a line of the ledger, compared with the training steps between two lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from isoclock.training.loop import LOG_EVERY
 def measure(
     rounds: int = 15, lines: int = 500, steps: int = 3, batch: int = 8, crop: tuple[int, int] = (64, 128)
 ) -> Result:
-    """In turns: `lines` lines as the engine writes them, `steps` training steps."""
+    """Measure `lines` lines as the engine writes them and `steps` training steps, interleaved."""
     recipe = demo_recipe(batch, crop)
     step, batches = demo_step(recipe), cycle(demo_batches(recipe))
     synchronise = synchroniser(step.device)

@@ -1,4 +1,4 @@
-"""What all benchmarks share: samples taken in turns, medians with their spread, the machine they were taken on."""
+"""Shared by all benchmarks: interleaved samples, medians with quartiles, and the description of the machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.table import Table
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("isoclock", "torch", "snakemake", "albumentations", "opencv-python-headless", "numpy")
-WIDTH = 110  # columns, in a log
+WIDTH = 110  # columns of a table in a log
 _SCALES = (("s", 1.0), ("ms", 1e3), ("us", 1e6))
 
 
@@ -32,7 +32,7 @@ class Spread:
 
     @classmethod
     def of(cls, samples: Iterable[float]) -> Spread:
-        """Of samples in any order; a single one is its own quartiles. Raises ValueError if there is none."""
+        """The spread of samples in any order; a single sample equals its quartiles. Raises ValueError if there is none."""
         values = list(samples)
         if not values:
             raise ValueError("no samples: there is no median of nothing")
@@ -45,7 +45,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Goal:
-    """What we would like to see; a benchmark tells whether it is so, and fails nothing."""
+    """A goal. A benchmark reports whether it is met, and does not fail otherwise."""
 
     of: str  # a name in `times_s` or `ratios`
     at_most: float
@@ -61,10 +61,10 @@ class Result:
     ratios: dict[str, Sequence[float]] = field(default_factory=dict)
     goals: Sequence[Goal] = ()
     settings: dict[str, Any] = field(default_factory=dict)
-    says: Sequence[str] = ()  # what follows from the figures, in sentences
+    says: Sequence[str] = ()  # conclusions from the figures, in sentences
 
     def as_json(self) -> dict[str, Any]:
-        """Spreads beside the samples they are made of."""
+        """Spreads and samples, for the JSON file."""
         spreads = self.spreads()
         return {
             "about": self.about,
@@ -84,7 +84,7 @@ class Result:
 
 
 def in_turns(rounds: int, **measured: Callable[[], float]) -> dict[str, list[float]]:
-    """Take one sample of each in every round, the order reversed in every other one, so that a drift favours none."""
+    """Take one sample of each in every round, in reverse order every other round, so that drift affects all equally."""
     found: dict[str, list[float]] = {name: [] for name in measured}
     for number in range(rounds):
         for name in list(measured)[:: -1 if number % 2 else 1]:
@@ -93,12 +93,12 @@ def in_turns(rounds: int, **measured: Callable[[], float]) -> dict[str, list[flo
 
 
 def pairwise(above: Sequence[float], below: Sequence[float]) -> list[float]:
-    """Ratios of samples that were taken side by side."""
+    """Ratios of samples of the same round."""
     return [a / b for a, b in zip(above, below, strict=True)]
 
 
 def machine() -> dict[str, Any]:
-    """What the times were taken on. `load_before` is the 1-minute load: above zero, others were at work."""
+    """Description of the machine. `load_before` is the 1-minute load before the benchmark."""
     from isoclock.training.device import choose_device, hardware
 
     return {
@@ -112,23 +112,23 @@ def machine() -> dict[str, Any]:
 
 
 def show(results: Iterable[Result]) -> None:
-    """One table of all, and what they say."""
+    """Print one table of all results, and their conclusions."""
     results = list(results)
     table = Table("benchmark", "figure", "median", "quartiles", "n", "goal", title="Benchmarks")
     for result in results:
         goals = {goal.of: goal.at_most for goal in result.goals}
         for row, (name, spread) in enumerate(result.spreads().items()):
-            told = _ratio if name in result.ratios else _seconds
+            text = _ratio if name in result.ratios else _seconds
             goal = ""
             if name in goals:
                 met = spread.median <= goals[name]
-                goal = f"{'[green]' if met else '[red]not '}<= {told(goals[name])}"
-            quartiles = f"{told(spread.q25)} .. {told(spread.q75)}"
-            table.add_row("" if row else result.name, name, told(spread.median), quartiles, str(spread.n), goal)
+                goal = f"{'[green]' if met else '[red]not '}<= {text(goals[name])}"
+            quartiles = f"{text(spread.q25)} .. {text(spread.q75)}"
+            table.add_row("" if row else result.name, name, text(spread.median), quartiles, str(spread.n), goal)
         table.add_section()
     console = Console()
     if not console.is_terminal:
-        console.width = WIDTH  # a log has no width of its own, and 80 columns break the lines
+        console.width = WIDTH  # in a log the width is unknown, and 80 columns break the lines
     console.print(table)
     for result in results:
         for sentence in result.says:

@@ -1,4 +1,4 @@
-"""What one row of `methods.py` costs: time and memory of a loss, and of the training step around it."""
+"""Measurement of one row of `methods.py`: time and memory of a loss, and of the training step around it."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from isoclock.training.device import synchroniser
 from isoclock.training.step import TrainingStep
 
 STRIDE = 8
-TIE = 1.03  # tuned may take this much longer and still be said to tie
-SLOW_S = 60.0  # a slow row has fewer rounds than the least rather than take longer, but three
-WARM_S = 5.0  # a pair of calls that took as long, memory being watched, is warm-up enough
-SAMPLE_S = 0.2  # quick calls are repeated until a pair of samples takes about as long
+TIE = 1.03  # tuned may take this much longer and still count as a tie
+SLOW_S = 60.0  # a slow row has fewer rounds than the minimum so that it takes no longer, but at least three
+WARM_S = 5.0  # a pair of calls of this length, while memory is measured, is enough warm-up
+SAMPLE_S = 0.2  # fast calls are repeated until a pair of samples takes about this long
 REPEATS = 50
 PRESENT = 20  # classes that occur in an image
 PATCH = 64  # pixels of a patch of one class
 
 
 class Labels(Batch):
-    """A batch that remembers whether its labels were looked at."""
+    """A batch that records whether its labels were read."""
 
     were_read = False
 
@@ -71,7 +71,7 @@ class Side:
         self.leaves = [tensor for tensor in self.resident() if tensor.requires_grad]
 
     def __call__(self) -> float:
-        """Seconds of a call, its backward and the adversary's step where there is one: the mean of `repeats`."""
+        """Seconds of a call with its backward and, if there is one, the adversary's step: the mean of `repeats`."""
         self.synchronise()
         started = time.perf_counter()
         for _ in range(self.repeats):
@@ -87,12 +87,12 @@ class Side:
             self.method.adversary_step(detached(self.student), self.teacher, self.labels, lr_factor=1.0)
 
     def forget(self) -> None:
-        """Gradients of the call before."""
+        """Gradients of the previous call."""
         for tensor in self.leaves:
             tensor.grad = None
 
     def resident(self) -> list[Tensor]:
-        """Everything that is there before a call."""
+        """All tensors that exist before a call."""
         inputs = [
             output.get(name) for output in (self.student, self.teacher) for name in (LOGITS, AUX_LOGITS, HEAD, BACKBONE)
         ]
@@ -106,13 +106,13 @@ class Side:
         ]
 
     def extra_mib(self) -> float:
-        """Peak of tensor memory during a call, beyond what is there before it: gradients and whatever it makes itself."""
+        """Peak of tensor memory during a call, without the tensors that exist before it: gradients and its own tensors."""
         self.forget()
         resident = self.resident()
         there = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in resident}
         before = sum(there.values()) / MIB
         if self.device.type == "cuda":
-            self()  # libraries take their workspaces in the first call
+            self()  # libraries allocate their workspaces in the first call
             self.forget()
             before = torch.cuda.memory_allocated(self.device) / MIB
         return peak_mib(self.run, self.device, resident) - before
@@ -121,7 +121,7 @@ class Side:
 def made_up(
     needs: frozenset[str], channels: ChannelSpec, row: Row, device: torch.device, *, seed: int, leaves: bool
 ) -> SegmenterOutput:
-    """Outputs of a network that was never there."""
+    """Random outputs in the shape of a network's."""
     random = torch.Generator().manual_seed(seed)
     memory_format = torch.channels_last if row.channels_last else torch.contiguous_format
     made = {}
@@ -148,12 +148,12 @@ def samples(row: Row, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def measured(row: Row, scale: Scale, step: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
-    """Both implementations in turns; how many rounds depends on how long they take."""
+    """Measure both implementations, interleaved; the number of rounds depends on their time."""
     sides = {name: Side(row, name, scale, device) for name in (REFERENCE, TUNED)}
     theirs = dict(sides[REFERENCE].method.named_buffers())
     for name, buffer in sides[TUNED].method.named_buffers():
         if name in theirs:
-            buffer.data = theirs[name].data  # a bank of gigabytes once, not twice
+            buffer.data = theirs[name].data  # share banks of gigabytes
     started = time.perf_counter()
     memory = {name: side.extra_mib() for name, side in sides.items()}
     pair_s = time.perf_counter() - started
@@ -178,7 +178,7 @@ def measured(row: Row, scale: Scale, step: Mapping[str, Any], device: torch.devi
         "times_s": {name: spreads[name].as_json() | {"samples": samples} for name, samples in found.items()},
         "ratio": Spread.of(ratios).as_json() | interval,
         "wins_or_ties": interval["low"] > 1 / TIE,
-        "repeats": sides[TUNED].repeats,  # calls a sample
+        "repeats": sides[TUNED].repeats,  # calls per sample
         "memory_mib": memory,
         "share": {name: spread.median / (spread.median + rest_s) for name, spread in spreads.items()},
         "load": os.getloadavg()[0],
@@ -239,7 +239,7 @@ def measured_step(scale: Scale, device: torch.device) -> dict[str, Any]:
 
 
 def step_s(step: Mapping[str, Any], teacher_needs: frozenset[str], pixels: int) -> float:
-    """Seconds of a step without the loss, for a teacher that runs what is needed of it only, and as many pixels."""
+    """Seconds of a step without the loss, with only the needed part of the teacher, and the same number of pixels."""
     part = "aux" if AUX_LOGITS in teacher_needs else "head" if teacher_needs & {HEAD, LOGITS} else "backbone"
     teacher_s = step["teacher_s"][part] if teacher_needs else 0.0
     whole = step["batch"] * step["crop"][0] * step["crop"][1] / STRIDE**2

@@ -1,4 +1,4 @@
-"""Which rows `methods.py` measures: methods with settings, sizes and numbers of classes."""
+"""The rows that `methods.py` measures: methods with settings, sizes and numbers of classes."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ METHODS = Path(build_method.__code__.co_filename).parent
 
 @dataclass(frozen=True)
 class Setting:
-    """How a method is measured: its default params but for `params`; all terms, or `terms`."""
+    """Settings of a measurement: default params except `params`; all terms, or `terms`."""
 
     params: Mapping[str, Any] = field(default_factory=dict)
     terms: tuple[str, ...] | None = None
     batch: int = 2
-    grid: tuple[int, int] | None = None  # instead of everybody's
-    tiny_grid: tuple[int, int] | None = None  # the least that it can take, if that is more than the tiny one
+    grid: tuple[int, int] | None = None  # overrides that of the scale
+    tiny_grid: tuple[int, int] | None = None  # its minimum, if that is larger than the tiny grid
     by_classes: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)  # params for a number of classes
 
 
@@ -36,7 +36,7 @@ SETTINGS: Mapping[str, Mapping[str, Setting]] = {
         "head": Setting({"tap": "head"}),
         "backbone": Setting({"tap": "backbone"}),
     },
-    # At the backbone a pair of its steps takes minutes on a CPU: a quarter of the map.
+    # At the backbone a pair of its steps takes minutes on a CPU, so it gets a quarter of the map.
     "mgd": {
         "head": Setting({"tap": "head"}, ("mgd",)),
         "backbone": Setting({"tap": "backbone"}, ("mgd",), grid=(32, 64)),
@@ -49,7 +49,7 @@ SETTINGS: Mapping[str, Mapping[str, Setting]] = {
         "holistic hinge": Setting({"adversary": "hinge"}, ("holistic",), tiny_grid=(64, 64)),
         "holistic wgan-gp": Setting({"adversary": "wgan-gp"}, ("holistic",), tiny_grid=(64, 64)),
     },
-    # Banks of gigabytes otherwise; what a step costs hardly depends on their length.
+    # Otherwise banks take gigabytes; the cost of a step hardly depends on their length.
     "cirkd": {
         "mini-batch": Setting({"pool": "none"}, ("minibatch",)),
         "mini-batch pooled": Setting({"pool": "average"}, ("minibatch",)),
@@ -57,7 +57,7 @@ SETTINGS: Mapping[str, Mapping[str, Setting]] = {
     },
     "dist": {"logits": Setting({}, ("inter", "intra")), "with aux logits": Setting()},
     "raw": {"pixel": Setting({"axis": "pixel"}), "channel": Setting({"axis": "channel"})},
-    # Relations between images, of which there have to be some.
+    # Relations between images need several images.
     "rkd": {"pooled": Setting({"pool": "gap"}, batch=4), "whole maps": Setting({"pool": "flatten"}, batch=4)},
     "cc": {"": Setting(batch=4)},
     "crd": {"": Setting(batch=4)},
@@ -66,14 +66,14 @@ SETTINGS: Mapping[str, Mapping[str, Setting]] = {
 
 @dataclass(frozen=True)
 class Scale:
-    """Sizes that all rows share, and how long a row may take."""
+    """Sizes shared by all rows, and the time of a row."""
 
     student: ChannelSpec
     teacher: ChannelSpec
     grid: tuple[int, int]
     classes: tuple[int, ...]
     pair: str
-    seconds: float  # of timed rounds, where that gives neither fewer nor more rounds than these
+    seconds: float  # of timed rounds, within these limits of their number
     least: int
     most: int
 
@@ -102,7 +102,7 @@ TINY = Scale(
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: a method, in a setting, for a number of classes."""
+    """One line of the table: a method with a setting and a number of classes."""
 
     method: str
     name: str
@@ -120,11 +120,11 @@ class Row:
 
     @property
     def params(self) -> dict[str, Any]:
-        """Params that are not the default ones."""
+        """Params that differ from the defaults."""
         return {**self.setting.params, **self.setting.by_classes.get(self.classes, {})}
 
     def asked(self) -> dict[str, Any]:
-        """What a row that is there must agree with to be kept."""
+        """Values that an existing row must have to be kept."""
         return {
             "method": self.method,
             "setting": self.name,
@@ -141,7 +141,7 @@ class Row:
 
 
 def rows_of(names: list[str], scale: Scale, batch: int | None, channels_last: bool, tiny: bool) -> Iterator[list[Row]]:
-    """For each method and setting, its rows: one for each number of classes."""
+    """The rows of each method and setting: one for each number of classes."""
     for method in names:
         for name, setting in SETTINGS.get(method, {"": Setting()}).items():
             grid = (setting.tiny_grid if tiny else setting.grid) or scale.grid
@@ -152,7 +152,7 @@ def rows_of(names: list[str], scale: Scale, batch: int | None, channels_last: bo
 
 
 def code_of(method: str) -> str:
-    """Digest of a method's file and of the files beside it that it imports."""
+    """Digest of a method's file and of the files in its folder that it imports."""
     waiting, seen = [method], {}
     while waiting:
         name = waiting.pop()

@@ -1,12 +1,12 @@
-"""What the loss of each method costs, forward and backward: as published (`reference`) and `tuned`, interleaved.
+"""Cost of the loss of each method, forward and backward: as published (`reference`) and `tuned`, interleaved.
 
-python benchmarks/methods.py               every method that has both: half an hour at most on two quiet cores
-python benchmarks/methods.py --only kd     some of them
-python benchmarks/methods.py --tiny        small maps and two rounds: whether it runs, not how fast
+python benchmarks/methods.py               every method that has both: at most half an hour on two idle cores
+python benchmarks/methods.py --only kd     selected methods
+python benchmarks/methods.py --tiny        small maps and two rounds, to test that it runs
 
-results/bench/methods.json grows row by row. A row that is there stays, unless the method's code or the setting changed:
-the same command goes on where it was stopped. A new file in src/isoclock/methods is measured with its default params;
-SETTINGS in method_rows.py names more of them.
+Rows are added to results/bench/methods.json one by one. An existing row is kept unless the method's code or the setting
+changed, so the same command resumes where it was stopped. A new file in src/isoclock/methods is measured with its default params;
+SETTINGS in method_rows.py has settings for other params.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def show(document: Mapping[str, Any], kind: str) -> None:
 
 
 def opened(path: Path, tiny: bool) -> dict[str, Any]:
-    """What was measured before; nothing of it if it was of another kind."""
+    """The rows measured before; none if the file is of another kind."""
     if path.is_file():
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if document.get("schema") == SCHEMA and document.get("tiny") == tiny:
@@ -96,7 +96,7 @@ def opened(path: Path, tiny: bool) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Rows that are missing; a slow method is no failure, one that cannot be run is."""
+    """Measure missing rows. A slow method is not a failure, a method that cannot run is."""
     both = [name for name, card in cards().items() if {REFERENCE, TUNED} <= set(card.implementations)]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -104,14 +104,14 @@ def main() -> None:
     )
     parser.add_argument("--batch", type=int, metavar="N", help="images, instead of each setting's own")
     parser.add_argument("--classes", type=int, nargs="+", metavar="K", help="instead of 19 and 150")
-    parser.add_argument("--channels-last", action="store_true", help="maps in that memory format; rows of their own")
+    parser.add_argument("--channels-last", action="store_true", help="maps in that memory format; separate rows")
     parser.add_argument("--threads", type=int, metavar="N", help="of the CPU (default: as torch has it)")
-    parser.add_argument("--again", action="store_true", help="measure rows that are there already")
+    parser.add_argument("--again", action="store_true", help="measure existing rows again")
     parser.add_argument("--tiny", action="store_true", help="small maps, two rounds")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "bench" / "methods.json", metavar="FILE")
     arguments = parser.parse_args()
     if unknown := sorted(set(arguments.only or ()) - set(both)):
-        parser.error(f"{unknown[0]!r} has no two implementations; there are {', '.join(both)}")
+        parser.error(f"unknown method {unknown[0]!r}; choose from those with two implementations: {', '.join(both)}")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     scale, device = TINY if arguments.tiny else FULL, choose_device()
@@ -122,7 +122,7 @@ def main() -> None:
     here["machine"] = machine()
     here["channels"] = {"student": asdict(scale.student), "teacher": asdict(scale.teacher)}
     if here.get("step", {}).get("threads") != torch.get_num_threads():
-        told(f"a training step of {scale.pair}")
+        print_step(f"a training step of {scale.pair}")
         here["step"] = measured_step(scale, device)
         write_json(arguments.out, document)
     failed: list[str] = []
@@ -130,10 +130,10 @@ def main() -> None:
         for row in group:
             there = here["rows"].get(row.key)
             if arguments.again or there is None or any(there.get(key) != value for key, value in row.asked().items()):
-                told(row.key)
+                print_step(row.key)
                 try:
                     there = here["rows"][row.key] = measured(row, scale, here["step"], device)
-                except Exception as error:  # one method's fault shall not cost the others' hour
+                except Exception as error:  # an error in one method must not stop the others
                     failed.append(f"{row.key}: {type(error).__name__}: {error}")
                     break
                 gc.collect()
@@ -146,7 +146,7 @@ def main() -> None:
         sys.exit("\n".join(["could not be measured:", *failed]))
 
 
-def told(what: str) -> None:
+def print_step(what: str) -> None:
     print(f"{what} ...", file=sys.stderr, flush=True)
 
 

@@ -1,7 +1,7 @@
-"""Run the benchmarks: one table, and results/bench/bench.json with every sample and the machine.
+"""Run the benchmarks: print one table, and write every sample and the machine to results/bench/bench.json.
 
 python benchmarks/run.py [NAME ...]      all of them, or some (about five minutes on two cores)
-python benchmarks/run.py --tiny          a few samples each: whether they run, not how fast
+python benchmarks/run.py --tiny          a few samples each, to test that they run
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ TINY: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Benchmarks by name, in order; they never judge by their exit status."""
+    """Run benchmarks by name, in order. The exit status does not depend on the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TINY)} (default: all)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"choose from {', '.join(TINY)} (default: all)")
     parser.add_argument("--tiny", action="store_true", help="a few samples each")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "bench" / "bench.json", metavar="FILE")
     arguments = parser.parse_args()
     if unknown := sorted(set(arguments.names) - set(TINY)):
-        parser.error(f"there is no benchmark {unknown[0]!r}; there are {', '.join(TINY)}")
+        parser.error(f"unknown benchmark {unknown[0]!r}; choose from {', '.join(TINY)}")
     taken_on = machine()
     results = []
     for name in arguments.names or TINY:
         print(f"{name} ...", file=sys.stderr, flush=True)
         results.append(importlib.import_module(name).measure(**(TINY[name] if arguments.tiny else {})))
-    told = {result.name: result.as_json() for result in results}
-    write_json(arguments.out, {"schema": 1, "tiny": arguments.tiny, "machine": taken_on, "benchmarks": told})
+    measured = {result.name: result.as_json() for result in results}
+    write_json(arguments.out, {"schema": 1, "tiny": arguments.tiny, "machine": taken_on, "benchmarks": measured})
     show(results)
     print(arguments.out)
 

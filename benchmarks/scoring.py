@@ -1,7 +1,7 @@
 """Counting an image's pixels by truth and prediction: `cityscapesscripts` (without its Cython part) and isoclock.
 
-The same files lie on disk. cityscapesscripts reads both; isoclock has the truth packed and the prediction in memory, as when it
-scores. So that decoding and counting are told apart, both are also measured alone, and isoclock on the files too.
+Both use the same files. cityscapesscripts reads truth and prediction; isoclock has the truth packed and the prediction in
+memory, as in an evaluation. To separate decoding from counting, counting is also measured alone, and isoclock with files.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ OPTIONS = SimpleNamespace(evalLabels=[], evalInstLevelScore=False, evalPixelAccu
 
 
 def measure(rounds: int = 15, images: int = 4, size: tuple[int, int] = (1024, 2048)) -> Result:
-    """In turns, every image once each way; the matrices are compared before anything is timed."""
+    """Measure every image once per variant, interleaved; the matrices are compared first."""
     cv2.setNumThreads(1)
-    with patch.object(sys, "argv", ["evaluation"]):  # it reads the command line when imported
+    with patch.object(sys, "argv", ["evaluation"]):  # it reads the command line on import
         from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as official
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -67,7 +67,7 @@ def measure(rounds: int = 15, images: int = 4, size: tuple[int, int] = (1024, 20
             return confusion_matrix(*maps, CLASSES)
 
         def their_counting(i: int) -> Any:
-            """What it does between decoding and adding to the matrix."""
+            """What cityscapesscripts does between decoding and adding to the matrix."""
             predicted, truth = raw[i]
             encoding = max(truth.max(), predicted.max()).astype(np.int32) + 1
             return np.unique(truth.astype(np.int32) * encoding + predicted, return_counts=True)
@@ -112,7 +112,7 @@ def measure(rounds: int = 15, images: int = 4, size: tuple[int, int] = (1024, 20
 
 
 def _prediction(truth: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
-    """What a trained network might say: edges a little beside the truth, and patches of other classes."""
+    """A prediction like that of a trained network: slightly shifted edges, and patches of other classes."""
     draws = np.random.default_rng(seed)
     height, width = truth.shape
     moved = np.roll(truth, (2, 5), (0, 1))

@@ -1,7 +1,7 @@
-"""What `storage: jpeg` costs: a training crop out of a split that is packed raw, and out of one that is packed as JPEG.
+"""Cost of `storage: jpeg`: a training crop from a split packed raw, and from one packed as JPEG.
 
-Scale and crop only, in processor time; and what JPEG saves in bytes and changes in pixels. On generated scenes, which
-are noisier than photographs: those take fewer bytes and change less (docs/data.md).
+Scale and crop only, in processor time; also the bytes that JPEG saves and the change of pixels. Scenes are generated, and
+noisier than photographs, which take fewer bytes and change less (docs/data.md).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def measure(
     size: tuple[int, int] = (1024, 2048),
     crop: tuple[int, int] = (512, 1024),
 ) -> Result:
-    """In turns: `crops` crops out of either."""
+    """Measure `crops` crops from each, interleaved."""
     cv2.setNumThreads(1)
     with TemporaryDirectory() as name:
         raw = Path(name) / "scenes"

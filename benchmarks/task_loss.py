@@ -1,4 +1,4 @@
-"""The task loss of both heads, value and gradient: torch's own functions on the whole upsampled map, and by strips.
+"""The task loss of both heads, value and gradient: with torch functions on the whole upsampled map, and by strips.
 
 In turns, in one process, at the sizes of the demo student, Cityscapes and ADE20K. With `ATEN_CPU_CAPABILITY=avx2` it measures
 what a CPU without AVX-512 has.
@@ -42,7 +42,7 @@ CASES = (
 
 
 def measure(rounds: int = 9, threads: tuple[int, ...] = (1, 2), scale: int = 1) -> Result:
-    """One sample of each way a round, after the gradients were compared; `scale` divides the sides of the larger sizes."""
+    """Measure one sample per variant and round, after comparing gradients; `scale` divides the sides of the larger sizes."""
     times_s: dict[str, list[float]] = {}
     ratios: dict[str, list[float]] = {}
     before = torch.get_num_threads()
@@ -68,7 +68,7 @@ def measure(rounds: int = 9, threads: tuple[int, ...] = (1, 2), scale: int = 1) 
 
 
 def _ways(case: Case, scale: int) -> dict[str, Callable[[], tuple[Tensor, ...]]]:
-    """Both ways to the loss and its two gradients, on the same logits; they are compared here."""
+    """Both variants of the loss and its two gradients, on the same logits; compares their results."""
     random = torch.Generator().manual_seed(0)
     full = tuple(side // scale if case.name != "demo" else side for side in case.size)
     shape = (case.images, case.classes, *(side // STRIDE for side in full))
@@ -110,7 +110,7 @@ def _timed(way: Callable[[], tuple[Tensor, ...]]) -> float:
 
 
 def _cpu() -> str:
-    """The CPU's name for itself."""
+    """Name of the CPU."""
     if sys.platform == "linux":
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

@@ -1,4 +1,4 @@
-"""Train a small network with channel-wise distillation in a script of your own: the losses need nothing of the pipeline.
+"""Train a small network with channel-wise distillation in your own script. The losses do not need the pipeline.
 
 python examples/train_with_cwd.py
 """
@@ -16,7 +16,7 @@ CLASSES, WEIGHT = 19, 3.0
 
 
 class Network(nn.Module):
-    """Any network does that gives logits, and the features that a method taps, at one stride."""
+    """Any network works that returns logits, and the features that a method taps, at one stride."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -33,11 +33,11 @@ class Network(nn.Module):
 
 
 def main(steps: int = 5) -> None:
-    """A few steps on random images; prints the losses."""
+    """Train a few steps on random images and print the losses."""
     torch.manual_seed(0)
     teacher, student = Network(32).eval(), Network(8)
     distil = CWD(student=student.channels, teacher=teacher.channels, num_classes=CLASSES, tap="head")
-    # `adapters` are what a method trains beside the student: here, a projector from 8 to 32 channels.
+    # `adapters` are trained together with the student: here, a projector from 8 to 32 channels.
     optimiser = torch.optim.SGD([*student.parameters(), *distil.adapters()], lr=0.01, momentum=0.9)
     for step in range(steps):
         images, target = torch.randn(2, 3, 64, 128), torch.randint(CLASSES, (2, 64, 128))
@@ -46,7 +46,7 @@ def main(steps: int = 5) -> None:
             taught = teacher(images)
         output = student(images)
         task = F.cross_entropy(F.interpolate(output.logits, target.shape[-2:], mode="bilinear"), target)
-        term = distil(output, taught, batch)["cwd"]  # unweighted: the weight is yours
+        term = distil(output, taught, batch)["cwd"]  # unweighted: multiply it by your weight
         optimiser.zero_grad()
         (task + WEIGHT * term).backward()
         optimiser.step()

@@ -1,4 +1,4 @@
-"""The benchmarks run, and say what they say in a form that others can read. How fast anything is, no test asks."""
+"""The benchmarks run, and their output is complete. No test depends on the measured times."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-# One process for all: the run they share takes most of the time.
+# One process for all, because the shared run takes most of the time.
 pytestmark = pytest.mark.xdist_group("benchmarks")
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -50,7 +50,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str]:
+def bench_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str]:
     out = tmp_path_factory.mktemp("bench") / "bench.json"
     done = run("--tiny", "--out", str(out))
     assert done.returncode == 0, done.stderr
@@ -63,19 +63,19 @@ def measure() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
+    sys.modules[spec.name] = module  # dataclasses look up their module
     spec.loader.exec_module(module)
     return module
 
 
-def test_every_script_is_run(told: tuple[dict[str, Any], str]) -> None:
+def test_every_script_is_run(bench_run: tuple[dict[str, Any], str]) -> None:
     scripts = {path.stem for path in BENCHMARKS.glob("*.py") if "def measure(" in path.read_text()}
-    assert set(told[0]["benchmarks"]) == scripts == set(RATIOS)
+    assert set(bench_run[0]["benchmarks"]) == scripts == set(RATIOS)
 
 
 @pytest.mark.parametrize("name", RATIOS)
-def test_spreads_are_of_the_samples(told: tuple[dict[str, Any], str], name: str) -> None:
-    bench = told[0]["benchmarks"][name]
+def test_spreads_are_of_the_samples(bench_run: tuple[dict[str, Any], str], name: str) -> None:
+    bench = bench_run[0]["benchmarks"][name]
     assert bench["about"]
     assert RATIOS[name] in bench["ratios"]
     assert len(bench["times_s"]) >= 2
@@ -88,28 +88,28 @@ def test_spreads_are_of_the_samples(told: tuple[dict[str, Any], str], name: str)
     assert all(isinstance(goal["met"], bool) for goal in bench["goals"])
 
 
-def test_machine_and_versions_are_told(told: tuple[dict[str, Any], str]) -> None:
-    machine = told[0]["machine"]
+def test_machine_and_versions_are_recorded(bench_run: tuple[dict[str, Any], str]) -> None:
+    machine = bench_run[0]["machine"]
     assert machine["device_kind"]
     assert machine["cpu_cores"] >= 1
     assert {"isoclock", "torch", "snakemake", "albumentations"} <= machine["versions"].keys()
-    assert told[0]["tiny"] is True, "nobody shall take these for results"
+    assert bench_run[0]["tiny"] is True, "these must not be mistaken for results"
 
 
-def test_one_table_names_all(told: tuple[dict[str, Any], str]) -> None:
-    assert all(name in told[1] for name in RATIOS)
+def test_one_table_names_all(bench_run: tuple[dict[str, Any], str]) -> None:
+    assert all(name in bench_run[1] for name in RATIOS)
 
 
-def test_what_eight_workers_feed_is_said(told: tuple[dict[str, Any], str]) -> None:
-    says = told[0]["benchmarks"]["data"]["says"]
+def test_throughput_of_eight_workers_is_printed(bench_run: tuple[dict[str, Any], str]) -> None:
+    says = bench_run[0]["benchmarks"]["data"]["says"]
     assert "8 workers" in says[1]
-    assert all(sentence.split()[0] in told[1] for sentence in says)
+    assert all(sentence.split()[0] in bench_run[1] for sentence in says)
 
 
-def test_an_unknown_name_is_told(tmp_path: Path) -> None:
+def test_an_unknown_name_is_reported(tmp_path: Path) -> None:
     done = run("nope", "--out", str(tmp_path / "bench.json"))
     assert done.returncode == 2
-    assert "there is no benchmark 'nope'; there are engine_step, ledger" in done.stderr
+    assert "unknown benchmark 'nope'; choose from engine_step, ledger" in done.stderr
     assert not (tmp_path / "bench.json").exists()
 
 

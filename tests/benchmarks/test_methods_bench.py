@@ -1,4 +1,4 @@
-"""`make bench-methods` runs, goes on where it was stopped, and measures a new method without being told."""
+"""`make bench-methods` runs, resumes where it was stopped, and discovers new methods."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def bench_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     out = tmp_path_factory.mktemp("bench") / "methods.json"
     done = run("--only", *TIMED, "--out", str(out))
     assert done.returncode == 0, done.stderr
@@ -44,7 +44,7 @@ def rows() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
+    sys.modules[spec.name] = module  # dataclasses look up their module
     spec.loader.exec_module(module)
     return module
 
@@ -55,8 +55,8 @@ def devices(path: Path) -> dict[str, Any]:
     return dict(document["devices"])
 
 
-def test_a_row_has_times_memory_and_share(told: tuple[Path, str]) -> None:
-    ((kind, device),) = devices(told[0]).items()
+def test_a_row_has_times_memory_and_share(bench_run: tuple[Path, str]) -> None:
+    ((kind, device),) = devices(bench_run[0]).items()
     assert device["machine"]["device_kind"] == kind
     assert device["step"]["student_s"] > 0
     assert device["rows"]
@@ -72,14 +72,14 @@ def test_a_row_has_times_memory_and_share(told: tuple[Path, str]) -> None:
         assert row["wins_or_ties"] == (row["ratio"]["low"] > 1 / 1.03)
 
 
-def test_the_table_names_the_method_and_what_is_unmeasured(told: tuple[Path, str]) -> None:
-    assert all(name in told[1] for name in TIMED)
-    assert "GPU: unmeasured" in told[1] or any(kind.startswith("cuda") for kind in devices(told[0]))
+def test_the_table_names_the_method_and_what_is_unmeasured(bench_run: tuple[Path, str]) -> None:
+    assert all(name in bench_run[1] for name in TIMED)
+    assert "GPU: unmeasured" in bench_run[1] or any(kind.startswith("cuda") for kind in devices(bench_run[0]))
 
 
-def test_it_goes_on_where_it_was_stopped(told: tuple[Path, str], tmp_path: Path) -> None:
+def test_it_resumes_where_it_was_stopped(bench_run: tuple[Path, str], tmp_path: Path) -> None:
     out = tmp_path / "methods.json"
-    document = json.loads(told[0].read_text())
+    document = json.loads(bench_run[0].read_text())
     (device,) = document["devices"].values()
     kept, changed = device["rows"]
     for key in (kept, changed):
@@ -92,14 +92,14 @@ def test_it_goes_on_where_it_was_stopped(told: tuple[Path, str], tmp_path: Path)
     assert device["rows"][changed]["unix"] > 1
 
 
-def test_an_unknown_name_is_told(tmp_path: Path) -> None:
+def test_an_unknown_name_is_reported(tmp_path: Path) -> None:
     done = run("--only", "nope", "--out", str(tmp_path / "methods.json"))
     assert done.returncode == 2
-    assert "'nope' has no two implementations" in done.stderr
+    assert "unknown method 'nope'" in done.stderr
     assert not (tmp_path / "methods.json").exists()
 
 
-def test_settings_are_good_params(rows: ModuleType) -> None:
+def test_settings_are_valid_params(rows: ModuleType) -> None:
     for method, settings in rows.SETTINGS.items():
         for setting in settings.values():
             for params in (setting.params, *setting.by_classes.values()):
@@ -116,7 +116,7 @@ def test_every_method_with_both_is_measured(rows: ModuleType) -> None:
     assert [(row.name, row.params, row.classes) for row in plain] == [("", {}, 19), ("", {}, 150)]
 
 
-def test_an_edit_of_a_method_changes_its_code_alone(
+def test_an_edit_of_a_method_changes_only_its_digest(
     rows: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, text in {"one": "from isoclock.methods.shared import x", "two": "X = 1", "shared": "x = 1"}.items():

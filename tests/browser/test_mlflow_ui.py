@@ -1,6 +1,6 @@
-"""What a person sees of a synced study in MLflow's pages, through a real browser.
+"""A synced study in the MLflow UI, in a real browser.
 
-ISOCLOCK_SCREENSHOTS=FOLDER keeps what was seen.
+ISOCLOCK_SCREENSHOTS=FOLDER saves screenshots.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def write_student(results: Path, method: str, gain: float) -> None:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """Address of MLflow's pages over a study of two methods, and the store behind them."""
+    """Address of the MLflow UI for a study of two methods, and its store."""
     root = tmp_path_factory.mktemp("study")
     uri = f"sqlite:///{root / 'mlflow.db'}"
     for method, gain in (("none", 0.0), ("kd", 0.05)):

@@ -1,4 +1,4 @@
-"""The report as a browser sees it: real headless Chromium, no network."""
+"""The report page in headless Chromium, without network."""
 
 import importlib.util
 import os
@@ -19,7 +19,7 @@ def chromium() -> str:
     found = next(filter(None, map(shutil.which, ("/usr/bin/chromium", "chromium", "chromium-browser"))), None)
     if found is None:
         if os.environ.get("CI") == "true":
-            pytest.fail("no Chromium on this machine, and CI must have one: apt-get install chromium")
+            pytest.fail("no Chromium on this machine, but CI needs it: apt-get install chromium")
         pytest.skip("no Chromium on this machine: apt-get install chromium")
     return found
 
@@ -48,9 +48,9 @@ def browser():
 @pytest.fixture
 def page(browser, report):
     opened = browser.new_page(viewport={"width": 1300, "height": 900}, color_scheme="light")
-    opened.complaints, opened.requests = [], []
-    opened.on("console", lambda message: opened.complaints.append(message.text))
-    opened.on("pageerror", lambda error: opened.complaints.append(str(error)))
+    opened.errors, opened.requests = [], []
+    opened.on("console", lambda message: opened.errors.append(message.text))
+    opened.on("pageerror", lambda error: opened.errors.append(str(error)))
     opened.on("request", lambda request: opened.requests.append(request.url))
     opened.goto(report.as_uri())
     yield opened
@@ -61,8 +61,8 @@ def column(page, table, number):
     return page.eval_on_selector_all(f"{table} tbody tr", f"rows => rows.map(row => row.cells[{number}].textContent)")
 
 
-def test_page_opens_without_complaint_and_asks_nothing_of_the_network(page, report):
-    assert page.complaints == []
+def test_page_opens_without_errors_and_network_requests(page, report):
+    assert page.errors == []
     assert [url for url in page.requests if not url.startswith("data:")] == [report.as_uri()]
 
 
@@ -90,10 +90,10 @@ def test_table_sorts_by_value_both_ways_and_holes_stay_last(page):
     page.locator("table.comparison th button").first.click()
     methods = column(page, "table.comparison", 0)
     assert methods == sorted(methods)
-    assert page.complaints == []
+    assert page.errors == []
 
 
-def test_marks_are_in_sight_without_scrolling_sideways(page):
+def test_marks_are_visible_without_horizontal_scrolling(page):
     right = page.eval_on_selector("table.comparison th:last-child", "head => head.getBoundingClientRect().right")
     assert right <= 1300
 

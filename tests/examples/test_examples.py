@@ -1,4 +1,4 @@
-"""The examples run as they stand, and bring in nothing of the pipeline."""
+"""The examples run unchanged, and import nothing of the pipeline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults that are really caused. The quick part runs with all other tests; ISOCLOCK_SLOW=1 adds the long one."""
+"""Tests that cause real faults. Fast ones run with all other tests; ISOCLOCK_SLOW=1 adds the slow ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def trainer(taught_study: TinyStudy) -> Iterator[Callable[..., Trainer]]:
-    """Makes a trainer of a method on a study of its own; none of its processes outlives the test."""
+    """Creates a trainer of a method in a separate study; all its processes end with the test."""
     made: list[Trainer] = []
 
     def make(method: str = "kd") -> Trainer:
@@ -49,7 +49,7 @@ def whole(_taught: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def small_disk() -> Iterator[Callable[[Path, str], None]]:
-    """Puts a disk of a given size (as `mount` spells it) in the place of a folder; called again, it changes the size."""
+    """Mounts a disk of a given size (in the format of `mount`) over a folder; called again, it changes the size."""
     if os.geteuid() != 0:
         pytest.skip("mounting a tmpfs needs root")
     mounted: list[Path] = []

@@ -1,4 +1,4 @@
-"""Results that come out of DVC in a fresh clone are taken as made there, and only if they are what they should be (fault 14)."""
+"""`isoclock adopt` accepts results from DVC in a fresh clone, and only if all digests agree (fault 14)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def remote(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, Path]:
 
 
 def pulled(remote: tuple[Clone, Path], folder: Path, link: str) -> Clone:
-    """What a colleague has: the files that git has, and what `dvc pull` brings."""
+    """A fresh clone: the files in git, and those from `dvc pull`."""
     source, _ = remote
     folder.mkdir()
     kept = [
@@ -71,9 +71,9 @@ def test_a_fresh_clone_has_nothing_to_do(remote: tuple[Clone, Path], tmp_path: P
     before = clone.students()
     assert (clone.folder / WEIGHTS).stat().st_nlink == (2 if link == "hardlink" else 1)
     assert "Nothing to be done" not in clone.snakemake("--dry-run", "all"), "else there would be nothing to adopt"
-    told = clone.run(*ADOPT)
-    assert "files verified" in told
-    assert "against dvc.lock" in told
+    output = clone.run(*ADOPT)
+    assert "files verified" in output
+    assert "against dvc.lock" in output
     assert "Nothing to be done" in clone.snakemake("--dry-run", "all")
     assert clone.retrained(before) == set()
     assert "up to date" in clone.run("dvc", "status", "student@kd")
@@ -93,9 +93,9 @@ def test_a_tampered_file_is_found_whatever_its_time(remote: tuple[Clone, Path], 
             stream.write(changed)
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
         times = {other: other.stat().st_mtime_ns for other in clone.folder.glob("results/**/record.json")}
-        told = clone.run(*ADOPT, status=2)
-        assert f"{name}: not the file that dvc.lock tells of" in told
-        assert "Traceback" not in told
+        output = clone.run(*ADOPT, status=2)
+        assert f"{name}: not the file that dvc.lock tells of" in output
+        assert "Traceback" not in output
         assert {other: other.stat().st_mtime_ns for other in times} == times, "nothing is taken as made here"
         with path.open("r+b") as stream:
             stream.write(content)
@@ -106,17 +106,17 @@ def test_results_of_other_params_are_not_adopted(remote: tuple[Clone, Path], tmp
     clone = pulled(remote, tmp_path / "clone", "copy")
     methods = clone.folder / "params/methods.yaml"
     methods.write_text(methods.read_text().replace("weights: {kd: 1.0}", "weights: {kd: 2.0}"))
-    told = clone.run(*ADOPT, status=2)
-    assert "kd/compute-6/0/record.json: made from another method than is here" in told
-    assert "fitnet/compute-6/0/record.json" not in told
+    output = clone.run(*ADOPT, status=2)
+    assert "kd/compute-6/0/record.json: made from another method than is here" in output
+    assert "fitnet/compute-6/0/record.json" not in output
 
 
-def test_without_dvc_the_records_speak(remote: tuple[Clone, Path], tmp_path: Path) -> None:
+def test_without_dvc_the_records_are_checked(remote: tuple[Clone, Path], tmp_path: Path) -> None:
     clone = pulled(remote, tmp_path / "clone", "copy")
     (clone.folder / "dvc.lock").unlink()
     record = clone.folder / WEIGHTS.replace("weights.safetensors", "record.json")
     assert json.loads(record.read_text())["status"] == "finished"
     path = clone.folder / WEIGHTS
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
-    told = clone.run(*ADOPT, status=2)
-    assert f"{WEIGHTS}: not the file that record.json tells of" in told
+    output = clone.run(*ADOPT, status=2)
+    assert f"{WEIGHTS}: not the file that record.json tells of" in output

@@ -44,7 +44,7 @@ def test_a_token_in_the_environment_stays_there(
         ["audit", "--grid", "toy"],
     ):
         assert main(["--log", f"runs/logs/{verb[0]}.log", *verb]) == 0
-    assert main(["evaluate", "streets/tiny/kd/iteration-6/9"]) == 2, "an error does not tell either"
+    assert main(["evaluate", "streets/tiny/kd/iteration-6/9"]) == 2, "an error does not show it either"
     assert (run.study.folder / "mlflow.db").is_file()
     assert files_with(run.study.folder, TOKEN) == []
     assert TOKEN not in "".join(capfd.readouterr())
@@ -74,10 +74,10 @@ def test_a_token_in_params_is_refused_and_not_repeated(
     empty_study.edit(file, old, new.format(TOKEN))
     for verb in (["check"], ["stamp", "--grid", "toy"], ["report", "--grid", "toy"]):
         assert main(["--log", f"runs/logs/{verb[0]}.log", *verb]) == 2
-    told = "".join(capfd.readouterr())
-    assert f"params/{file}: line " in told
-    assert "looks like a password or a token" in told
-    assert TOKEN not in told
+    output = "".join(capfd.readouterr())
+    assert f"params/{file}: line " in output
+    assert "looks like a password or a token" in output
+    assert TOKEN not in output
     assert files_with(empty_study.folder, TOKEN) == [str(empty_study.folder / "params" / file)]
 
 
@@ -88,7 +88,7 @@ def test_a_token_in_params_is_refused_and_not_repeated(
         "https://host/w.pth?token=0123456789abcdef", 'api_key: "0123456789"',
     ],
 )  # fmt: skip
-def test_what_looks_like_one(text: str) -> None:
+def test_values_that_look_like_credentials(text: str) -> None:
     assert holds_credential(text)
 
 
@@ -100,7 +100,7 @@ def test_what_looks_like_one(text: str) -> None:
         "see https://github.com/a/b@v1:docs",
     ],
 )  # fmt: skip
-def test_what_does_not(text: str) -> None:
+def test_values_that_do_not(text: str) -> None:
     assert not holds_credential(text)
 
 

@@ -1,4 +1,4 @@
-"""The disk fills up while something is saved (fault 3): a small tmpfs stands for it."""
+"""The disk is full while a file is saved (fault 3), simulated by a small tmpfs."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def test_a_full_disk_leaves_the_old_checkpoint(trainer: Callable[..., Trainer], 
     small_disk(run.folder, "32m")
     assert run.run(save_all_the_time) == 0, run.said
     assert run.record["digests"]["weights"] == whole
-    assert run.told("start")[-1]["iteration"] == 2
+    assert run.events_of("start")[-1]["iteration"] == 2
 
 
-def test_a_result_that_finds_no_room_is_published_later(
+def test_a_result_that_does_not_fit_is_published_later(
     trainer: Callable[..., Trainer], small_disk: Disk, whole: str
 ) -> None:
     run = trainer()
@@ -48,7 +48,7 @@ def test_a_result_that_finds_no_room_is_published_later(
     assert run.run() == 2
     assert "student streets/tiny/kd/iteration-6/0: no room to write" in run.said
     assert "Traceback" not in run.said
-    assert not (result / "record.json").exists(), "a result is whole or not there"
+    assert not (result / "record.json").exists(), "a result is complete or does not exist"
     small_disk(result, "8m")
     assert run.run() == 0, run.said
     assert run.record["digests"]["weights"] == whole

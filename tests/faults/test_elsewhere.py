@@ -1,4 +1,4 @@
-"""A run goes on only on what it began on (fault 7)."""
+"""A run resumes only on the hardware and versions it started on (fault 7)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ pytestmark = pytest.mark.xdist_group("faults")
 
 
 @pytest.mark.parametrize(
-    ("what", "value", "told"),
+    ("what", "value", "message"),
     [
         ("torch", "9.9.9", f"begun with {torch.__version__} as torch, and here it is 9.9.9"),
         ("threads", 2, "begun with 1 CPU threads, and here it is 2"),
     ],
 )
 def test_a_student_is_not_finished_elsewhere(
-    trainer: Callable[..., Trainer], whole: str, what: str, value: Any, told: str
+    trainer: Callable[..., Trainer], whole: str, what: str, value: Any, message: str
 ) -> None:
     run = trainer()
     write_plan(run.study)
@@ -34,7 +34,7 @@ def test_a_student_is_not_finished_elsewhere(
     assert run.run(save_all_the_time, KilledInCheckpoint("fsync", 1, save=3)) == -9, run.said
     before = {path.name: sha256_file(path) for path in run.folder.glob("checkpoint-*")}
     assert run.run(Elsewhere(what, value)) == 2
-    assert told in run.said
+    assert message in run.said
     assert "in no matched table: go on where it began, or remove this folder to begin again here" in run.said
     assert {path.name: sha256_file(path) for path in run.folder.glob("checkpoint-*")} == before
     assert run.run() == 0, run.said
@@ -46,13 +46,13 @@ def test_a_teacher_is_not_finished_on_another_device_kind(trainer: Callable[...,
     run.study.edit("training.yaml", "iterations: 6", "iterations: 2000")
     shutil.rmtree(run.folder)
     process = run.start()
-    until(lambda: run.told("train"), "it trains")
+    until(lambda: run.events_of("train"), "it trains")
     assert stop(process) == 75, run.said
     assert run.run(Elsewhere("device_kind", "cuda:NVIDIA H100 80GB HBM3")) == 2
     assert "and here it is cuda:NVIDIA H100 80GB HBM3" in run.said
 
 
-def test_what_was_trained_in_parts_elsewhere_is_marked(trainer: Callable[..., Trainer]) -> None:
+def test_a_cell_trained_on_different_hardware_is_marked(trainer: Callable[..., Trainer]) -> None:
     run = trainer()
     write_plan(run.study)
     assert run.run() == 0, run.said

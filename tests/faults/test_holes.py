@@ -41,7 +41,7 @@ def test_nine_of_ten(
     for cell in cells(load_params(), "ten")[1:]:
         assert main(["student", cell.path]) == 0
         assert main(["evaluate", cell.path]) == 0
-    study.edit("training.yaml", "batch: 2", "batch: 4096")  # the tenth fails, and really
+    study.edit("training.yaml", "batch: 2", "batch: 4096")  # the tenth cell really fails
     assert run.run(MemoryLimit(more_mib=200)) == 2, run.said
     assert "out of memory" in run.said
     study.edit("training.yaml", "batch: 4096", "batch: 2")
@@ -52,9 +52,9 @@ def test_nine_of_ten(
         rows = list(csv.DictReader(stream))
     assert [row["status"] for row in rows] == ["missing", *["finished"] * 9]
     assert rows[0]["message"].startswith("not trained: no student/streets/tiny/none/iteration-6/0/record.json")
-    told = (folder / "comparison.md").read_text()
-    assert "9 of 10" in told
-    assert "1 missing" in told
+    table = (folder / "comparison.md").read_text()
+    assert "9 of 10" in table
+    assert "1 missing" in table
     page = (folder / "report.html").read_text()
     assert "9 of 10" in page
     assert "student/streets/tiny/none/iteration-6/0/record.json" in page

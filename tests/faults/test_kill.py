@@ -1,4 +1,4 @@
-"""kill -9 of a trainer: at random moments (fault 1), and within the writing of a checkpoint (fault 2)."""
+"""kill -9 of a trainer: at random moments (fault 1), and while a checkpoint is written (fault 2)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.xdist_group("faults")
 
 
 def checkpoints(folder: Path) -> list[int]:
-    """Iterations of the checkpoints that count. Fails if one of them is not whole."""
+    """Iterations of the valid checkpoints. Fails if one of them is incomplete."""
     found = []
     for digest in sorted(folder.glob("checkpoint-*.json")):
         assert sha256_file(digest.with_suffix(".pt")) == json.loads(digest.read_text())["sha256"], digest
@@ -33,20 +33,20 @@ def checkpoints(folder: Path) -> list[int]:
 
 
 def pulse(run: Trainer) -> tuple[int, float]:
-    """Iterations done and train time of the process that is dead now."""
+    """Iterations done and train time of the killed process."""
     found = Pulse(run.folder).read()
     assert found is not None
     return found
 
 
 def lost_with(run: Trainer, saved_s: float) -> float:
-    """Train time that the last process told of, in its note or its ledger, and did not save."""
-    told_s = [event["train_s"] for event in run.events if event["event"] in ("start", "train")]
-    return max(0.0, pulse(run)[1] - saved_s, told_s[-1] - saved_s)
+    """Train time that the last process recorded, in its progress file or its ledger, but did not save."""
+    recorded_s = [event["train_s"] for event in run.events if event["event"] in ("start", "train")]
+    return max(0.0, pulse(run)[1] - saved_s, recorded_s[-1] - saved_s)
 
 
 def nothing_is_charged_twice(run: Trainer, lost_s: float) -> None:
-    """Each iteration stands in one segment alone; the clock has those segments' time, and what was lost stands beside it."""
+    """Each iteration is in exactly one segment; the clock has the time of those segments, and lost time is separate."""
     record, at = run.record, 0
     for segment in record["segments"]:
         assert segment["first_iteration"] == at
@@ -58,7 +58,7 @@ def nothing_is_charged_twice(run: Trainer, lost_s: float) -> None:
 
 
 @pytest.mark.timeout(60 + 30 * ROUNDS)
-def test_kills_at_random_moments_lose_an_interval_and_no_bit(trainer: Callable[..., Trainer]) -> None:
+def test_kills_at_random_moments_lose_at_most_an_interval(trainer: Callable[..., Trainer]) -> None:
     run = trainer()
     # Saved after every iteration, so that about every second kill meets a checkpoint that is being written.
     run.study.edit("training.yaml", "checkpoint_every_s: 1000.0", "checkpoint_every_s: 1.0e-9")
@@ -68,13 +68,13 @@ def test_kills_at_random_moments_lose_an_interval_and_no_bit(trainer: Callable[.
     resumed, lost_s = [0], 0.0
     for number in range(ROUNDS):
         process = run.start(save_all_the_time)
-        run.until_told("checkpoint", segment=number, beyond=at)
+        run.until_event("checkpoint", segment=number, beyond=at)
         process.join(draw.uniform(0.0, 0.25))
         process.kill()
         assert ended(process) == -9, run.said
-        saved = run.told("checkpoint")[-1]["iteration"]
+        saved = run.events_of("checkpoint")[-1]["iteration"]
         whole = checkpoints(run.folder)
-        assert saved in whole, "what was told to be saved is there, and whole"
+        assert saved in whole, "a checkpoint in the ledger exists and is complete"
         found = load_newest(run.folder, CPU)
         assert found is not None
         done, _ = pulse(run)
@@ -84,7 +84,7 @@ def test_kills_at_random_moments_lose_an_interval_and_no_bit(trainer: Callable[.
         resumed.append(at)
         lost_s += lost_with(run, found.state["clock"]["train"])
     assert run.run(save_all_the_time) == 0, run.said
-    assert [event["iteration"] for event in run.told("start")] == resumed
+    assert [event["iteration"] for event in run.events_of("start")] == resumed
     nothing_is_charged_twice(run, lost_s)
     assert run.said.count("the process before was killed; going on from iteration") == ROUNDS
     assert sorted(path.name for path in run.folder.glob("*checkpoint*"))[0].startswith("checkpoint"), (
@@ -101,7 +101,7 @@ def test_kills_at_random_moments_lose_an_interval_and_no_bit(trainer: Callable[.
     assert cut["iterations"] == whole_run.record["iterations"]
 
 
-def test_a_kill_between_two_checkpoints_loses_what_was_done_since_the_first(trainer: Callable[..., Trainer]) -> None:
+def test_a_kill_between_two_checkpoints_loses_time_since_the_first(trainer: Callable[..., Trainer]) -> None:
     # A step takes this or more, and a checkpoint is due after `interval` of them or fewer, however busy the machine is.
     run, step_s, interval = trainer("none"), 0.05, 4
     run.study.edit("training.yaml", "checkpoint_every_s: 1000.0", f"checkpoint_every_s: {interval * step_s * 0.99}")
@@ -109,19 +109,19 @@ def test_a_kill_between_two_checkpoints_loses_what_was_done_since_the_first(trai
     slowly, resumed, lost_s = (save_all_the_time, SlowSteps(step_s)), [0], 0.0
     for number in range(3):
         process = run.start(*slowly)
-        run.until_told("checkpoint", segment=number)
-        until(lambda: pulse(run)[0] > run.told("checkpoint")[-1]["iteration"], "an iteration more is done")
+        run.until_event("checkpoint", segment=number)
+        until(lambda: pulse(run)[0] > run.events_of("checkpoint")[-1]["iteration"], "an iteration more is done")
         process.kill()
         assert ended(process) == -9, run.said
         found = load_newest(run.folder, CPU)
         assert found is not None
         done, _ = pulse(run)
-        assert run.told("checkpoint")[-1]["iteration"] <= found.iteration <= done <= found.iteration + interval
+        assert run.events_of("checkpoint")[-1]["iteration"] <= found.iteration <= done <= found.iteration + interval
         assert found.iteration > resumed[-1], "it gets on, killed or not"
         resumed.append(found.iteration)
         lost_s += lost_with(run, found.state["clock"]["train"])
     assert run.run(*slowly) == 0, run.said
-    assert [event["iteration"] for event in run.told("start")] == resumed
+    assert [event["iteration"] for event in run.events_of("start")] == resumed
     nothing_is_charged_twice(run, lost_s)
     assert run.record["iterations"]["done"] == 24
     assert run.record["clock"]["train_s"] >= 24 * step_s
@@ -138,17 +138,17 @@ MOMENTS = {
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_kill_within_a_save_leaves_the_good_one(trainer: Callable[..., Trainer], moment: str) -> None:
+def test_a_kill_during_a_save_keeps_the_previous_checkpoint(trainer: Callable[..., Trainer], moment: str) -> None:
     run = trainer()
     run.study.edit("training.yaml", "checkpoint_every_s: 1000.0", "checkpoint_every_s: 1.0e-9")
     write_plan(run.study)
     assert run.run(save_all_the_time, MOMENTS[moment]) == -9, run.said
-    told = [event["iteration"] for event in run.told("checkpoint")]
-    assert told == [1, 2], "it died within the third"
-    done = "dropped" in moment  # the third was there then, and only not told of
+    saved = [event["iteration"] for event in run.events_of("checkpoint")]
+    assert saved == [1, 2], "it died within the third"
+    done = "dropped" in moment  # the third was saved, but is not in the ledger
     assert checkpoints(run.folder)[-1] == (3 if done else 2)
     assert run.run(save_all_the_time) == 0, run.said
-    assert run.told("start")[-1]["iteration"] == (3 if done else 2)
+    assert run.events_of("start")[-1]["iteration"] == (3 if done else 2)
     assert ("not finished when its process ended; an older checkpoint is used" in run.said) == (not done)
     assert checkpoints(run.folder) == [5, 6]
     assert sorted(path.name for path in run.folder.iterdir() if path.name.startswith((".", "checkpoint"))) == [

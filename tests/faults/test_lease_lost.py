@@ -69,7 +69,7 @@ def said(process: subprocess.Popen[str]) -> str:
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Silence of a second is silence."""
+    """Reduce the time limit for updates to a second."""
     monkeypatch.setattr(lease, "SILENT_S", 1.0)
     monkeypatch.setattr(lease, "LOOK_EVERY_S", 0.01)
 
@@ -84,7 +84,7 @@ def test_a_frozen_process_of_this_host_keeps_its_lease(tmp_path: Path) -> None:
         assert said(process) == "mine"
 
 
-def test_a_dead_process_of_this_host_is_succeeded_at_once(tmp_path: Path) -> None:
+def test_the_lease_of_a_dead_process_on_this_host_is_taken_over(tmp_path: Path) -> None:
     with holding(tmp_path) as process:
         process.kill()
         process.wait()
@@ -93,7 +93,7 @@ def test_a_dead_process_of_this_host_is_succeeded_at_once(tmp_path: Path) -> Non
             assert [path.name for path in tmp_path.iterdir()] == ["lease.json"]
 
 
-def test_a_process_number_that_was_given_away_again_is_no_holder(tmp_path: Path) -> None:
+def test_a_reused_process_id_does_not_hold_the_lease(tmp_path: Path) -> None:
     with holding(tmp_path) as process:
         note = json.loads((tmp_path / "lease.json").read_text())
         process.kill()
@@ -103,7 +103,7 @@ def test_a_process_number_that_was_given_away_again_is_no_holder(tmp_path: Path)
             assert "is dead; taken over" in str(held.taken_over)
 
 
-def test_a_live_holder_on_another_host_is_respected_where_locks_do_not_reach(
+def test_a_live_holder_on_another_host_keeps_its_lease_without_locks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "_lock", lambda _stream: True)
@@ -114,7 +114,7 @@ def test_a_live_holder_on_another_host_is_respected_where_locks_do_not_reach(
         assert [path.name for path in tmp_path.iterdir()] == ["lease.json"]
 
 
-def test_a_silent_holder_on_another_host_is_succeeded_and_writes_nothing_more(
+def test_the_lease_of_a_silent_holder_is_taken_over_and_it_stops_writing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "_lock", lambda _stream: True)
@@ -127,7 +127,7 @@ def test_a_silent_holder_on_another_host_is_succeeded_and_writes_nothing_more(
             held.check()
 
 
-def test_a_dead_holder_on_another_host_is_succeeded(tmp_path: Path) -> None:
+def test_the_lease_of_a_dead_holder_on_another_host_is_taken_over(tmp_path: Path) -> None:
     with holding(tmp_path, host="node-b") as process:
         process.kill()
         process.wait()
@@ -135,7 +135,7 @@ def test_a_dead_holder_on_another_host_is_succeeded(tmp_path: Path) -> None:
             assert "on node-b gave no sign of life" in str(held.taken_over)
 
 
-def test_a_second_trainer_is_refused_and_a_killed_one_succeeded(trainer: Callable[..., Trainer], whole: str) -> None:
+def test_a_second_trainer_is_rejected_and_a_killed_one_is_resumed(trainer: Callable[..., Trainer], whole: str) -> None:
     run = trainer()
     run.study.edit("training.yaml", "checkpoint_every_s: 1000.0", "checkpoint_every_s: 1.0e-9")
     write_plan(run.study)
@@ -149,7 +149,8 @@ def test_a_second_trainer_is_refused_and_a_killed_one_succeeded(trainer: Callabl
     assert ended(first) == -9
     assert run.run() == 0, run.said
     assert any(
-        f"process {first.pid} on {_host()} is dead; taken over" in told["message"] for told in run.told("complaint")
+        f"process {first.pid} on {_host()} is dead; taken over" in event["message"]
+        for event in run.events_of("complaint")
     )
     assert run.record["digests"]["weights"] == whole
 
@@ -158,7 +159,7 @@ def test_a_trainer_that_lost_its_run_saves_nothing_into_it(trainer: Callable[...
     run = trainer()
     write_plan(run.study, iterations=2000)
     first = run.start()
-    until(lambda: run.told("train"), "it trains")
+    until(lambda: run.events_of("train"), "it trains")
     (run.folder / "lease.json").rename(run.folder / "elsewhere")
     (run.folder / "lease.json").touch()  # another host's, where locks do not reach
     assert stop(first) == 2

@@ -33,7 +33,7 @@ def test_an_exploding_term_is_a_result_with_its_figures(trainer: Callable[..., T
     assert record["status"] == "diverged"
     assert re.search(r"^loss is (nan|inf) in the 20 iterations up to 20; not finite: .*\bkd\b", record["message"])
     assert re.search(rf"last terms: .*kd .*\({figures()}\)$", record["message"])
-    assert run.told("diverged")[0]["message"] == record["message"]
+    assert run.events_of("diverged")[0]["message"] == record["message"]
 
 
 def test_out_of_memory_says_what_needs_it_and_changes_nothing(trainer: Callable[..., Trainer]) -> None:
@@ -43,7 +43,7 @@ def test_out_of_memory_says_what_needs_it_and_changes_nothing(trainer: Callable[
     write_plan(run.study)
     for _ in range(2):  # a second start does not try with less
         assert run.run(MemoryLimit(more_mib=400)) == 2, run.said
-        (failed, *_) = reversed(run.told("failed"))
+        (failed, *_) = reversed(run.events_of("failed"))
         assert failed["reason"] == "out-of-memory"
         assert re.search(
             rf"^out of memory \({figures('64x128', 256)}\); batch and crop stay as they are", failed["message"]
@@ -64,22 +64,22 @@ def test_out_of_memory_while_profiling_and_scoring_is_one_line(trainer: Callable
     run.study.edit("training.yaml", "batch: 2", "batch: 256")
     run.study.edit("training.yaml", "crop: [32, 64]", "crop: [64, 128]")
     assert run.run(MemoryLimit(more_mib=400), verb=("profile", "streets", "tiny", "kd")) == 2, run.said
-    told = rf"^isoclock: profile streets/tiny/kd: out of memory \({figures('64x128', 256)}\); .*; the same command measures again$"
-    assert re.search(told, run.said, re.MULTILINE), run.said
+    line = rf"^isoclock: profile streets/tiny/kd: out of memory \({figures('64x128', 256)}\); .*; the same command measures again$"
+    assert re.search(line, run.said, re.MULTILINE), run.said
     assert not run.study.layout.profile("streets", "tiny", "kd").exists()
     run.study.edit("training.yaml", "crop: [64, 128]", "crop: [64, 128]\n    scoring: {short_side: 4000}")
     assert run.run(MemoryLimit(more_mib=200), verb=("evaluate", run.cell.path)) == 2, run.said
-    told = rf"^isoclock: evaluate {run.cell.path}: out of memory \(whole images, peak \d+ MiB.*scores all images again$"
-    assert re.search(told, run.said, re.MULTILINE), run.said
+    line = rf"^isoclock: evaluate {run.cell.path}: out of memory \(whole images, peak \d+ MiB.*scores all images again$"
+    assert re.search(line, run.said, re.MULTILINE), run.said
     assert not (run.study.layout.evaluation(run.cell) / "scores.json").exists()
     assert "Traceback" not in run.said
 
 
-def test_a_full_gpu_is_told_as_full_memory(trainer: Callable[..., Trainer]) -> None:
+def test_a_full_gpu_is_reported_as_out_of_memory(trainer: Callable[..., Trainer]) -> None:
     run = trainer("none")
     write_plan(run.study, "none")
     assert run.run(full_gpu) == 2, run.said
-    (failed,) = run.told("failed")
+    (failed,) = run.events_of("failed")
     assert failed["reason"] == "out-of-memory"
     assert re.search(r"^out of memory \(method none, crop 32x64, batch 2, peak \d+ MiB", failed["message"])
     assert "Traceback" not in run.said
@@ -87,12 +87,12 @@ def test_a_full_gpu_is_told_as_full_memory(trainer: Callable[..., Trainer]) -> N
     assert "the process before was killed" not in run.said, "it ended with its message"
 
 
-def test_a_fault_of_ours_is_a_traceback_and_is_not_taken_for_a_kill(trainer: Callable[..., Trainer]) -> None:
+def test_a_bug_gives_a_traceback_and_is_not_reported_as_a_kill(trainer: Callable[..., Trainer]) -> None:
     run = trainer()
     write_plan(run.study)
     assert run.run(broken_step) == 1, run.said
     assert "Traceback" in run.said
-    (failed,) = run.told("failed")
+    (failed,) = run.events_of("failed")
     assert failed["reason"] == "error"
     assert re.search(rf"^KeyError: 'no such map' \({figures()}\)$", failed["message"]), failed["message"]
     (source,) = [found for found in read_sources(run.study.layout, [run.cell], []) if found.kind == "student"]
@@ -105,12 +105,12 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def test_a_killed_loader_process_is_named_and_the_run_goes_on(trainer: Callable[..., Trainer]) -> None:
+def test_a_killed_loader_process_is_named_and_the_run_resumes(trainer: Callable[..., Trainer]) -> None:
     run = trainer()
     run.study.edit("training.yaml", "workers: 0", "workers: 2")
     write_plan(run.study, iterations=200)
     process = run.start()
-    until(lambda: run.told("train"), "it trains, and so its loader processes run")
+    until(lambda: run.events_of("train"), "it trains, and so its loader processes run")
     victim = children(int(process.pid or 0))[-1]
     os.kill(victim, signal.SIGKILL)
     assert ended(process) == 2, run.said
@@ -118,13 +118,13 @@ def test_a_killed_loader_process_is_named_and_the_run_goes_on(trainer: Callable[
     assert re.search(rf"\({figures()}\); if the machine ran out of memory", run.said)
     assert "the same command goes on from the last checkpoint" in run.said
     assert "Traceback" not in run.said
-    assert run.told("failed")[0]["reason"] == "loader-died"
+    assert run.events_of("failed")[0]["reason"] == "loader-died"
     assert run.run() == 0, run.said
     assert run.record["iterations"] == {"planned": 200, "done": 200}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a /dev/shm of one's own needs root")
-def test_exhausted_shared_memory_is_named_and_the_run_goes_on(trainer: Callable[..., Trainer]) -> None:
+def test_exhausted_shared_memory_is_named_and_the_run_resumes(trainer: Callable[..., Trainer]) -> None:
     run = trainer()
     run.study.edit("training.yaml", "workers: 0", "workers: 2")
     run.study.edit("training.yaml", "batch: 2", "batch: 16")
@@ -133,5 +133,5 @@ def test_exhausted_shared_memory_is_named_and_the_run_goes_on(trainer: Callable[
     assert "shared memory is exhausted: loader processes hand batches over in /dev/shm" in run.said
     assert "give /dev/shm more room (containers: --shm-size), or take fewer workers" in run.said
     assert "Traceback" not in run.said
-    assert run.told("failed")[0]["reason"] == "shared-memory"
+    assert run.events_of("failed")[0]["reason"] == "shared-memory"
     assert run.run() == 0, run.said

@@ -1,4 +1,4 @@
-"""MLflow's store is gone, locked or a dead server (fault 5): training does not care, and a later sync makes it good.
+"""MLflow's store is gone, locked or a dead server (fault 5): training is not affected, and a later sync completes it.
 
 A deleted store, a server that is killed and comes back, runs left RUNNING: tests/tracking/test_syncing.py.
 """
@@ -20,10 +20,10 @@ from tiny_study import write_plan
 pytestmark = pytest.mark.xdist_group("faults")
 
 
-def test_training_asks_no_store(trainer: Callable[..., Trainer], whole: str) -> None:
+def test_training_does_not_access_the_store(trainer: Callable[..., Trainer], whole: str) -> None:
     run = trainer()
     write_plan(run.study)
-    with socket.create_server(("127.0.0.1", 0)) as mute:  # accepts, and never answers
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # accepts but never answers
         address = f"http://127.0.0.1:{mute.getsockname()[1]}"
         assert run.run(Environment((("MLFLOW_TRACKING_URI", address),))) == 0, run.said
         mute.setblocking(False)
@@ -32,7 +32,7 @@ def test_training_asks_no_store(trainer: Callable[..., Trainer], whole: str) -> 
     assert run.record["digests"]["weights"] == whole
 
 
-def test_a_locked_store_is_told_and_the_next_sync_makes_it_good(trainer: Callable[..., Trainer]) -> None:
+def test_a_locked_store_is_reported_and_the_next_sync_completes_it(trainer: Callable[..., Trainer]) -> None:
     run = trainer()
     write_plan(run.study)
     assert run.run() == 0, run.said

@@ -1,4 +1,4 @@
-"""A teacher that is another one than it should be, or hostile (faults 11 and 12), is stopped before training."""
+"""A wrong or malicious teacher (faults 11 and 12) is rejected before training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tiny_study import write_plan
 pytestmark = pytest.mark.xdist_group("faults")
 
 
-def test_a_teacher_of_another_class_list_teaches_nobody(trainer: Callable[..., Trainer]) -> None:
+def test_a_teacher_with_another_class_list_is_rejected(trainer: Callable[..., Trainer]) -> None:
     run = trainer()
     write_plan(run.study)
     path = run.study.layout.teacher("streets", "small") / "record.json"
@@ -28,13 +28,13 @@ def test_a_teacher_of_another_class_list_teaches_nobody(trainer: Callable[..., T
     assert run.events == [], "nothing was trained"
 
 
-def test_a_teacher_that_was_swapped_under_a_run_does_not_finish_it(trainer: Callable[..., Trainer]) -> None:
+def test_a_run_restarts_if_its_teacher_was_replaced(trainer: Callable[..., Trainer]) -> None:
     run, teacher = trainer(), trainer("teacher")
     write_plan(run.study, iterations=100)
     process = run.start(save_all_the_time)
-    until(lambda: run.told("train"), "it trains")
+    until(lambda: run.events_of("train"), "it trains")
     assert stop(process) == 75, run.said
-    first = run.told("start")[0]["run_id"]
+    first = run.events_of("start")[0]["run_id"]
     run.study.edit("training.yaml", "lr: 0.02\n    iterations: 6", "lr: 0.03\n    iterations: 6")
     shutil.rmtree(run.study.layout.teacher("streets", "small"))
     assert teacher.run() == 0, teacher.said
@@ -50,7 +50,7 @@ def test_code_in_a_teachers_weights_does_not_run(trainer: Callable[..., Trainer]
     folder = run.study.layout.teacher("streets", "small")
     torch.save({"classifier.1.weight": Payload(run.study.folder / "it ran")}, folder / "weights.safetensors")
     record = read_json(folder / "record.json", "teacher")
-    record["digests"]["weights"] = sha256_file(folder / "weights.safetensors")  # whoever did it was thorough
+    record["digests"]["weights"] = sha256_file(folder / "weights.safetensors")  # as a careful attacker would
     write_json(folder / "record.json", record)
     assert run.run() == 2
     assert "weights.safetensors: cannot be loaded" in run.said

@@ -25,7 +25,7 @@ def test_the_clock_over_three_interruptions(
     slowly = SlowSteps(step_s)
     for number, way in enumerate(["stop", "kill", "stop"]):
         process = run.start(slowly)
-        run.until_told("train", segment=number)
+        run.until_event("train", segment=number)
         if way == "stop":
             assert stop(process) == 75, run.said
         else:
@@ -68,7 +68,7 @@ def test_the_clock_over_three_interruptions(
     assert re.search(rf"\b{lost_s:.1f} s\b", line)
 
 
-def test_what_was_trained_since_the_last_line_of_the_ledger_is_counted(trainer: Callable[..., Trainer]) -> None:
+def test_training_since_the_last_ledger_line_is_counted(trainer: Callable[..., Trainer]) -> None:
     run, step_s = trainer("none"), 0.05
     write_plan(run.study, "none", iterations=40)
     process = run.start(SlowSteps(step_s))
@@ -77,11 +77,11 @@ def test_what_was_trained_since_the_last_line_of_the_ledger_is_counted(trainer: 
     process.kill()
     assert ended(process) == -9
     killed_unix = time.time()
-    assert not run.told("train"), "the ledger has not told of an iteration yet"
+    assert not run.events_of("train"), "the ledger has no iteration yet"
     done, trained_s = note.read() or (0, 0.0)
     assert run.run() == 0, run.said
     lost_s = run.record["clock"]["lost_s"]
     assert lost_s == pytest.approx(trained_s, rel=0.01)
-    assert done * step_s * 0.99 <= lost_s <= killed_unix - run.told("start")[0]["unix"]
-    assert run.told("start")[1]["iteration"] == 0
+    assert done * step_s * 0.99 <= lost_s <= killed_unix - run.events_of("start")[0]["unix"]
+    assert run.events_of("start")[1]["iteration"] == 0
     assert f"going on from iteration 0, {lost_s:.1f} s of training lost so far" in run.said

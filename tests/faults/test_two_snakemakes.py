@@ -1,4 +1,4 @@
-"""Two starts of the workflow: at once, and one after the first was killed with its trainer alive (fault 4)."""
+"""Two starts of the workflow: at the same time, and after the first was killed while its trainer is alive (fault 4)."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ def state(folder: Path) -> dict[str, tuple[int, int]]:
     }
 
 
-def but_what_a_failure_tells(found: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
-    """Where a cell has failed, also because another process writes it, the report is made of the others, and MLflow told."""
-    return {path: told for path, told in found.items() if not path.startswith(("results/report/", "mlflow.db"))}
+def without_report_and_mlflow(found: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+    """Leave out the report and MLflow, which are updated after a cell has failed."""
+    return {path: state for path, state in found.items() if not path.startswith(("results/report/", "mlflow.db"))}
 
 
-def test_a_second_start_touches_nothing_and_a_killed_one_is_gone_on_from(clone: Clone, run: Path) -> None:
+def test_a_second_start_changes_nothing_and_a_killed_one_is_resumed(clone: Clone, run: Path) -> None:
     ledger = run / "ledger.jsonl"
     first = subprocess.Popen(
         ALL, cwd=clone.folder, env=clone.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -89,27 +89,27 @@ def test_a_second_start_touches_nothing_and_a_killed_one_is_gone_on_from(clone: 
         )
         trainer = holder(run)
         assert trainer
-        os.kill(trainer, signal.SIGSTOP)  # so that it does not end before this test has looked
+        os.kill(trainer, signal.SIGSTOP)  # so that it does not end before this test checks
         methods = clone.folder / "params/methods.yaml"
         edit(methods, "weights: {kd: 1.0}", "weights: {kd: 2.0}")
         before = state(clone.folder)
         assert REPORT in before
-        told = clone.run(*ALL, status=1)
-        assert "cannot be locked" in told
-        assert "kd.json: params/ or code changed while a Snakemake works here" in told
-        assert "Traceback" not in told
+        output = clone.run(*ALL, status=1)
+        assert "cannot be locked" in output
+        assert "kd.json: params/ or code changed while a Snakemake works here" in output
+        assert "Traceback" not in output
         assert state(clone.folder) == before
         edit(methods, "weights: {kd: 2.0}", "weights: {kd: 1.0}")
-        before = but_what_a_failure_tells(state(clone.folder))
+        before = without_report_and_mlflow(state(clone.folder))
     finally:
         first.kill()  # its trainer lives
         first.wait()
     assert Path(f"/proc/{trainer}/stat").is_file()
     clone.run("snakemake", "--unlock")
-    told = clone.run(*STUDENT, status=1)
-    assert f'another process is writing this run ({{"pid": {trainer}, ' in told
-    assert "wait for it, or stop it first" in told
-    assert but_what_a_failure_tells(state(clone.folder)) == before
+    output = clone.run(*STUDENT, status=1)
+    assert f'another process is writing this run ({{"pid": {trainer}, ' in output
+    assert "wait for it, or stop it first" in output
+    assert without_report_and_mlflow(state(clone.folder)) == before
     assert holder(run) == trainer
 
     os.kill(trainer, signal.SIGKILL)

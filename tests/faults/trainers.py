@@ -1,4 +1,4 @@
-"""Real trainers: the verb `student` in a process of its own, which a test may kill, stop, starve or freeze."""
+"""Real trainers: the verb `student` in a separate process, which a test can kill, stop, limit or freeze."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from isoclock.grid.cells import Cell
 from isoclock.runner.ledger import Event, read_ledger
 from tiny_study import TinyStudy, cell, write_plan
 
-WAIT_S = 120.0  # for anything another process does: a bound, not an expectation
+WAIT_S = 120.0  # limit for anything that another process does
 
-# Trainers are forked off a process that has imported everything: a start takes a fraction of a second, not seven.
+# Trainers are forked from a process that has imported everything: a start takes a fraction of a second, not seven.
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
@@ -41,7 +41,7 @@ Arrange = Callable[[], object]
 
 
 def until(happened: Callable[[], Any], what: str, wait_s: float = WAIT_S) -> Any:
-    """Look until `happened()` gives something true, and return that. What another process does can only be looked for."""
+    """Poll until `happened()` returns something true, and return that."""
     deadline = time.monotonic() + wait_s
     while time.monotonic() < deadline:
         if found := happened():
@@ -52,7 +52,7 @@ def until(happened: Callable[[], Any], what: str, wait_s: float = WAIT_S) -> Any
 
 @dataclass
 class Trainer:
-    """`isoclock student` of one cell of a tiny study, or `isoclock teacher`; `said` is all that its processes printed."""
+    """`isoclock student` of one cell of a tiny study, or `isoclock teacher`; `said` is the output of all its processes."""
 
     study: TinyStudy
     method: str = "kd"  # or `teacher`
@@ -71,8 +71,8 @@ class Trainer:
     def events(self) -> list[Event]:
         return read_ledger(self.folder / "ledger.jsonl")
 
-    def told(self, event: str) -> list[Event]:
-        return [told for told in self.events if told["event"] == event]
+    def events_of(self, kind: str) -> list[Event]:
+        return [event for event in self.events if event["event"] == kind]
 
     @property
     def said(self) -> str:
@@ -87,7 +87,7 @@ class Trainer:
         return self.study.folder / f"{self.method}.log"
 
     def start(self, *arrange: Arrange, verb: Sequence[str] = ()) -> ForkServerProcess:
-        """Start a process, which does `arrange` (importable functions) first; `verb` is another one to run, with arguments."""
+        """Start a process, which calls `arrange` (importable functions) first; `verb` is another verb to run, with arguments."""
         _start_fork_server()
         mine = ["teacher", "streets", "small"] if self.method == "teacher" else ["student", self.cell.path]
         arguments = list(verb) or mine
@@ -100,18 +100,18 @@ class Trainer:
         """Start a process and wait for its end; its exit status, negative for a signal."""
         return ended(self.start(*arrange, verb=verb))
 
-    def until_told(self, event: str, *, segment: int, beyond: int = -1) -> None:
-        """Wait for an event of a segment (counted from 0), behind an iteration."""
+    def until_event(self, kind: str, *, segment: int, beyond: int = -1) -> None:
+        """Wait for an event of a segment (counted from 0), after an iteration."""
 
         def happened() -> bool:
-            starts = [place for place, told in enumerate(self.events) if told["event"] == "start"]
+            starts = [place for place, event in enumerate(self.events) if event["event"] == "start"]
             of_segment = self.events[starts[segment] :] if len(starts) > segment else []
-            return any(told["event"] == event and told["iteration"] > beyond for told in of_segment)
+            return any(event["event"] == kind and event["iteration"] > beyond for event in of_segment)
 
-        until(happened, f"segment {segment} tells of {event}")
+        until(happened, f"segment {segment} has event {kind}")
 
     def end(self) -> None:
-        """Leave no process behind, whatever happened to the test."""
+        """End all processes."""
         for process in self.processes:
             if process.is_alive():
                 process.kill()
@@ -119,14 +119,14 @@ class Trainer:
 
 
 def _start_fork_server() -> None:
-    """Where it is not running yet. Python 3.11 does not tell it this process's path, and what it cannot find it leaves out."""
+    """Start the fork server if needed. Python 3.11 does not pass it sys.path, and it skips modules that it cannot find."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
         forkserver.ensure_running()
 
 
 def digest_of_a_whole_run(study: TinyStudy) -> str:
-    """Digest of the weights of six iterations of kd that nothing disturbed; the study is used up."""
+    """Digest of the weights of six undisturbed iterations of kd; the study cannot be used again."""
     run = Trainer(study)
     write_plan(study)
     assert run.run() == 0, run.said
@@ -141,7 +141,7 @@ def ended(process: ForkServerProcess) -> int:
 
 
 def stop(process: ForkServerProcess) -> int:
-    """SIGTERM, and the exit status."""
+    """Send SIGTERM; returns the exit status."""
     assert process.pid is not None
     os.kill(process.pid, signal.SIGTERM)
     return ended(process)
@@ -150,7 +150,7 @@ def stop(process: ForkServerProcess) -> int:
 def _verb(folder: Path, arguments: list[str], log: Path, arrange: tuple[Arrange, ...]) -> None:
     from isoclock.cli.main import main
 
-    multiprocessing.set_start_method("fork", force=True)  # for loader processes: as in a process of the shell's
+    multiprocessing.set_start_method("fork", force=True)  # for loader processes, as in a process started by a shell
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # bit-exactness is promised on the CPU
     os.chdir(folder)
     stream = log.open("a", buffering=1)
@@ -164,5 +164,5 @@ def _verb(folder: Path, arguments: list[str], log: Path, arrange: tuple[Arrange,
     try:
         status = main(arguments)
     finally:
-        atexit._run_exitfuncs()  # a process of multiprocessing's leaves them out, one of the shell's does not
+        atexit._run_exitfuncs()  # multiprocessing skips them, a normal process does not
     sys.exit(status)

@@ -1,4 +1,4 @@
-"""Imported once by the process that trainers are forked off: what every start would do again, and takes longest or much memory."""
+"""Imported once by the process that trainers are forked from: the slow parts of every start."""
 
 from isoclock.data.loading.bilinear import compiled
 from isoclock.grid.code import code_digest

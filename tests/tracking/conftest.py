@@ -1,4 +1,4 @@
-"""A small study on disk, made of run records as teachers, students, profiles and evaluations publish them."""
+"""A small study on disk, with run records of teachers, students, profiles and evaluations."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CLASSES = {"road": 0.9, "traffic light": 0.4, "sky": None}
 
 @dataclass
 class Study:
-    """A study's folder, with a builder for what each verb leaves there."""
+    """A study folder, with a builder for the files of each verb."""
 
     root: Path
     uri: str
@@ -185,7 +185,7 @@ class Study:
         (folder / "ledger.jsonl").write_text("".join(json.dumps(line) + "\n" for line in events))
 
     def small_grid(self) -> None:
-        """Two methods, two budgets and a seed, with teacher and profiles."""
+        """Two methods, two budgets and one seed, with teacher and profiles."""
         self.teacher("streets", "r101")
         for method, gain in (("none", 0.0), ("kd", 0.1)):
             self.profile("streets", "demo", method, ratio=1.0 + gain)
@@ -198,7 +198,7 @@ class Study:
         return list(self.client.search_runs(experiments, query, max_results=1000))
 
     def census(self) -> dict[str, tuple[str, int, int, int]]:
-        """By key and run id: status and the numbers of metric points, params and artifacts."""
+        """Status and numbers of metric points, params and artifacts, by key and run id."""
         client = self.client
         return {
             f"{run.data.tags['isoclock.key']} {run.data.tags.get('isoclock.run_id')}": (
@@ -213,7 +213,7 @@ class Study:
 
 @pytest.fixture(scope="session")
 def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with its tables and nothing else, to be copied: making one takes seconds."""
+    """An empty store with its tables, to be copied, because creating one takes seconds."""
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     upgrade_store(f"sqlite:///{path}")
     return path
@@ -233,7 +233,7 @@ def _no_store_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass
 class Server:
-    """A real MLflow server on loopback, over the store in `folder`; it may be killed, and started again at its address."""
+    """A real MLflow server on loopback, over the store in `folder`; it can be killed and restarted at the same address."""
 
     folder: Path
     port: int
@@ -245,7 +245,7 @@ class Server:
 
     @classmethod
     def on(cls, folder: Path, store: Path) -> Server:
-        """Over a copy of `store`, and not started yet."""
+        """A server over a copy of `store`, not started."""
         shutil.copy(store, folder / "mlflow.db")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -286,7 +286,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, fresh_store: Path) -> Itera
 
 @pytest.fixture
 def mortal_server(tmp_path_factory: pytest.TempPathFactory, fresh_store: Path) -> Iterator[Server]:
-    """A server of the test's own, which is started."""
+    """A separate, running server for one test."""
     running = Server.on(tmp_path_factory.mktemp("mortal-server"), fresh_store)
     try:
         running.start()

@@ -18,7 +18,7 @@ def iterations(events: list[dict[str, Any]], kind: str = "train") -> list[int]:
     return [event["iteration"] for event in events if event["event"] == kind]
 
 
-def test_a_later_segment_voids_what_lies_beyond_its_start() -> None:
+def test_a_later_segment_invalidates_events_after_its_start() -> None:
     first = [line("start", 0), line("train", 10, loss=1.0), line("checkpoint", 10), line("train", 20, loss=9.0)]
     second = [line("start", 10), line("train", 20, loss=0.5), line("finish", 20)]
     settled = settled_events(first + second, final=True)
@@ -26,23 +26,23 @@ def test_a_later_segment_voids_what_lies_beyond_its_start() -> None:
     assert [metric.value for metric in step_metrics(settled)] == [1.0, 0.5]
 
 
-def test_a_live_run_shows_nothing_beyond_its_last_checkpoint() -> None:
+def test_a_live_run_shows_no_event_after_its_last_checkpoint() -> None:
     events = [line("start", 0), line("train", 10), line("checkpoint", 15), line("train", 20)]
     assert iterations(settled_events(events, final=False)) == [10]
     assert settled_events(events[:2], final=False) == []
 
 
-def test_a_voided_checkpoint_makes_nothing_safe() -> None:
+def test_an_invalidated_checkpoint_does_not_count() -> None:
     events = [line("start", 0), line("train", 10), line("checkpoint", 10), line("start", 0), line("train", 5)]
     assert iterations(settled_events(events, final=False)) == []
 
 
 @pytest.mark.parametrize("last", ["finish", "diverged"])
-def test_a_ledger_that_ended_is_safe_to_its_end(last: str) -> None:
+def test_a_finished_ledger_is_valid_to_its_end(last: str) -> None:
     assert iterations(settled_events([line("start", 0), line("train", 7), line(last, 7)], final=False)) == [7]
 
 
-def test_values_that_are_no_numbers_are_left_out() -> None:
+def test_values_that_are_not_numbers_are_left_out() -> None:
     events = [line("train", 1, loss=math.nan, terms={"ce": math.inf, "kd": 2}, lr=None), line("evaluate", 1, miou=None)]
     assert [(metric.name, metric.value) for metric in step_metrics(events)] == [("train/term/kd", 2.0)]
 
@@ -66,15 +66,15 @@ def test_names_steps_and_times() -> None:
     assert {(metric.iteration, metric.unix_ms) for metric in metrics} == {(3, 1_003_000)}
 
 
-def test_the_rate_is_that_of_train_time_since_the_event_before() -> None:
+def test_the_rate_is_of_train_time_since_the_previous_event() -> None:
     events = [line("train", 10, train_s=5.0), line("evaluate", 10, miou=0.1), line("train", 30, train_s=10.0)]
     rates = [metric.value for metric in step_metrics(events) if metric.name == "train/iterations_per_s"]
     assert rates == [2.0, 4.0]
 
 
 @given(st.data())
-def test_what_a_live_run_showed_is_never_taken_back(data: st.DataObject) -> None:
-    """However often a run is killed and resumed from its last checkpoint, each look extends the one before."""
+def test_shown_values_of_a_live_run_never_change(data: st.DataObject) -> None:
+    """However often a run is killed and resumed from its last checkpoint, each result extends the previous one."""
     events: list[dict[str, Any]] = [line("start", 0)]
     iteration = saved = 0
     shown: list[dict[str, Any]] = []

@@ -13,7 +13,7 @@ from isoclock.tracking import resolve_uri, sync, upgrade_store
 from isoclock.tracking.store import redacted, writing
 
 
-def test_the_default_store_lies_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_store_is_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert resolve_uri() == f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///elsewhere.db")
@@ -22,7 +22,7 @@ def test_the_default_store_lies_in_the_working_directory(tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize("uri", ["./mlruns", "file:///tmp/mlruns", "sqlite://", "sqlite:///:memory:", "ftp://host"])
-def test_an_address_that_cannot_serve_is_refused(uri: str) -> None:
+def test_an_unsupported_address_is_rejected(uri: str) -> None:
     with pytest.raises(UserError, match="MLFLOW_TRACKING_URI"):
         resolve_uri(uri)
 
@@ -34,22 +34,22 @@ def test_credentials_are_never_shown(tmp_path: Path) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_a_dead_server_is_reported_at_once_in_one_line(tmp_path: Path) -> None:
-    began = time.monotonic()
+def test_a_dead_server_is_reported_in_one_line(tmp_path: Path) -> None:
+    started = time.monotonic()
     with pytest.raises(UserError, match="no server answers at this address") as caught:
         sync(tmp_path, tmp_path, f"http://127.0.0.1:{_closed_port()}")
     assert len(caught.value.problems) == 1
     assert "\n" not in str(caught.value)
-    assert time.monotonic() - began < 60  # left alone, MLflow tries for four minutes
+    assert time.monotonic() - started < 60  # by default MLflow tries for four minutes
 
 
-def test_a_server_that_accepts_and_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_answer_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("isoclock.tracking.store._PROBE", {"MLFLOW_HTTP_REQUEST_TIMEOUT": "1"} | _NO_RETRY)
     with socket.create_server(("127.0.0.1", 0)) as mute, pytest.raises(UserError, match="does not answer in time"):
         sync(tmp_path, tmp_path, f"http://127.0.0.1:{mute.getsockname()[1]}")
 
 
-def test_a_file_that_is_no_store_is_reported(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_store_is_reported(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("surely not SQLite, and long enough to be looked at" * 100)
     with pytest.raises(UserError, match="move the file away"):
         upgrade_store(f"sqlite:///{tmp_path}/mlflow.db")
@@ -82,7 +82,7 @@ def test_a_second_writer_waits_for_the_first(tmp_path: Path) -> None:
     assert order == ["first", "second"]
 
 
-def test_a_lock_that_never_comes_free_is_reported(tmp_path: Path) -> None:
+def test_a_lock_that_stays_held_is_reported(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     with writing(uri), pytest.raises(UserError, match="held by another sync"), writing(uri, wait_s=0.0):
         pass

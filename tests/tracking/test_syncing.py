@@ -22,7 +22,7 @@ from isoclock.tracking import records, sync, watch
 CELL = "streets/demo/kd/compute-400/0"
 
 
-def test_a_person_finds_what_they_look_for(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_have_tags_params_and_metrics(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     study.small_grid()
     summary = study.sync(grid_name="demo")
     assert (summary.created, summary.updated, summary.problems) == (7, 0, [])
@@ -62,7 +62,7 @@ def test_a_person_finds_what_they_look_for(study: Any, monkeypatch: pytest.Monke
     assert set(search("tags.method = 'kd' AND tags.`isoclock.kind` = 'profile'")["tags.marks"]) == {"noisy"}
 
 
-def test_versions_of_the_protocol_are_told_apart(study: Any) -> None:
+def test_versions_of_the_protocol_are_tagged(study: Any) -> None:
     study.student(CELL, run_id="one")
     study.profile("streets", "demo", "kd")
     path = study.results / "profile/streets/demo/kd.json"
@@ -80,7 +80,7 @@ def test_versions_of_the_protocol_are_told_apart(study: Any) -> None:
     assert "miou" not in run.data.metrics, "nor scores of another version"
 
 
-def test_curves_carry_steps_and_the_time_of_the_ledger(study: Any) -> None:
+def test_curves_have_the_steps_and_times_of_the_ledger(study: Any) -> None:
     study.student(CELL, run_id="one")
     study.sync()
     (run,) = study.found("tags.`isoclock.kind` = 'student'")
@@ -124,14 +124,14 @@ def test_syncing_again_writes_nothing(study: Any) -> None:
     assert study.census() == before
 
 
-def test_a_deleted_store_comes_back_whole(study: Any) -> None:
+def test_a_deleted_store_is_rebuilt(study: Any) -> None:
     study.small_grid()
     study.sync(grid_name="demo")
     before = study.census()
     for path in (study.root / "mlflow.db", *study.root.glob("mlflow.db-*")):
         path.unlink()
     shutil.rmtree(study.root / "mlartifacts")
-    with pytest.raises(UserError, match="start it again"):  # MLflow holds on to the removed file
+    with pytest.raises(UserError, match="restart this process"):  # MLflow keeps the removed file open
         study.sync(grid_name="demo")
     sync_in_a_process = functools.partial(sync, study.results, study.runs, study.uri, grid_name="demo")
     process = multiprocessing.get_context("spawn").Process(target=sync_in_a_process)
@@ -142,7 +142,7 @@ def test_a_deleted_store_comes_back_whole(study: Any) -> None:
     assert study.census() == before
 
 
-def test_a_sync_cut_short_is_finished_by_the_next(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_sync_is_finished_by_the_next(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     study.student(CELL, run_id="one")
     with monkeypatch.context() as patch:
 
@@ -158,12 +158,12 @@ def test_a_sync_cut_short_is_finished_by_the_next(study: Any, monkeypatch: pytes
     assert run.info.status == "FINISHED"
 
 
-def test_scores_that_come_later_are_added(study: Any) -> None:
+def test_later_scores_are_added(study: Any) -> None:
     study.student(CELL, run_id="one", miou=None)
     study.sync()
     study.scores(study.results / "evaluate" / CELL, 0.5, "another run's weights")
     assert study.sync().updated == 0
-    for miou in (0.5, 0.45):  # the second: scored anew, by mended code
+    for miou in (0.5, 0.45):  # the second: scored again with other code
         study.scores(study.results / "evaluate" / CELL, miou, "one-weights")
         assert study.sync().updated == 1
         (run,) = study.found("tags.`isoclock.kind` = 'student'")
@@ -180,7 +180,7 @@ def test_a_retrained_cell_supersedes_its_older_run(study: Any) -> None:
     flags = {run.data.tags["isoclock.run_id"]: run.data.tags["isoclock.superseded"] for run in _students(study)}
     assert flags == {"old": "true", "new": "false"}
     assert {run.info.status for run in _students(study)} == {"FINISHED"}
-    study.student(CELL, run_id="old", miou=0.3)  # a checkout of the older results: the disk is the truth
+    study.student(CELL, run_id="old", miou=0.3)  # the older results are checked out again
     study.sync()
     flags = {run.data.tags["isoclock.run_id"]: run.data.tags["isoclock.superseded"] for run in _students(study)}
     assert flags == {"old": "false", "new": "true"}
@@ -205,7 +205,7 @@ def test_a_diverged_run_is_a_result(study: Any) -> None:
 
 
 def test_a_live_run_is_followed_to_its_end(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "STALE_S", 1e12)  # the made-up ledger is of 2023
+    monkeypatch.setattr(records, "STALE_S", 1e12)  # the ledger of this test is of 2023
     lines = study.ledger()[:-1]
     upto = [line["event"] for line in lines].index("checkpoint") + 1
     study.student(CELL, run_id="one", live=True, events=[*lines[:upto], study.train(30, 99.0)])
@@ -216,7 +216,7 @@ def test_a_live_run_is_followed_to_its_end(study: Any, monkeypatch: pytest.Monke
     (parent,) = study.found("tags.`isoclock.kind` = 'pair'")
     assert parent.info.status == "RUNNING"
 
-    # Killed behind iteration 30, resumed from the checkpoint at 20, trained to the end and published.
+    # Killed after iteration 30, resumed from the checkpoint at 20, trained to the end and published.
     resumed = [*lines[:upto], study.train(30, 99.0), study.event("start", 20), *lines[upto:], study.event("finish", 40)]
     study.student(CELL, run_id="one", events=resumed)
     assert study.sync().updated == 1
@@ -228,7 +228,7 @@ def test_a_live_run_is_followed_to_its_end(study: Any, monkeypatch: pytest.Monke
     assert parent.info.status == "FINISHED"
 
 
-def test_a_stopped_a_silent_and_a_vanished_run_are_killed(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopped_silent_and_missing_runs_are_killed(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = study.ledger()[:-1]
     stopped, silent, vanished = (f"streets/demo/kd/compute-400/{seed}" for seed in range(3))
     with monkeypatch.context() as patch:
@@ -247,7 +247,7 @@ def test_a_stopped_a_silent_and_a_vanished_run_are_killed(study: Any, monkeypatc
     assert [run.info.status for run in _students(study)] == ["KILLED", "RUNNING", "KILLED"]
 
 
-def test_cells_bound_what_is_looked_at_and_grids_add_up(study: Any) -> None:
+def test_cells_select_what_is_synced_and_grids_accumulate(study: Any) -> None:
     study.small_grid()
     cell = {"dataset": "streets", "pair": "demo", "method": "kd", "budget": "compute-400", "seed": 0}
     assert study.sync(grid_name="figure1", cells=[cell]).created == 4  # the cell, the teacher, two profiles
@@ -256,7 +256,7 @@ def test_cells_bound_what_is_looked_at_and_grids_add_up(study: Any) -> None:
     assert run.data.tags["grid"] == "demo,figure1"
 
 
-def test_a_teacher_stands_below_the_pair_that_uses_it(study: Any) -> None:
+def test_a_teacher_is_a_child_of_the_pair_that_uses_it(study: Any) -> None:
     study.teacher("streets", "r101")
     study.sync()
     (teacher,) = study.found("tags.`isoclock.kind` = 'teacher'")
@@ -270,7 +270,7 @@ def test_a_teacher_stands_below_the_pair_that_uses_it(study: Any) -> None:
     assert teacher.data.metrics["miou"] == 0.7
 
 
-def test_a_teacher_of_another_data_set_stands_in_that_ones_experiment(study: Any) -> None:
+def test_a_teacher_of_another_data_set_is_in_its_experiment(study: Any) -> None:
     study.teacher("avenues", "r101")
     study.profile("streets", "demo", "kd")
     study.student(CELL, run_id="one")
@@ -286,7 +286,7 @@ def test_a_teacher_of_another_data_set_stands_in_that_ones_experiment(study: Any
     assert student.data.tags["digests.teacher"] == teacher.data.tags["digests.weights"]
 
 
-def test_an_unreadable_record_is_a_line_and_the_rest_is_synced(study: Any) -> None:
+def test_an_unreadable_record_is_reported_and_the_rest_is_synced(study: Any) -> None:
     study.student(CELL, run_id="one")
     broken = study.student("streets/demo/kd/compute-400/1", run_id="two") / "record.json"
     broken.write_text("{")
@@ -297,7 +297,7 @@ def test_an_unreadable_record_is_a_line_and_the_rest_is_synced(study: Any) -> No
     assert [str(broken) in summary.problems[0], str(lacking.parent) in summary.problems[1]] == [True, True]
 
 
-def test_two_syncs_on_a_fresh_store_wait_for_each_other(study: Any) -> None:
+def test_two_syncs_on_a_new_store_wait_for_each_other(study: Any) -> None:
     study.small_grid()
     uri = f"sqlite:///{study.root / 'fresh.db'}"
     context = multiprocessing.get_context("spawn")
@@ -311,7 +311,7 @@ def test_two_syncs_on_a_fresh_store_wait_for_each_other(study: Any) -> None:
     assert len(study.found()) == 8
 
 
-def test_a_real_server_gets_the_same(study: Any, server: str) -> None:
+def test_a_server_gets_the_same(study: Any, server: str) -> None:
     study.small_grid()
     study.sync(grid_name="demo")
     local = study.census()
@@ -324,7 +324,7 @@ def test_a_real_server_gets_the_same(study: Any, server: str) -> None:
     assert [item.path for item in overlays] == ["overlays/street_0.png"]
 
 
-def test_a_server_that_was_killed_and_comes_back_gets_what_it_missed_once(study: Any, mortal_server: Any) -> None:
+def test_a_restarted_server_gets_what_it_missed_once(study: Any, mortal_server: Any) -> None:
     study.uri = mortal_server.address
     ended, goes_on, gone = (f"streets/demo/kd/compute-400/{seed}" for seed in range(3))
     alive = [*study.ledger()[:-1], study.event("train", 50, unix=time.time())]
@@ -352,22 +352,22 @@ def test_a_server_that_was_killed_and_comes_back_gets_what_it_missed_once(study:
 def test_watch_follows_until_stopped(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("isoclock.tracking.syncing._REST", 0.0)
     study.student(CELL, run_id="one")
-    told: list[str] = []
+    lines: list[str] = []
     stop = threading.Event()
 
     def progress(line: str) -> None:
-        told.append(line)
-        if len(told) == 1:
+        lines.append(line)
+        if len(lines) == 1:
             study.student("streets/demo/kd/compute-400/1", run_id="two")
         else:
             stop.set()
 
     summary = watch(study.results, study.runs, study.uri, interval_s=0.05, stop=stop, progress=progress)
-    assert told == [f"created {CELL}", "created streets/demo/kd/compute-400/1"]
+    assert lines == [f"created {CELL}", "created streets/demo/kd/compute-400/1"]
     assert (summary.created, summary.unchanged) == (1, 1)
 
 
-def test_a_line_being_written_is_waited_for(study: Any) -> None:
+def test_an_incomplete_line_is_read_later(study: Any) -> None:
     folder = study.student(CELL, run_id="one", live=True, events=study.ledger()[:-1])
     with (folder / "ledger.jsonl").open("a") as stream:
         stream.write('{"event": "train", "iter')

@@ -23,12 +23,12 @@ def test_only_loopback_is_served(study: Any) -> None:
             serve_ui(study.uri, host=host)
 
 
-def test_a_taken_port_is_reported(study: Any) -> None:
+def test_a_port_in_use_is_reported(study: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UserError, match="--port"):
         serve_ui(study.uri, port=taken.getsockname()[1])
 
 
-def test_a_server_is_not_served_again() -> None:
+def test_a_server_store_is_rejected() -> None:
     with pytest.raises(UserError, match="open that address"):
         serve_ui("http://127.0.0.1:1")
 
@@ -41,7 +41,7 @@ def test_the_store_is_not_on_the_command_line() -> None:
 
 
 @pytest.mark.slow
-def test_pages_are_served_and_followed_until_sigterm(study: Any) -> None:
+def test_the_ui_is_served_and_synced_until_sigterm(study: Any) -> None:
     study.student("streets/demo/kd/compute-400/0", run_id="one")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
