@@ -28,9 +28,10 @@ from isoclock.params.load import Params
 from isoclock.params.schema import ProfileSettings
 from isoclock.progress import ProgressLine
 from isoclock.records.protocol import KEY, VERSION
+from isoclock.runner.environment import environment
 from isoclock.training.anchor import StepBench
-from isoclock.training.assemble import assemble_step
-from isoclock.training.device import choose_device, device_kind, environment, synchroniser, use_threads
+from isoclock.training.assemble import open_bench
+from isoclock.training.device import choose_device, device_kind, synchroniser
 
 SCHEMA = 1
 PHASES = ("data", "transfer", "teacher", "student", "loss", "backward", "optimiser", "adversary")
@@ -50,19 +51,16 @@ def profile_method(
     recipe, settings = params.recipe(dataset, "student"), params.profile
     pair, method = params.pair(pair_name), params.method_parts(method_name, dataset)
     device = choose_device()
-    use_threads(recipe.threads)
 
     def bench(with_method: bool) -> StepBench:
         student = params.model(pair.student)
         if not with_method:
-            step = assemble_step(recipe, student, data, device, seed=SEED)
-        else:
-            # Random weights do: what a step costs does not depend on how well the teacher was trained.
-            teacher = None
-            if params.has_teacher(method_name, dataset):
-                teacher = new_segmenter(params.model(pair.teacher), len(data.classes), initial=False)
-            step = assemble_step(recipe, student, data, device, seed=SEED, method=method, teacher=teacher)
-        return StepBench(step, data.training_batches(recipe, SEED))
+            return open_bench(recipe, student, data, device, seed=SEED)
+        # Random weights do: what a step costs does not depend on how well the teacher was trained.
+        teacher = None
+        if params.has_teacher(method_name, dataset):
+            teacher = new_segmenter(params.model(pair.teacher), len(data.classes), initial=False)
+        return open_bench(recipe, student, data, device, seed=SEED, method=method, teacher=teacher)
 
     memory = _memory_and_flops(bench(True), device)
     title = f"profile {dataset}/{pair_name}/{method_name}"

@@ -26,12 +26,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _scored(target: Target) -> Scores:
-    from isoclock.runner.failures import peak_memory, told_in_one_line
+    from isoclock.runner.failures import as_user_error, peak_memory
     from isoclock.scoring.score import evaluate_trained  # here: scores that training kept need no torch
     from isoclock.training.device import choose_device
 
     device = choose_device()
-    told = told_in_one_line(
+    told = as_user_error(
         f"evaluate {target.name}", lambda: f"whole images, {peak_memory(device)}", then="scores all images again"
     )
     with told:

@@ -17,5 +17,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Do what the command line asks for; returns the exit status."""
     params, cell = load_params(), Cell.parse(arguments.cell)
     recipe = params.recipe(cell.dataset, "student")
-    check_precision(recipe, cell.dataset, choose_device(), params.folder, study=arguments.study)
-    return exit_status(train_student(params, cell, Layout()))
+    device = choose_device()
+    check_precision(recipe, cell.dataset, device, params.folder, study=arguments.study)
+    return exit_status(train_student(params, cell, Layout(), device))

@@ -16,5 +16,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Do what the command line asks for; returns the exit status."""
     params, dataset = load_params(), arguments.dataset
     recipe = params.recipe(dataset, "teacher")
-    check_precision(recipe, dataset, choose_device(), params.folder, study=arguments.study)
-    return exit_status(train_teacher(params, dataset, arguments.model, Layout()))
+    device = choose_device()
+    check_precision(recipe, dataset, device, params.folder, study=arguments.study)
+    return exit_status(train_teacher(params, dataset, arguments.model, Layout(), device))

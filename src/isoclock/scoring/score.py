@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from isoclock.data.loading.prepared import PreparedData
-from isoclock.data.packing.packed import PackedSplit
+from isoclock.data.loading.stream import whole_images
 from isoclock.models.segmenter import Segmenter
 from isoclock.models.trained import load_weights, new_segmenter
 from isoclock.params.schema import Recipe
@@ -22,15 +22,16 @@ def score(model: Segmenter, data: PreparedData, recipe: Recipe, device: torch.de
 
     Predictions of `overlays` images, spread evenly, are kept for the eye.
     """
+    val = data.split("val")
     return evaluate_segmenter(
         model,
-        data.validation_images(recipe),
+        whole_images(val, colour=recipe.colour),
         num_classes=len(data.classes),
         scoring=recipe.scoring,
         precision=recipe.precision,
         channels_last=recipe.channels_last,
         device=device,
-        keep=spread_over(len(PackedSplit(data.folder, "val")), overlays) if overlays else (),
+        keep=spread_over(len(val), overlays) if overlays else (),
     )
 
 

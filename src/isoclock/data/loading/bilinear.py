@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from isoclock.data.packing.packed import Pixels
+from isoclock.data.loading.pixels import Pixels
 
 SHARES = 1 << 14
 """What makes a whole in the weight of a pixel: twice 7 bits."""

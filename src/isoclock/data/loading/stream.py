@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from isoclock.data.labels import IGNORE
 from isoclock.data.loading import bilinear
 from isoclock.data.loading.augment import GEOMETRY, ORDER, UNLABELLED_ORDER, crop_sample, draw_geometry, generator
 from isoclock.data.loading.colour import Colour, build_colour
 from isoclock.data.loading.normalise import Normalise
-from isoclock.data.packing.packed import PackedSplit, Pixels
-from isoclock.data.readers.reader import IGNORE
+from isoclock.data.loading.pixels import Pixels, SplitPixels
 
 _ENDLESS = 1 << 40
 _AHEAD = 2
@@ -57,7 +57,7 @@ class TrainingStream:
 
     def __init__(
         self,
-        split: PackedSplit,
+        split: SplitPixels,
         *,
         seed: int,
         batch: int,
@@ -65,7 +65,7 @@ class TrainingStream:
         scale: tuple[float, float],
         flip: float,
         colour: Sequence[Mapping[str, Any]],
-        unlabelled: PackedSplit | None = None,
+        unlabelled: SplitPixels | None = None,
         unlabelled_per_batch: int = 0,
         start_iteration: int = 0,
         iterations: int | None = None,
@@ -133,7 +133,7 @@ class TrainingStream:
 
 
 def whole_images(
-    split: PackedSplit, *, colour: Sequence[Mapping[str, Any]]
+    split: SplitPixels, *, colour: Sequence[Mapping[str, Any]]
 ) -> Iterator[tuple[Tensor, NDArray[np.uint8], str]]:
     """Every image of a split, normalised as in training: image (1, 3, H, W) float32, label (H, W) uint8, name."""
     normalise = Normalise.last_of(colour)
@@ -148,7 +148,7 @@ class _Batches(Dataset[dict[str, Any]]):
 
     def __init__(
         self,
-        parts: Sequence[tuple[PackedSplit, int, int]],  # split, images a batch, order
+        parts: Sequence[tuple[SplitPixels, int, int]],  # split, images a batch, order
         seed: int,
         crop: tuple[int, int],
         scale: tuple[float, float],
@@ -183,7 +183,7 @@ class _Batches(Dataset[dict[str, Any]]):
                 tensor.share_memory_()
         return {**made, "core_s": time.process_time() - before}
 
-    def _drawn(self, number: int) -> Iterator[tuple[PackedSplit, int, int]]:
+    def _drawn(self, number: int) -> Iterator[tuple[SplitPixels, int, int]]:
         """The samples of a batch: split, position in it, and how many samples the splits before it have."""
         before_it = 0
         for split, images, order in self.parts:
@@ -191,7 +191,7 @@ class _Batches(Dataset[dict[str, Any]]):
                 yield split, sample_at(self.seed, number * images + k, len(split), order), before_it
             before_it += len(split)
 
-    def _sample(self, split: PackedSplit, i: int, at: int, image: Pixels, label: Pixels) -> None:
+    def _sample(self, split: SplitPixels, i: int, at: int, image: Pixels, label: Pixels) -> None:
         random = generator(self.seed, GEOMETRY, at)
         geometry = draw_geometry(random, split.sizes[i], self.crop, self.scale, self.flip)
         crop_sample(split, i, geometry, self.crop, self.colour.fill, out=(image, label))

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from isoclock.data.packing.packed import Pixels, decode_rgb
+from isoclock.data.labels import ILLEGAL
+from isoclock.data.loading.pixels import Pixels, decode_rgb
 from isoclock.data.png import damage
-from isoclock.data.readers.rawtree import RawFile
-from isoclock.data.readers.reader import ILLEGAL, Reader, Sample
 from isoclock.errors import DataError
+
+if TYPE_CHECKING:
+    from isoclock.data.readers.rawtree import RawFile
+    from isoclock.data.readers.reader import Reader, Sample
 
 Size = tuple[int, int]
 Storage = Literal["raw", "jpeg"]

@@ -8,8 +8,9 @@ skyscraper has road's colour; here it is one apart, so that an overlay can be re
 
 from __future__ import annotations
 
+from isoclock.data.labels import IGNORE
 from isoclock.data.readers.rawtree import RawTree
-from isoclock.data.readers.reader import IGNORE, Reader, Sample, match
+from isoclock.data.readers.reader import Reader, Sample, match
 
 _TABLE = """
 787878 wall, b47878 building, 06e6e6 sky, 503232 floor, 04c803 tree, 787850 ceiling, 8c8c8c road, cc05ff bed,

@@ -6,8 +6,9 @@ The folder itself, a zip of it, or the tutorial's whole repository as GitHub zip
 
 from __future__ import annotations
 
+from isoclock.data.labels import IGNORE
 from isoclock.data.readers.rawtree import RawTree
-from isoclock.data.readers.reader import IGNORE, Reader, Sample, match
+from isoclock.data.readers.reader import Reader, Sample, match
 
 _CLASSES: dict[str, tuple[int, int, int]] = {
     "sky": (128, 128, 128),

@@ -8,8 +8,9 @@ archives leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip and leftImg8bit_t
 
 from __future__ import annotations
 
+from isoclock.data.labels import IGNORE
 from isoclock.data.readers.rawtree import RawFile, RawTree
-from isoclock.data.readers.reader import IGNORE, Reader, Sample, match
+from isoclock.data.readers.reader import Reader, Sample, match
 
 _TRAINED: dict[int, tuple[str, tuple[int, int, int]]] = {
     7: ("road", (128, 64, 128)),

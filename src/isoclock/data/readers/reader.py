@@ -11,18 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from isoclock.data.labels import IGNORE as IGNORE  # readers of data sets take it from here
+from isoclock.data.labels import ILLEGAL
 from isoclock.data.readers.rawtree import RawFile, RawTree
 from isoclock.discovery import readers
 from isoclock.errors import DataError, ParamsError
-
-IGNORE = 255
-"""Train id of pixels that no loss and no score looks at."""
-
-UNLABELLED = "unlabelled"
-"""Name of the packed split of images that are trained on without labels."""
-
-ILLEGAL = 254
-"""Entry of a label table for raw values that the data set does not have."""
 
 
 @dataclass(frozen=True)
