@@ -1,4 +1,4 @@
-"""Miniatures of the archives that users download: the real trees, names and encodings, with a few small images."""
+"""Small copies of the official archives: the real folders, names and encodings, with a few small images."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def write_zip(path: Path, members: dict[str, bytes]) -> Path:
 
 
 def unpacked(archive: Path, folder: Path) -> None:
-    """What `unzip` does: for archives of our own only."""
+    """Extract an archive made by this module."""
     with zipfile.ZipFile(archive) as opened:
         opened.extractall(folder)
 
 
 def cityscapes(root: Path, *, per_city: int = 2) -> dict[str, Path]:
-    """The three archives: twice `per_city` images of train, as many as that of val and test, 3 of train_extra, and BAD."""
+    """The three archives: 2 x `per_city` images of train, `per_city` of val and of test, 3 of train_extra, and BAD."""
     common = {"README": b"The Cityscapes Dataset\n", "license.txt": b"terms\n"}
     images, fine, extra = dict(common), {**common, "README": b"gtFine\n"}, dict(common)
     number = 0
@@ -79,7 +79,7 @@ def cityscapes(root: Path, *, per_city: int = 2) -> dict[str, Path]:
 
 
 def ade20k(root: Path) -> Path:
-    """ADEChallengeData2016.zip: 6 training images of unlike sizes (a grey one, a CMYK one, a turned one), 2 for validation."""
+    """ADEChallengeData2016.zip: 6 training images of different sizes (a grey, a CMYK and a rotated one), 2 for validation."""
     top = "ADEChallengeData2016"
     members = {
         f"{top}/objectInfo150.txt": b"Idx\tRatio\tTrain\tVal\tName\n1\t0.1576\t11664\t1172\twall\n",
@@ -110,7 +110,7 @@ def _jpeg(image: Image.Image, number: int) -> bytes:
     if number == 3:
         image = image.convert("CMYK")
     if number == 4:
-        exif[0x0112] = 6  # orientation: to be turned by 90 degrees
+        exif[0x0112] = 6  # orientation: rotated by 90 degrees
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=90, exif=exif)
     return stream.getvalue()

@@ -12,7 +12,9 @@ from isoclock.data.packing.packed import PackedSplit
 FILL = (1, 2, 3)
 
 
-def by_the_book(split: PackedSplit, i: int, geometry: Geometry, crop: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def scale_then_crop(
+    split: PackedSplit, i: int, geometry: Geometry, crop: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
     """Scale the whole image, pad it on every side, crop, flip."""
     size = geometry.scaled[::-1]
     image = cv2.resize(split.image(i), size, interpolation=cv2.INTER_LINEAR)
@@ -35,14 +37,14 @@ def test_equals_scale_then_crop(train_split: PackedSplit, crop: tuple[int, int])
         i = number % 6
         geometry = draw_geometry(generator(3, GEOMETRY, number), train_split.sizes[i], crop, (0.5, 2.0), 0.5)
         image, label = crop_sample(train_split, i, geometry, crop, FILL)
-        expected_image, expected_label = by_the_book(train_split, i, geometry, crop)
+        expected_image, expected_label = scale_then_crop(train_split, i, geometry, crop)
         assert image.flags.c_contiguous
         assert np.abs(image.astype(int) - expected_image).max() <= 1
         np.testing.assert_array_equal(label, expected_label)
 
 
-class Held(PackedSplit):
-    """One image of any size, in memory; what a window is stays PackedSplit's."""
+class InMemory(PackedSplit):
+    """A PackedSplit of one image of any size, in memory."""
 
     def __init__(self, seed: int, size: tuple[int, int]) -> None:
         draws = np.random.default_rng(seed)
@@ -70,18 +72,18 @@ SIDE = st.integers(1, 150)
 def test_any_size_and_scale_equals_scale_then_crop(
     seed: int, size: tuple[int, int], crop: tuple[int, int], scale: float
 ) -> None:
-    """Noise has the steepest edges there are: what differs by one is rounding."""
-    split = Held(seed, size)
+    """Noise has the steepest possible edges: differences of one are due to rounding."""
+    split = InMemory(seed, size)
     geometry = draw_geometry(generator(seed, GEOMETRY, 0), size, crop, (scale, scale), 0.5)
     image, label = crop_sample(split, 0, geometry, crop, FILL)
-    expected_image, expected_label = by_the_book(split, 0, geometry, crop)
+    expected_image, expected_label = scale_then_crop(split, 0, geometry, crop)
     assert image.flags.c_contiguous
     assert np.abs(image.astype(int) - expected_image).max() <= 1
     np.testing.assert_array_equal(label, expected_label)
 
 
-class Watched(Held):
-    """Notes which windows are asked for."""
+class Recording(InMemory):
+    """Records the windows that are read."""
 
     def __init__(self, seed: int, size: tuple[int, int]) -> None:
         super().__init__(seed, size)
@@ -99,11 +101,11 @@ class Watched(Held):
     crop=st.tuples(SIDE, SIDE),
     scale=st.floats(0.25, 4.0),
 )
-def test_one_window_is_read_and_no_more_of_it_than_the_crop_shows(
+def test_only_the_window_that_the_crop_needs_is_read(
     seed: int, size: tuple[int, int], crop: tuple[int, int], scale: float
 ) -> None:
-    """What bilinear interpolation needs: a source pixel on either side of each point that is sampled, within the image."""
-    split = Watched(seed, size)
+    """Bilinear interpolation needs a source pixel on either side of each sampled point, within the image."""
+    split = Recording(seed, size)
     geometry = draw_geometry(generator(seed, GEOMETRY, 0), size, crop, (scale, scale), 0.5)
     crop_sample(split, 0, geometry, crop, FILL)
     ((top, left, height, width),) = split.windows
@@ -120,7 +122,7 @@ def test_one_window_is_read_and_no_more_of_it_than_the_crop_shows(
 
 @pytest.mark.parametrize(("scale", "at_most"), [(0.5, (1024, 2048)), (1.0, (513, 1025)), (2.0, (258, 514))])
 def test_a_crop_of_a_cityscapes_image_reads_a_part_of_it(scale: float, at_most: tuple[int, int]) -> None:
-    split, crop = Watched(0, (1024, 2048)), (512, 1024)
+    split, crop = Recording(0, (1024, 2048)), (512, 1024)
     for number in range(5):
         geometry = draw_geometry(generator(3, GEOMETRY, number), (1024, 2048), crop, (scale, scale), 0.5)
         crop_sample(split, 0, geometry, crop, FILL)

@@ -1,4 +1,4 @@
-"""The compiled blend is the plain one, bit for bit, and within rounding of what exact numbers give."""
+"""The compiled blend equals the plain one bit for bit, and exact interpolation up to rounding."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIDE = st.integers(1, 70)
 
 
 def points(draws: np.random.Generator, count: int, wanted: int) -> np.ndarray:
-    """Anywhere on an axis, both ends and beyond them included, in no order."""
+    """Points anywhere on an axis and beyond both ends, unordered."""
     return draws.choice([draws.uniform(-2, count + 1, wanted), draws.integers(-1, count + 1, wanted)], axis=0)
 
 
@@ -34,10 +34,12 @@ def exact(image: np.ndarray, at_rows: np.ndarray, at_columns: np.ndarray) -> np.
 
 @settings(max_examples=300, deadline=None)
 @given(seed=st.integers(0, 2**31), size=st.tuples(SIDE, SIDE), wanted=st.tuples(SIDE, SIDE), noise=st.booleans())
-def test_the_plain_blend_bit_for_bit(seed: int, size: tuple[int, int], wanted: tuple[int, int], noise: bool) -> None:
+def test_equals_the_plain_blend_bit_for_bit(
+    seed: int, size: tuple[int, int], wanted: tuple[int, int], noise: bool
+) -> None:
     draws = np.random.default_rng(seed)
     image = draws.integers(0, 256, (*size, 3), dtype=np.uint8)
-    if not noise:  # the steepest edges there are
+    if not noise:  # the steepest possible edges
         image = np.where(image > 127, np.uint8(255), np.uint8(0))
     at = [points(draws, *pair) for pair in zip(size, wanted, strict=True)]
     rows, columns = (near_and_share(*pair) for pair in zip(at, size, strict=True))
@@ -47,7 +49,7 @@ def test_the_plain_blend_bit_for_bit(seed: int, size: tuple[int, int], wanted: t
     inside = np.s_[top : top + wanted[0], left : left + wanted[1]]
     expected = reference(image, *rows, *columns)
     np.testing.assert_array_equal(out[inside], expected)
-    assert np.abs(expected - exact(image.astype(float), *at)).max() < 0.55, "half of it is the rounding to bytes"
+    assert np.abs(expected - exact(image.astype(float), *at)).max() < 0.55, "0.5 is due to rounding to bytes"
     out[inside] = 77
     assert (out == 77).all(), "nothing else is written"
 
@@ -64,16 +66,16 @@ def test_a_window_of_an_image_is_read_in_place() -> None:
     np.testing.assert_array_equal(out, reference(window, *rows, *columns))
 
 
-def test_whole_shares_are_told_apart_from_the_next_pixel() -> None:
+def test_whole_shares_and_clipped_points() -> None:
     near, share = near_and_share(np.array([-3.0, 0.0, 0.25, 1 - 1e-9, 1.0, 8.5, 9.0, 11.0]), 10)
     assert near.tolist() == [0, 0, 0, 0, 1, 8, 9, 9]
     assert share.tolist() == [0, 0, SHARES // 4, SHARES - 1, 0, SHARES // 2, 0, 0]
 
 
-def test_it_works_where_nothing_compiled_can_be_kept(tmp_path: Path) -> None:
+def test_it_works_without_a_writable_cache(tmp_path: Path) -> None:
     package = tmp_path / "isoclock"
     shutil.copytree(Path(bilinear.__file__).parents[2], package, ignore=shutil.ignore_patterns("__pycache__"))
-    (package / "data/loading/__pycache__").write_text("a file is in the way")
+    (package / "data/loading/__pycache__").write_text("not a folder")
     code = (
         "import numpy as np; from isoclock.data.loading import bilinear as b; n = b.near_and_share(np.zeros(1), 1);"
         "o = np.zeros((1, 3), np.uint8); b.blend(np.full((1, 3), 9, np.uint8), *n, *n, o, 0, 0); print(b.__file__, o.sum())"

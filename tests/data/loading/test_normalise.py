@@ -28,13 +28,13 @@ def test_bits_are_those_of_albumentations(entry: dict, memory_format: torch.memo
 
 
 @pytest.mark.parametrize("at_once", [1, 600, 7 * 600, 1 << 20])
-def test_bits_do_not_depend_on_how_much_is_done_at_once(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+def test_bits_do_not_depend_on_the_chunk_size(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
     expected = Normalise.last_of([NORMALISE])(PIXELS)
     monkeypatch.setattr(normalise_module, "_IN_CACHE", at_once)
     assert torch.equal(Normalise.last_of([NORMALISE])(PIXELS), expected)
 
 
-def test_memory_that_fits_is_used_and_other_memory_is_not() -> None:
+def test_only_matching_memory_is_reused() -> None:
     normalise = Normalise.last_of([NORMALISE])
     first = normalise(PIXELS)
     kept = first.clone()
@@ -44,11 +44,11 @@ def test_memory_that_fits_is_used_and_other_memory_is_not() -> None:
         assert normalise(PIXELS, out=unfit) is not unfit
 
 
-def test_padding_normalises_to_nothing() -> None:
+def test_padding_normalises_to_zero() -> None:
     fill = torch.tensor(build_colour([NORMALISE]).fill, dtype=torch.uint8)
     assert Normalise.last_of([NORMALISE])(fill.view(1, 3, 1, 1)).abs().max() < 0.01
 
 
-def test_a_list_must_end_in_it() -> None:
-    with pytest.raises(ParamsError, match="end in its one Normalize"):
+def test_a_list_must_end_in_normalize() -> None:
+    with pytest.raises(ParamsError, match="must end in Normalize"):
         Normalise.last_of([NORMALISE, {"transform": "ColorJitter"}])

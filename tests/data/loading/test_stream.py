@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from isoclock.data.loading import stream as loading
-from isoclock.data.loading.stream import TrainingStream, sample_at, whole_images
+from isoclock.data.loading.batches import Batches, sample_at
+from isoclock.data.loading.stream import TrainingStream, whole_images
 from isoclock.data.packing.packed import PackedSplit
 
 COLOUR = [{"transform": "Normalize"}]
@@ -32,7 +32,7 @@ def assert_same(ones: Iterable[dict], others: Iterable[dict]) -> None:
             assert torch.equal(tensor, other[key]), key
 
 
-def test_batches_have_the_agreed_shapes(train_split: PackedSplit) -> None:
+def test_batches_have_the_documented_shapes(train_split: PackedSplit) -> None:
     batches = list(stream(train_split))
     assert len(batches) == 5
     for batch in batches:
@@ -57,43 +57,43 @@ def test_batches_do_not_depend_on_workers_with_colour(train_split: PackedSplit) 
     assert_same(stream(train_split, colour=colour), stream(train_split, colour=colour, workers=2))
 
 
-def test_a_resumed_stream_goes_on_where_the_other_stopped(train_split: PackedSplit) -> None:
+def test_a_resumed_stream_continues_where_the_first_stopped(train_split: PackedSplit) -> None:
     whole = list(stream(train_split))
     assert_same(whole[3:], stream(train_split, start_iteration=3, iterations=2))
     assert_same(whole[3:], stream(train_split, start_iteration=3, iterations=2, workers=1))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_batches_that_are_kept_are_not_written_over(train_split: PackedSplit, workers: int) -> None:
+def test_batches_in_use_are_not_overwritten(train_split: PackedSplit, workers: int) -> None:
     kept = [
         (made, {key: value.clone() for key, value in made.items()}) for made in stream(train_split, workers=workers)
     ]
     assert_same(*zip(*kept, strict=True))
 
 
-def test_memory_of_batches_that_are_gone_is_used_again(train_split: PackedSplit) -> None:
-    going = stream(train_split, iterations=20)
+def test_memory_of_released_batches_is_reused(train_split: PackedSplit) -> None:
+    iterator = stream(train_split, iterations=20)
     places = set()
-    for made in going:
+    for made in iterator:
         part = made["images"][1:, :1]  # a view keeps the memory, as the batch does
         places.add(made["images"].data_ptr())
         assert part.data_ptr() != made["images"].data_ptr()
-    assert len(places) <= 2  # one is made while the last one is still looked at
+    assert len(places) <= 2  # one is made while the previous one is still in use
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from /proc")
 def test_memory_of_a_worker_is_flat_over_10000_samples(train_split: PackedSplit) -> None:
     before = set(torch.multiprocessing.active_children())
-    going = iter(stream(train_split, batch=20, iterations=500, workers=1))
-    next(going)
+    iterator = iter(stream(train_split, batch=20, iterations=500, workers=1))
+    next(iterator)
     (worker,) = set(torch.multiprocessing.active_children()) - before
     resident = []
-    for number, _ in enumerate(going, start=2):
+    for number, _ in enumerate(iterator, start=2):
         if number % 100 == 0:
             pages = int(Path(f"/proc/{worker.pid}/statm").read_text().split()[1])
             resident.append(pages * resource.getpagesize())
     assert len(resident) == 5
-    # After the first two thousand nothing is new; a leak of one sample's pixels in a hundred would be 500 KB.
+    # After the first 2,000 samples memory is constant; leaking the pixels of one sample in a hundred would be 500 KB.
     assert resident[-1] - resident[0] < 500_000
 
 
@@ -102,7 +102,7 @@ def test_seeds_differ(train_split: PackedSplit) -> None:
     assert not torch.equal(one["images"], other["images"])
 
 
-def test_loading_leaves_the_global_generator_alone(train_split: PackedSplit) -> None:
+def test_loading_does_not_use_the_global_generator(train_split: PackedSplit) -> None:
     before = torch.get_rng_state()
     for workers in (0, 1):
         next(iter(stream(train_split, workers=workers)))
@@ -118,7 +118,7 @@ def test_order_is_a_sequence_of_shuffles() -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_endless_stream_can_be_left_and_closed(train_split: PackedSplit, workers: int) -> None:
+def test_an_endless_stream_can_be_closed(train_split: PackedSplit, workers: int) -> None:
     endless = stream(train_split, iterations=None, workers=workers)
     for _ in range(12):
         next(endless)
@@ -129,34 +129,34 @@ def test_an_endless_stream_can_be_left_and_closed(train_split: PackedSplit, work
 
 
 def test_workers_ignore_the_signals_that_stop_training(train_split: PackedSplit) -> None:
-    going = iter(stream(train_split, workers=1, iterations=30))
-    next(going)
+    iterator = iter(stream(train_split, workers=1, iterations=30))
+    next(iterator)
     children = [int(child.pid) for child in torch.multiprocessing.active_children()]
     assert children
     for child in children:
         os.kill(child, signal.SIGTERM)
         os.kill(child, signal.SIGINT)
-    assert len(list(going)) == 29
+    assert len(list(iterator)) == 29
 
 
-def test_a_loader_that_hangs_up_before_it_is_dead_is_waited_for(
+def test_a_killed_loader_is_reported_although_its_connection_closes_first(
     train_split: PackedSplit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = loading._Batches.__getitem__
+    made = Batches.__getitem__
 
-    def last_one(batches: loading._Batches, number: int) -> dict[str, Any]:
+    def last_one(batches: Batches, number: int) -> dict[str, Any]:
         batch = made(batches, number)
-        if number == 2:  # as a killed process does it, and slowly: sockets first
+        if number == 2:  # like a killed process, but slower: sockets close first
             resource_sharer._resource_sharer._listener.close()
             threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGKILL)).start()
         return batch
 
-    monkeypatch.setattr(loading._Batches, "__getitem__", last_one)
+    monkeypatch.setattr(Batches, "__getitem__", last_one)
     before = set(torch.multiprocessing.active_children())
-    going = iter(stream(train_split, workers=1, iterations=30))
+    iterator = iter(stream(train_split, workers=1, iterations=30))
     (loader,) = set(torch.multiprocessing.active_children()) - before
     with pytest.raises(RuntimeError, match=rf"DataLoader worker \(pid(\(s\))? {loader.pid}\)"):
-        list(going)
+        list(iterator)
 
 
 def test_whole_images_are_the_normalised_split(train_split: PackedSplit) -> None:

@@ -1,4 +1,4 @@
-"""A packing that is interrupted goes on where it was: really killed, files lost, sources changed."""
+"""An interrupted packing resumes: after a kill, lost files and changed sources."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from isoclock.data.readers.cityscapes import READER
 from isoclock.data.packing.prepare import prepare
 from isoclock.progress import ProgressLine
 
-class Deadly(ProgressLine):
+class KilledAt(ProgressLine):
     def update(self, done, total, figures=""):
         if done == int(sys.argv[4]):
             os.kill(os.getpid(), signal.SIGKILL)
 
 splits = {"train": "train", "val": "val", "unlabelled": "train_extra"}
-prepare(READER, Path(sys.argv[1]), Path(sys.argv[2]), splits=splits, storage=sys.argv[3], workers=2, progress=Deadly(""))
+prepare(READER, Path(sys.argv[1]), Path(sys.argv[2]), splits=splits, storage=sys.argv[3], workers=2, progress=KilledAt(""))
 """
 
 
@@ -54,16 +54,16 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     verify = prepare_module.verify
 
-    def watched(reader: object, sample: Sample, *others: object) -> object:
+    def recorded(reader: object, sample: Sample, *others: object) -> object:
         names.append(sample.name)
         return verify(reader, sample, *others)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(prepare_module, "verify", watched)
+    monkeypatch.setattr(prepare_module, "verify", recorded)
     return names
 
 
 def kill(raw: Path, out: Path, storage: str, after: int) -> Path:
-    """Prepare in a process that is killed, as by kill -9, after so many samples; gives the folder that it leaves."""
+    """Prepare in a process that is killed with SIGKILL after `after` samples; returns the folder of the packing."""
     command = [sys.executable, "-c", KILLED, str(raw), str(out), storage, str(after)]
     done = subprocess.run(command, check=False, env=dict(os.environ))
     assert done.returncode == -signal.SIGKILL
@@ -77,7 +77,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("storage", ["raw", "jpeg"])
 @pytest.mark.parametrize("after", [1, 13, IMAGES])
-def test_what_was_packed_is_not_decoded_again(
+def test_packed_samples_are_not_decoded_again(
     raw: Path, decoded: list[str], tmp_path: Path, storage: str, after: int
 ) -> None:
     work = kill(raw, tmp_path / "out", storage, after)
@@ -89,7 +89,7 @@ def test_what_was_packed_is_not_decoded_again(
 
 
 def cut_pixels(work: Path) -> None:
-    """As after a power cut: the journal reached the disk, the last pixels did not."""
+    """As after a power failure: the journal was written to disk, the last pixels were not."""
     path = work / "new" / "train.images.u8"
     os.truncate(path, path.stat().st_size - 10)
 
@@ -111,7 +111,7 @@ def touch_source(work: Path) -> None:
 
 
 @pytest.mark.parametrize(("harm", "kept"), [(cut_pixels, 8), (change_pixels, 8), (cut_journal, 8), (touch_source, 7)])
-def test_only_what_is_still_there_is_kept(
+def test_only_intact_samples_are_kept(
     raw: Path, decoded: list[str], tmp_path: Path, harm: Callable[[Path], None], kept: int
 ) -> None:
     for archive in list(raw.glob("*.zip")):
@@ -125,7 +125,7 @@ def test_only_what_is_still_there_is_kept(
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
-def test_another_way_of_packing_begins_anew(raw: Path, decoded: list[str], tmp_path: Path) -> None:
+def test_other_settings_restart_the_packing(raw: Path, decoded: list[str], tmp_path: Path) -> None:
     kill(raw, tmp_path / "out", "raw", 9)
     prepare(READER, raw, tmp_path / "out", splits=SPLITS, size=(16, 32))
     assert len(decoded) == IMAGES
@@ -136,12 +136,12 @@ def test_problems_after_an_interruption_leave_nothing(raw: Path, tmp_path: Path)
     bad = raw / "leftImg8bit/val/munster/munster_000003_000019_leftImg8bit.png"
     bad.parent.mkdir(parents=True)
     bad.write_bytes(b"")
-    with pytest.raises(DataError, match="empty; fetch it again"):
+    with pytest.raises(DataError, match="empty; download it again"):
         prepare(READER, raw, tmp_path / "out", splits=SPLITS)
     assert not work.exists()
 
 
-def test_two_at_once_is_one_too_many(raw: Path, tmp_path: Path) -> None:
+def test_a_second_process_is_rejected(raw: Path, tmp_path: Path) -> None:
     tree = RawTree.open(raw)
     (tmp_path / "results").mkdir()
     out = tmp_path / "results" / "out"
@@ -151,15 +151,13 @@ def test_two_at_once_is_one_too_many(raw: Path, tmp_path: Path) -> None:
     assert prepare(READER, raw, out, splits=SPLITS)["splits"]["train"]["images"] == 12
 
 
-def test_a_disk_that_takes_no_more_is_told_and_what_is_there_is_kept(
-    raw: Path, decoded: list[str], tmp_path: Path
-) -> None:
+def test_a_full_disk_is_reported_and_packed_samples_are_kept(raw: Path, decoded: list[str], tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (9 * 3 * 32 * 64 + 5, before[1]))  # nine images of train and a few bytes
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (9 * 3 * 32 * 64 + 5, before[1])
+    )  # room for nine images of train and a few bytes
     try:
-        with pytest.raises(
-            DataError, match=r"cannot be written \(File too large\); mend that and start again"
-        ) as caught:
+        with pytest.raises(DataError, match=r"cannot be written \(File too large\); fix that, then run") as caught:
             prepare(READER, raw, tmp_path / "out", splits=SPLITS)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -169,14 +167,16 @@ def test_a_disk_that_takes_no_more_is_told_and_what_is_there_is_kept(
     assert len(decoded) == IMAGES - 9
 
 
-def test_room_is_asked_for_before_anything_is_written(raw: Path, tmp_path: Path) -> None:
+def test_disk_space_is_checked_before_writing(raw: Path, tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("mounting a tmpfs needs root")
     small = tmp_path / "small"
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(small)], check=True)
     try:
-        with pytest.raises(DataError, match=r"packing needs about 0\.2 MiB, but 0\.1 MiB are free there; make room"):
+        with pytest.raises(
+            DataError, match=r"packing needs about 0\.2 MiB, but 0\.1 MiB are free; free some disk space"
+        ):
             prepare(READER, raw, small / "out", splits=SPLITS)
         assert list(small.iterdir()) == []
     finally:

@@ -22,14 +22,14 @@ def test_window_is_a_read_only_view(train_split: PackedSplit) -> None:
     assert not image.flags.writeable
 
 
-def test_it_travels_without_its_maps(train_split: PackedSplit) -> None:
+def test_memory_maps_are_not_pickled(train_split: PackedSplit) -> None:
     train_split.image(0)
-    travelled = pickle.dumps(train_split)
-    assert len(travelled) < 10_000
-    np.testing.assert_array_equal(pickle.loads(travelled).image(5), train_split.image(5))
+    pickled = pickle.dumps(train_split)
+    assert len(pickled) < 10_000
+    np.testing.assert_array_equal(pickle.loads(pickled).image(5), train_split.image(5))
 
 
-def test_damaged_results_are_refused(packed: Path, tmp_path: Path) -> None:
+def test_damaged_files_are_rejected(packed: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(packed, copy)
     content = bytearray((copy / "train.images.u8").read_bytes())
@@ -97,7 +97,7 @@ def test_jpeg_files_of_a_data_set_are_kept_as_they_are(tmp_path: Path) -> None:
         jpeg.verify()
 
 
-def test_another_version_is_told(packed: Path, tmp_path: Path) -> None:
+def test_another_schema_is_reported(packed: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(packed, copy)
     index = (copy / "index.json").read_text()

@@ -29,7 +29,7 @@ def test_packed_pixels_are_the_decoded_ones(streets: Path, packed: Path) -> None
             np.testing.assert_array_equal(part.label(i), READER.label_table[raw])
 
 
-def test_index_tells_digests_and_counts(packed: Path) -> None:
+def test_the_index_has_digests_and_counts(packed: Path) -> None:
     index = read_index(packed)
     part, split = index["splits"]["train"], PackedSplit(packed, "train")
     labels = np.concatenate([split.label(i).ravel() for i in range(6)])
@@ -50,7 +50,7 @@ def test_workers_do_not_change_a_byte(streets: Path, packed: Path, tmp_path: Pat
     }
 
 
-def test_all_problems_at_once_and_nothing_written(streets: Path, tmp_path: Path) -> None:
+def test_all_problems_are_reported_together_and_nothing_is_written(streets: Path, tmp_path: Path) -> None:
     raw, out = tmp_path / "raw", tmp_path / "out"
     shutil.copytree(streets, raw)
     samples = READER.pairs(raw, "train")
@@ -63,19 +63,19 @@ def test_all_problems_at_once_and_nothing_written(streets: Path, tmp_path: Path)
     labels[5].write_bytes(png_bytes(np.zeros((64, 128, 3), np.uint8)))
     with pytest.raises(DataError) as caught:
         prepare(READER, raw, out, splits=SPLITS, workers=2)
-    told = {
+    reported = {
         path: [p for p in caught.value.problems if p.startswith(str(path))]
         for path in (labels[0], *images[1:3], *labels[3:])
     }
     expected = ("no image", "cut off", "neither PNG", "77", "32x128", "one 8-bit channel")
     assert len(caught.value.problems) == len(expected)
-    for (path, problems), words in zip(told.items(), expected, strict=True):
+    for (path, problems), words in zip(reported.items(), expected, strict=True):
         assert len(problems) == 1, path
         assert words in problems[0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["raw"]
 
 
-def test_a_failed_attempt_leaves_the_former_result(streets: Path, tmp_path: Path) -> None:
+def test_a_failed_attempt_keeps_the_previous_result(streets: Path, tmp_path: Path) -> None:
     raw, out = tmp_path / "raw", tmp_path / "out"
     shutil.copytree(streets, raw)
     prepare(READER, raw, out, splits=SPLITS)
@@ -110,7 +110,7 @@ def test_images_of_any_size_and_resizing(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not CAMVID.is_dir(), reason="CamVid is not on this machine")
-def test_camvid_is_in_order(tmp_path: Path) -> None:
+def test_camvid_is_valid(tmp_path: Path) -> None:
     index = prepare(camvid.READER, CAMVID, tmp_path / "camvid", splits=SPLITS, size=(90, 120), workers=2)
     assert [index["splits"][split]["images"] for split in SPLITS] == [367, 101]
     assert index["verification"]["raw_values"] == list(range(12))

@@ -1,4 +1,4 @@
-"""Images without labels: which they are, and that their labels are never looked at."""
+"""Images without labels: which they are, and that their labels are never read."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def names(data: PreparedData, split: str) -> list[str]:
 
 
 @pytest.fixture
-def further(streets: Path, tmp_path: Path) -> Path:
-    """The tiny set with three further images that have no labels."""
+def with_extra(streets: Path, tmp_path: Path) -> Path:
+    """The tiny set with three more images that have no labels."""
     root = tmp_path / "raw"
     shutil.copytree(streets, root)
     for path in sorted((root / "leftImg8bit/val").rglob("*.png"))[:3]:
@@ -50,7 +50,7 @@ def further(streets: Path, tmp_path: Path) -> Path:
     return root
 
 
-def test_without_its_keys_a_data_set_is_packed_as_ever(streets: Path, tmp_path: Path) -> None:
+def test_by_default_no_split_is_unlabelled(streets: Path, tmp_path: Path) -> None:
     data = packed(streets, tmp_path / "out")
     assert data.images == {"labelled": TRAIN, "unlabelled": 0}
     assert set(data.index["splits"]) == {"train", "val"}
@@ -66,7 +66,7 @@ def test_hidden_labels_move_their_images_to_a_split_of_their_own(streets: Path, 
     split = PackedSplit(data.folder, "unlabelled")
     assert not any(split.labelled)
     assert all((split.label(i) == 255).all() for i in range(len(split)))
-    # The classes' pixels, which their weights are made of, are those that are seen.
+    # Pixel counts, from which class weights are computed, are those of the labelled images.
     seen = PackedSplit(data.folder, "train")
     counts = sum(np.bincount(seen.label(i).ravel(), minlength=256)[:19] for i in range(2))
     assert data.class_pixels == counts.tolist()
@@ -81,25 +81,27 @@ def test_the_seed_chooses(streets: Path, tmp_path: Path) -> None:
     assert len({tuple(found) for found in chosen.values()}) > 1
 
 
-def test_further_images_come_behind_the_hidden_ones(further: Path, tmp_path: Path) -> None:
-    assert packed(further, tmp_path / "a", unlabelled="train_extra").images == {"labelled": TRAIN, "unlabelled": 3}
-    both = packed(further, tmp_path / "b", unlabelled="train_extra", labelled_images=4)
+def test_unlabelled_images_follow_the_hidden_ones(with_extra: Path, tmp_path: Path) -> None:
+    assert packed(with_extra, tmp_path / "a", unlabelled="train_extra").images == {"labelled": TRAIN, "unlabelled": 3}
+    both = packed(with_extra, tmp_path / "b", unlabelled="train_extra", labelled_images=4)
     assert both.images == {"labelled": 4, "unlabelled": 2 + 3}
 
 
-def test_more_labels_than_there_are_is_an_error(streets: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=rf"labelled_images is 6, and split train has {TRAIN} images; name fewer"):
+def test_more_labelled_images_than_images_is_an_error(streets: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=rf"labelled_images is 6, but split train has only {TRAIN} images; choose fewer"
+    ):
         packed(streets, tmp_path / "out", labelled_images=TRAIN)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_what_is_labelled_or_scored_cannot_be_further_images(split: str) -> None:
+def test_train_and_val_cannot_be_the_unlabelled_split(split: str) -> None:
     with pytest.raises(ValueError, match=f"unlabelled is '{split}'"):
         dataset(unlabelled=split)
 
 
-def test_a_seed_without_anything_to_choose_is_an_error() -> None:
+def test_a_seed_without_labelled_images_is_an_error() -> None:
     with pytest.raises(ValueError, match="labelled_seed"):
         dataset(labelled_seed=3)
 
@@ -125,7 +127,7 @@ def test_a_mixed_batch_says_which_samples_have_labels(mixed: PreparedData) -> No
         assert (batch["target"][0] != 255).any()
 
 
-def test_each_kind_comes_in_shuffles_of_its_own(mixed: PreparedData) -> None:
+def test_labelled_and_unlabelled_images_are_shuffled_separately(mixed: PreparedData) -> None:
     batches = list(stream(mixed))
     known = torch.cat([batch["index"][:1] for batch in batches]).tolist()
     others = torch.cat([batch["index"][1:] for batch in batches]).tolist()
@@ -143,7 +145,7 @@ def test_mixed_batches_are_a_function_of_seed_and_number(mixed: PreparedData, st
         assert all(torch.equal(one[key], other[key]) for key in one)
 
 
-def test_where_a_sample_has_no_label_its_target_is_ignored_whatever_is_packed(mixed: PreparedData) -> None:
+def test_the_target_of_an_unlabelled_sample_is_ignored_whatever_is_packed(mixed: PreparedData) -> None:
     split = PackedSplit(mixed.folder, "train")
     split.labelled = [False] * len(split)
     arguments: dict = {"seed": 1, "batch": 4, "crop": (32, 48), "scale": (1.0, 1.0), "flip": 0.0, "colour": COLOUR}

@@ -1,4 +1,4 @@
-"""Archives that are not what they should be: one clear error each, and nothing is written."""
+"""Damaged and malicious archives: one clear error each, and nothing is written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from isoclock.errors import DataError
 SPLITS = {"train": "train", "val": "val"}
 IMAGE = "leftImg8bit/train/ulm/ulm_000000_000019_leftImg8bit.png"
 OUTSIDE = Path(tempfile.gettempdir()) / f"isoclock-evil-{uuid.uuid4()}.png"
-"""Where an absolute path leads: out of `tmp_path`, so it is looked at by name."""
+"""Target of the absolute path, outside `tmp_path`."""
 
 
 def with_name(name: str) -> Callable[[Path], None]:
@@ -54,7 +54,7 @@ def with_bomb(path: Path) -> None:
 
 
 def with_big_member(path: Path) -> None:
-    """Declares half a gigabyte, of which there are a few bytes."""
+    """Declares half a gigabyte but contains a few bytes."""
     change_directory(path, IMAGE, 24, struct.pack("<I", 1 << 29))
 
 
@@ -73,7 +73,7 @@ def cut_off(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-200])
 
 
-def no_archive(path: Path) -> None:
+def not_an_archive(path: Path) -> None:
     path.write_bytes(b"<html>Please log in</html>")
 
 
@@ -91,27 +91,27 @@ def change_directory(path: Path, name: str, at: int, content: bytes) -> None:
     path.write_bytes(whole)
 
 
-HOSTILE = {
-    "dots": (with_name("../../evil.png"), "leads outside"),
-    "dots inside": (with_name("leftImg8bit/../../evil.png"), "leads outside"),
-    "absolute": (with_name(str(OUTSIDE)), "leads outside"),
-    "drive": (with_name("C:/evil.png"), "leads outside"),
-    "backslash": (with_name("..\\evil.png"), "leads outside"),
+MALICIOUS = {
+    "dots": (with_name("../../evil.png"), "path outside"),
+    "dots inside": (with_name("leftImg8bit/../../evil.png"), "path outside"),
+    "absolute": (with_name(str(OUTSIDE)), "path outside"),
+    "drive": (with_name("C:/evil.png"), "path outside"),
+    "backslash": (with_name("..\\evil.png"), "path outside"),
     "link": (with_link, "is a link"),
-    "twin": (with_twin, "stands in it twice"),
-    "bomb by ratio": (with_bomb, "as bombs do"),
-    "bomb by size": (with_big_member, "as bombs do"),
-    "overlap": (overlapping, "shares its bytes"),
+    "twin": (with_twin, "occurs twice"),
+    "bomb by ratio": (with_bomb, "a zip bomb"),
+    "bomb by size": (with_big_member, "a zip bomb"),
+    "overlap": (overlapping, "overlaps another member"),
     "encrypted": (encrypted, "is encrypted"),
-    "cut off": (cut_off, "cut off"),
-    "a page": (no_archive, "no zip archive"),
-    "method": (other_method, "compressed by method 12"),
+    "cut off": (cut_off, "truncated"),
+    "a page": (not_an_archive, "not a zip archive"),
+    "method": (other_method, "compression method 12"),
 }
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_archives_end_in_one_error_and_write_nothing(name: str, tmp_path: Path) -> None:
-    make, words = HOSTILE[name]
+@pytest.mark.parametrize("name", MALICIOUS)
+def test_malicious_archives_give_one_error_and_write_nothing(name: str, tmp_path: Path) -> None:
+    make, words = MALICIOUS[name]
     raw = tmp_path / "a" / "raw"
     archive = cityscapes(raw)["leftImg8bit_trainvaltest"]
     make(archive)
@@ -165,10 +165,10 @@ def broken_header(path: Path) -> None:
     ("make", "words"),
     [
         (wrong_crc, "its checksum is wrong"),
-        (more_than_declared, "unpacks to more than"),
+        (more_than_declared, "larger than the"),
         (less_than_declared, "its checksum is wrong"),
         (broken_stream, "damaged"),
-        (broken_header, "not where the archive's directory says"),
+        (broken_header, "not at the offset in the archive's directory"),
     ],
 )
 def test_a_damaged_member_is_named(make: Callable[[Path], None], words: str, tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_damaged_member_is_named(make: Callable[[Path], None], words: str, tmp
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
-def test_every_fault_of_every_archive_is_told_at_once(tmp_path: Path) -> None:
+def test_faults_of_all_archives_are_reported_together(tmp_path: Path) -> None:
     archives = cityscapes(tmp_path / "raw")
     with_link(archives["leftImg8bit_trainvaltest"])
     with_name("../evil")(archives["leftImg8bit_trainvaltest"])
@@ -191,10 +191,10 @@ def test_every_fault_of_every_archive_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         prepare(READER, tmp_path / "raw", tmp_path / "out", splits=SPLITS)
     assert len(caught.value.problems) == 3
-    assert "'../evil' and 1 more: leads outside" in caught.value.args[0]
+    assert "'../evil' and 1 more: has a path outside" in caught.value.args[0]
 
 
-@pytest.mark.parametrize(("side", "words"), [(9_000, "9000x9000 pixels"), (60_000, "an unreadable or absurd size")])
+@pytest.mark.parametrize(("side", "words"), [(9_000, "9000x9000 pixels"), (60_000, "an unreadable or invalid size")])
 def test_an_image_that_declares_gigabytes_is_not_decoded(side: int, words: str, tmp_path: Path) -> None:
     small = bytearray(png(photograph(0)))
     small[16:24] = struct.pack(">II", side, side)
@@ -203,7 +203,7 @@ def test_an_image_that_declares_gigabytes_is_not_decoded(side: int, words: str, 
     path = tmp_path / "raw" / IMAGE
     path.parent.mkdir(parents=True)
     path.write_bytes(small)
-    with pytest.raises(DataError, match=f"its header tells {words}, which is no image of a data set"):
+    with pytest.raises(DataError, match=f"its header declares {words}, not an image of a data set"):
         prepare(READER, tmp_path / "raw", tmp_path / "out", splits=SPLITS)
 
 

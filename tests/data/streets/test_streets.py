@@ -14,7 +14,7 @@ from isoclock.data.streets.make import CITIES, make_streets, render
 from isoclock.errors import DataError
 
 DIGEST = "e162768dc9a6ba5868a9daaad051449c176c147151d6d82e85e23e3266f33c32"
-"""Of the tiny set. Studies compare on the generated data: to change this is to make a new data set, to be announced."""
+"""Digest of the tiny set. Studies compare results on it: changing it makes a new data set, to be listed in CHANGELOG.md."""
 
 
 def tree_digest(folder: Path) -> str:
@@ -39,7 +39,7 @@ def test_every_class_occurs_in_a_tiny_set(packed: Path) -> None:
     for split in ("train", "val"):
         part = PackedSplit(packed, split)
         present = set(np.unique(np.concatenate([part.label(i).ravel() for i in range(len(part))]))) - {255}
-        # Persons may hide in six small scenes; they cannot in the set that is used.
+        # Persons may be hidden in six small scenes, but not in the full set.
         assert present >= set(range(19)) - {READER.classes.index("person"), READER.classes.index("fence")}
 
 
@@ -60,18 +60,18 @@ def test_colour_alone_does_not_give_the_class(packed: Path) -> None:
     assert (nearest == label)[label != 255].mean() < 0.5
 
 
-def test_cities_of_train_and_val_do_not_meet(streets: Path) -> None:
+def test_cities_of_train_and_val_are_disjoint(streets: Path) -> None:
     assert not set(CITIES["train"]) & set(CITIES["val"])
     assert json.loads((streets / "streets.json").read_text()) == {"seed": 0, "train": 6, "val": 6, "size": [64, 128]}
 
 
-def test_it_replaces_only_what_it_made(tmp_path: Path) -> None:
-    own, foreign = tmp_path / "own", tmp_path / "foreign"
+def test_only_generated_files_are_replaced(tmp_path: Path) -> None:
+    own, other = tmp_path / "own", tmp_path / "other"
     make_streets(own, train=2, val=1, size=(32, 64))
     make_streets(own, train=1, val=1, size=(32, 64))
     assert len(list(own.rglob("*leftImg8bit.png"))) == 2
-    foreign.mkdir()
-    (foreign / "thesis.txt").write_text("mine")
-    with pytest.raises(DataError, match="foreign"):
-        make_streets(foreign, train=1, val=1, size=(32, 64))
-    assert [path.name for path in foreign.iterdir()] == ["thesis.txt"]
+    other.mkdir()
+    (other / "thesis.txt").write_text("mine")
+    with pytest.raises(DataError, match="other"):
+        make_streets(other, train=1, val=1, size=(32, 64))
+    assert [path.name for path in other.iterdir()] == ["thesis.txt"]

@@ -1,8 +1,8 @@
-"""Random scale, crop and flip of one sample, by reading only the pixels that the crop needs.
+"""Random scale, crop and flip of one sample, reading only the pixels that the crop needs.
 
 Geometry is drawn first, from a generator seeded by (seed, global index): batches do not depend on the number of loader
-processes, nor on where a run was resumed. Resizing samples the grid that `cv2.resize` of the whole image would sample
-(pixel centres aligned), so the crop equals scale-then-crop up to rounding.
+processes, nor on where a run was resumed. Resizing samples the same grid as `cv2.resize` of the whole image (pixel
+centres aligned), so the crop equals scale-then-crop up to rounding.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from isoclock.data.loading.bilinear import blend, near_and_share
 from isoclock.data.loading.pixels import Pixels, SplitPixels
 
 GEOMETRY, COLOUR, ORDER, UNLABELLED_ORDER = range(4)
-"""Streams of randomness: one seed, yet nothing drawn for one purpose repeats in another."""
+"""Purposes of random draws. Draws for different purposes are independent although they share one seed."""
 
 Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """A crop out of a scaled image: its top left corner in scaled pixels (negative: padding before it), then a flip."""
+    """A crop of a scaled image: its top left corner in scaled pixels (negative: padding before it), then a flip."""
 
     scaled: Size
     top: int
@@ -34,16 +34,16 @@ class Geometry:
 
 
 def generator(seed: int, purpose: int, number: int) -> np.random.Generator:
-    """The generator of one draw: a function of seed, purpose and number alone."""
+    """The generator of one draw, determined by seed, purpose and number."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, purpose, number))))
 
 
 def draw_geometry(
     random: np.random.Generator, size: Size, crop: Size, scale: tuple[float, float], flip: float
 ) -> Geometry:
-    """Scale uniform in `scale`, crop uniform where the scaled image covers it, flip with probability `flip`.
+    """Draw a scale uniform in `scale`, a crop uniform inside the scaled image, and a flip with probability `flip`.
 
-    An image that is smaller than the crop lies at a random place in it.
+    An image smaller than the crop gets a random position in it.
     """
     factor = random.uniform(*scale)
     height, width = (max(1, round(side * factor)) for side in size)
@@ -60,9 +60,9 @@ def crop_sample(
     fill: tuple[int, int, int],
     out: tuple[Pixels, Pixels] | None = None,
 ) -> tuple[Pixels, Pixels]:
-    """Image (h, w, 3) bilinear and label (h, w) nearest of crop size; `fill` and 255 where the image does not reach.
+    """Image (h, w, 3), bilinear, and label (h, w), nearest, of crop size; padded with `fill` and 255.
 
-    They are written to `out`, where that is given.
+    They are written to `out` if it is given.
     """
     rows = _Axis.cut(split.sizes[i][0], geometry.scaled[0], geometry.top, crop[0])
     columns = _Axis.cut(split.sizes[i][1], geometry.scaled[1], geometry.left, crop[1])
@@ -76,18 +76,19 @@ def crop_sample(
         image[:], label[:] = fill, IGNORE
     flat, flat_source = image.reshape(crop[0], -1), source.reshape(len(source), -1)
     blend(flat_source, rows.near, rows.share, columns.near, columns.share, flat, rows.before, columns.before)
-    # Whole rows are picked faster than pixels, so the columns are made rows for it.
+    # Selecting whole rows is faster than selecting pixels, so columns are transposed to rows first.
     picked = cv2.transpose(np.take(cv2.transpose(source_label), columns.nearest, axis=0))
     inside = label[rows.before : rows.before + rows.length, columns.before : columns.before + columns.length]
-    np.take(picked, rows.nearest, axis=0, out=inside, mode="clip")  # any other mode would write to a copy first
+    np.take(picked, rows.nearest, axis=0, out=inside, mode="clip")  # other modes write to a copy first
     return image, label
 
 
 @dataclass(frozen=True)
 class _Axis:
-    """One axis of a crop: `length` target pixels after `before` of padding, out of source pixels [first, last).
+    """One axis of a crop: `length` target pixels after `before` pixels of padding, from source pixels [first, last).
 
-    Each lies behind pixel `near` by `share`, and `nearest` to a pixel; both are counted from `first`.
+    Each target pixel is interpolated between source pixel `near` and the next one, whose weight is `share`; `nearest` is
+    the nearest source pixel. Both count from `first`.
     """
 
     before: int
@@ -102,14 +103,14 @@ class _Axis:
     def cut(cls, source: int, scaled: int, begin: int, wanted: int) -> _Axis:
         low, high = max(0, begin), min(scaled, begin + wanted)
         at = (np.arange(low, high) + 0.5) * (source / scaled) - 0.5
-        # One pixel to either side is what bilinear interpolation looks at.
+        # Bilinear interpolation needs one pixel on either side.
         first = max(0, int(np.floor(at[0])))
         last = max(first + 1, min(source, int(np.floor(at[-1])) + 2))
-        # In integers, because a tie between two labels must not hang on rounding.
+        # In integers, because a tie between two labels must not depend on rounding.
         nearest = (2 * np.arange(low, high) + 1) * source // (2 * scaled) - first
         return cls(low - begin, high - low, first, last, *near_and_share(at - first, last - first), nearest)
 
     def mirrored(self, wanted: int) -> _Axis:
-        """The same pixels from the last to the first, in a crop of `wanted` pixels: a flip that costs nothing."""
+        """The same pixels in reverse order, in a crop of `wanted` pixels: a flip at no cost."""
         backwards = {name: getattr(self, name)[::-1].copy() for name in ("near", "share", "nearest")}
         return replace(self, before=wanted - self.before - self.length, **backwards)

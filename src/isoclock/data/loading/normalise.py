@@ -1,4 +1,4 @@
-"""Pixels become numbers that a network takes: on the device that trains, since bytes are a quarter as much to hand over."""
+"""Normalisation of pixels on the training device: transferring uint8 takes a quarter of the memory of float32."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor
 
 from isoclock.data.loading.colour import Colour, build_colour
 
-_IN_CACHE = 1 << 20  # bytes: what a core keeps near while it goes over it more than once
+_IN_CACHE = 1 << 20  # bytes that stay in a core's cache while they are processed several times
 
 
 def filled(memory: Tensor | None, source: Tensor, kind: torch.dtype) -> Tensor:
-    """`source` as `kind`, in `memory` if that is of its shape, order and device, else in memory of its own.
+    """`source` converted to `kind`, in `memory` if that has the same shape, strides and device, else in a new tensor.
 
-    Fresh memory for a batch of large crops takes longer than filling it.
+    Allocating memory for a batch of large crops takes longer than filling it.
     """
     return _fitting(memory, source, kind).copy_(source)
 
@@ -39,18 +39,18 @@ class Normalise:
 
     @classmethod
     def last_of(cls, transforms: Sequence[Mapping[str, Any]]) -> Normalise:
-        """The Normalize in which a list of colour transforms ends. Raises ParamsError for a list that does not."""
+        """The Normalize at the end of a list of colour transforms. Raises ParamsError if the list does not end in one."""
         return cls(build_colour(transforms[-1:]))
 
     def __call__(self, pixels: Tensor, out: Tensor | None = None) -> Tensor:
-        """A batch that lies in one piece, channels last or not; the result lies in the same order, in `out` if it fits."""
+        """Normalise a contiguous batch, channels last or not. The result has the same strides, and is in `out` if it fits."""
         out = _fitting(out, pixels, torch.float32)
-        if self._shift.device != pixels.device:  # once: copying them with every batch would wait for the device
+        if self._shift.device != pixels.device:  # once: copying them for every batch would synchronise with the device
             self._shift, self._factor = self._shift.to(pixels.device), self._factor.to(pixels.device)
         shift, factor = self._shift, self._factor
         if pixels.is_contiguous():
             return out.copy_(pixels).sub_(shift.view(3, 1, 1)).mul_(factor.view(3, 1, 1))
-        # Whole rows: a loop over three channels inside would be many times slower.
+        # Whole rows: an inner loop over three channels is many times slower.
         batch, _, height, width = pixels.shape
         given, made = (image.permute(0, 2, 3, 1).view(batch * height, 3 * width) for image in (pixels, out))
         shift, factor = shift.repeat(width), factor.repeat(width)

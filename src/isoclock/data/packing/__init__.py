@@ -1,1 +1,1 @@
-"""From raw files to a prepared data set: checking, packing, the packed format."""
+"""From raw files to a prepared data set: verification, packing and the packed format."""

@@ -1,7 +1,7 @@
-"""A prepared folder in the making: samples are appended in order, and a journal beside it says what is done.
+"""Packing in progress: samples are appended in order, and a journal records which are done.
 
-The journal's line of a sample is written after its pixels and holds the files' running SHA-256. After an interruption, of
-whatever kind, the files are read again up to the last line whose digest they have; only what comes after that is decoded.
+The journal line of a sample is written after its pixels and contains the running SHA-256 of the files. After any
+interruption the files are read again up to the last line whose digest matches; only later samples are decoded again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import numpy as np
 
 from isoclock.data.labels import IGNORE
 from isoclock.data.loading.pixels import Pixels
-from isoclock.data.packing.packed import file_names
 from isoclock.data.packing.verify import Storage, Verified
 from isoclock.errors import DataError
 
@@ -29,27 +28,36 @@ _BLOCK = 1 << 24
 _LOCK = "lock"
 
 
+def file_names(split: str, storage: str) -> dict[str, str]:
+    """Names of a split's files in a prepared folder, its images stored `raw` or as `jpeg`. One without labels has no `labels`."""
+    return {
+        "images": f"{split}.images.{'u8' if storage == 'raw' else 'jpegs'}",
+        "labels": f"{split}.labels.u8",
+        "samples": f"{split}.samples.json",
+    }
+
+
 @dataclass(frozen=True)
 class Packed:
-    """What the journal tells of a sample; `counts` are pixels by raw label value, where there are any."""
+    """The journal entry of a sample; `counts` has the number of pixels of each raw label value that occurs."""
 
     split: str
     name: str
-    source: list[Any]  # identities of the files that it is made of
+    source: list[Any]  # identities of the files it is made from
     size: tuple[int, int]
     labelled: bool
     image_bytes: int
     counts: dict[str, int]
     rgb_sum: list[float]
-    digests: dict[str, str]  # SHA-256 of the split's files up to here, by kind
+    digests: dict[str, str]  # SHA-256 of the split's files up to this sample, by kind
 
 
 class Packing:
-    """Files of one or many splits, appended to one after the other; a context manager.
+    """Appends samples to the files of the splits; a context manager.
 
-    `key` says what is packed and how: an interrupted packing of another key is thrown away. `expected` has (split, name,
-    source) of every sample in order, `labels` the splits of which any sample is labelled. `done` is what a former packing has
-    left of them, verified. Raises DataError if another process is packing the same.
+    `key` describes what is packed and how: an interrupted packing with another key is discarded. `expected` has (split,
+    name, source) of every sample in order, `labels` the splits that have labelled samples. `done` has the samples that an
+    interrupted packing left, verified. Raises DataError if another process is packing the same data set.
     """
 
     def __init__(
@@ -78,16 +86,16 @@ class Packing:
         self._lock.close()
 
     def names(self, split: str) -> dict[str, str]:
-        """Names of a split's files."""
+        """Names of a split's files by kind."""
         return file_names(split, self._storage)
 
     def append(self, split: str, name: str, source: list[Any], sample: Verified) -> Packed:
-        """Write a sample behind the last one of its split."""
+        """Write a sample after the last one of its split."""
         image = sample.image if isinstance(sample.image, bytes) else _bytes(sample.image)
         self._write(split, "images", image)
         if split in self._labels:
-            nothing = np.full(sample.size, IGNORE, np.uint8)
-            self._write(split, "labels", _bytes(nothing if sample.label is None else sample.label))
+            unlabelled = np.full(sample.size, IGNORE, np.uint8)
+            self._write(split, "labels", _bytes(unlabelled if sample.label is None else sample.label))
         packed = Packed(
             split=split,
             name=name,
@@ -106,8 +114,29 @@ class Packing:
         """SHA-256 of a whole file."""
         return str(self._digests[split, kind].hexdigest())
 
+    def describe_files(self, split: str, packed: Sequence[Packed]) -> dict[str, Any]:
+        """Names, lengths and digests of a split's files; what describes single samples is written to a separate file.
+
+        This keeps the index small: Snakemake compares the content of inputs below 1 MB, and only the time of larger ones.
+        """
+        samples = {
+            "names": [one.name for one in packed],
+            "sizes": [list(one.size) for one in packed],
+            "labelled": [one.labelled for one in packed],
+            "image_bytes": [one.image_bytes for one in packed],
+        }
+        content = json.dumps(samples, sort_keys=True).encode() + b"\n"
+        names = self.names(split)
+        (self.new / names["samples"]).write_bytes(content)
+        found = {}
+        for kind in [kind for kind in names if (self.new / names[kind]).is_file()]:
+            path = self.new / names[kind]
+            digest = hashlib.sha256(content).hexdigest() if kind == "samples" else self.digest(split, kind)
+            found[kind] = {"file": path.name, "bytes": path.stat().st_size, "sha256": digest}
+        return found
+
     def publish(self) -> None:
-        """Put the new folder in the place of the old one. Nothing can be appended after that."""
+        """Replace the old folder by the new one. Nothing can be appended after that."""
         for stream in self._files.values():
             os.fsync(stream.fileno())
         self._close()
@@ -119,8 +148,8 @@ class Packing:
         self.discard()
 
     def discard(self) -> None:
-        """Leave nothing of the packing. Nothing can be appended after that."""
-        self._close()  # before its files go: network file systems keep those that are open
+        """Remove all files of the packing. Nothing can be appended after that."""
+        self._close()  # before the files are removed: network file systems keep open files
         for path in self.work.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
@@ -140,15 +169,15 @@ class Packing:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             lock.close()
-            raise DataError(f"{self.out}: another process is packing it; wait for that one, or stop it") from None
+            raise DataError(f"{self.out}: another process is packing it; wait for that process, or stop it") from None
         return lock
 
     def _open(self, key: Any, expected: Sequence[tuple[str, str, list[Any]]]) -> None:
-        journal, told = self.work / "journal.jsonl", json.dumps(key, sort_keys=True).encode() + b"\n"
+        journal, header = self.work / "journal.jsonl", json.dumps(key, sort_keys=True).encode() + b"\n"
         lines = journal.read_bytes().split(b"\n")[:-1] if journal.is_file() else []
-        if not lines or lines[0] + b"\n" != told:
+        if not lines or lines[0] + b"\n" != header:
             shutil.rmtree(self.new, ignore_errors=True)
-            journal.write_bytes(told)
+            journal.write_bytes(header)
             lines = lines[:0]
         self.new.mkdir(exist_ok=True)
         for split in dict.fromkeys(split for split, _, _ in expected):
@@ -159,16 +188,16 @@ class Packing:
                 self._digests[split, kind] = hashlib.sha256()
         for line, (split, name, source) in zip(lines[1:], expected, strict=False):
             packed = Packed(**json.loads(line))
-            if (packed.split, packed.name, packed.source) != (split, name, source) or not self._still_there(packed):
+            if (packed.split, packed.name, packed.source) != (split, name, source) or not self._matches(packed):
                 break
             self.done.append(packed)
         for stream in self._files.values():
             stream.truncate(stream.tell())
         kept = self._files["", "journal"] = journal.open("r+b", buffering=0)
-        kept.seek(len(told) + sum(len(line) + 1 for line in lines[1 : 1 + len(self.done)]))
+        kept.seek(len(header) + sum(len(line) + 1 for line in lines[1 : 1 + len(self.done)]))
         kept.truncate()
 
-    def _still_there(self, packed: Packed) -> bool:
+    def _matches(self, packed: Packed) -> bool:
         found = {}
         height, width = packed.size
         for kind in self._kinds(packed.split):
@@ -199,7 +228,7 @@ class Packing:
                 view = view[self._files[split, kind].write(view) :]
         except OSError as error:
             raise DataError(
-                f"{self.out}: cannot be written ({error.strerror}); mend that and start again: it goes on from there"
+                f"{self.out}: cannot be written ({error.strerror}); fix that, then run `isoclock prepare` again to continue"
             ) from None
 
 

@@ -24,15 +24,6 @@ def read_index(folder: Path) -> dict[str, Any]:
     return index
 
 
-def file_names(split: str, storage: str) -> dict[str, str]:
-    """Names of a split's files in a prepared folder, its images stored `raw` or as `jpeg`. One without labels has no `labels`."""
-    return {
-        "images": f"{split}.images.{'u8' if storage == 'raw' else 'jpegs'}",
-        "labels": f"{split}.labels.u8",
-        "samples": f"{split}.samples.json",
-    }
-
-
 class PackedSplit(SplitPixels):
     """One split of a prepared data set, opened by its index.
 

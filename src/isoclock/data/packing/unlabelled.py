@@ -1,7 +1,7 @@
-"""Images that are trained on without labels: further ones of the data set, and those whose labels are hidden.
+"""Images for training without labels: unlabelled images of the data set, and images whose labels are hidden.
 
-Both are packed as the split `unlabelled`; the index names them. The path of a hidden label is dropped once counterparts are
-checked, so that nothing after that can read it.
+Both are packed as the split `unlabelled`; the index names them. The path of a hidden label is removed once counterparts
+are checked, so that no later step can read it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 
 def raw_splits(dataset: Dataset) -> dict[str, str]:
-    """The raw split that each packed split is made of."""
+    """The raw split of each packed split."""
     splits = {"train": dataset.train, "val": dataset.val}
     return splits if dataset.unlabelled is None else {**splits, UNLABELLED: dataset.unlabelled}
 
 
 def without_label(samples: Sequence[Sample]) -> list[Sample]:
-    """The same images, whose labels nobody can find."""
+    """The same samples without the paths of their labels."""
     return [replace(sample, label_path=None) for sample in samples]
 
 
 def hide_labels(samples: Sequence[Sample], labelled_images: int, seed: int) -> tuple[list[Sample], list[Sample]]:
-    """(Samples that keep their labels, the others without), both in their order; a shuffle by `seed` chooses."""
+    """(Samples that keep their labels, the others without labels), both in the original order, chosen by `seed`."""
     random = np.random.Generator(np.random.PCG64(seed))
     known = set(random.permutation(len(samples))[:labelled_images].tolist())
     return (

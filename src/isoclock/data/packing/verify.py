@@ -1,4 +1,4 @@
-"""One sample, decoded once: what is verified is what is packed."""
+"""Verification of one sample. It is decoded once: the pixels that are verified are those that are packed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from isoclock.data.labels import ILLEGAL
 from isoclock.data.loading.pixels import Pixels, decode_rgb
-from isoclock.data.png import damage
+from isoclock.data.png import png_problem
 from isoclock.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,33 +24,33 @@ Size = tuple[int, int]
 Storage = Literal["raw", "jpeg"]
 
 MAX_PIXELS = 1 << 26
-"""An image that declares more is not decoded: no data set has one, and a few hundred bytes can declare gigabytes."""
+"""Larger images are not decoded: no data set has one, and a few hundred bytes can declare gigabytes of pixels."""
 
 JPEG_QUALITY = 95
-"""Of images that are encoded here, without subsampling of colours; JPEG files of a data set are kept as they are."""
+"""Quality of images that are encoded here, without chroma subsampling; JPEG files of a data set are kept as they are."""
 
 
 @dataclass(frozen=True)
 class Verified:
-    """A sample as it is to be packed: pixels by raw label value (256,), and the sum of each colour (3,)."""
+    """A sample to be packed, with the pixel count of each raw label value (256,) and the sum of each colour (3,)."""
 
     size: Size
-    image: Pixels | bytes  # RGB (H, W, 3), or a JPEG file's content
+    image: Pixels | bytes  # RGB (H, W, 3), or the content of a JPEG file
     label: Pixels | None  # train ids (H, W)
     raw_pixels: NDArray[np.int64]
     rgb_sum: NDArray[np.float64]
 
 
 def verify(reader: Reader, sample: Sample, size: Size | None, storage: Storage) -> tuple[Verified | None, list[str]]:
-    """Decode and check a sample; None and what is wrong with it, one line each, if anything is.
+    """Decode and check a sample. Returns (sample, []), or (None, problems) with one line per problem.
 
-    `size` (height, width) resizes it: images by area or bilinear, labels by nearest neighbour.
+    `size` (height, width) resizes it: images by area or bilinear interpolation, labels by nearest neighbour.
     """
     problems: list[str] = []
     content = _content(sample.image_path, problems)
     image = None if content is None else decode_rgb(content)
     if content is not None and image is None:
-        problems.append(f"{sample.image_path}: cannot be decoded; fetch it again")
+        problems.append(f"{sample.image_path}: cannot be decoded; download it again")
     raw, counts = None, np.zeros(256, np.int64)
     if sample.label_path is not None and (raw := _raw_label(sample.label_path, problems)) is not None:
         counts = _count(raw)
@@ -59,7 +59,7 @@ def verify(reader: Reader, sample: Sample, size: Size | None, storage: Storage) 
             values = ", ".join(str(value) for value in illegal)
             problems.append(f"{sample.label_path}: label values {values}, which {reader.name} does not have")
         if image is not None and image.shape[:2] != raw.shape:
-            problems.append(f"{sample.label_path}: {_times(raw.shape)}, but its image is {_times(image.shape)}")
+            problems.append(f"{sample.label_path}: size {_times(raw.shape)}, but its image is {_times(image.shape)}")
     if problems or image is None or content is None:
         return None, problems
     label = None if raw is None else np.asarray(cv2.LUT(raw, reader.label_table), np.uint8)
@@ -79,7 +79,7 @@ def verify(reader: Reader, sample: Sample, size: Size | None, storage: Storage) 
 
 
 def header_size(head: bytes) -> Size | None:
-    """(height, width) that the first bytes of an image file declare; None if they do not tell."""
+    """(height, width) declared by the first bytes of an image file; None if they contain no size."""
     from PIL import Image
 
     try:
@@ -98,13 +98,13 @@ def _content(path: RawFile, problems: list[str]) -> bytes | None:
     except OSError as error:
         problems.append(f"{path}: cannot be read ({error.strerror})")
         return None
-    if (wrong := damage(content)) is not None:
-        problems.append(f"{path}: {wrong}; fetch it again")
+    if (wrong := png_problem(content)) is not None:
+        problems.append(f"{path}: {wrong}; download it again")
         return None
     declared = header_size(content)
     if declared is None or declared[0] * declared[1] > MAX_PIXELS:
-        told = "an unreadable or absurd size" if declared is None else f"{_times(declared)} pixels"
-        problems.append(f"{path}: its header tells {told}, which is no image of a data set; fetch it again")
+        size = "an unreadable or invalid size" if declared is None else f"{_times(declared)} pixels"
+        problems.append(f"{path}: its header declares {size}, not an image of a data set; download it again")
         return None
     return content
 
@@ -115,16 +115,16 @@ def _raw_label(path: RawFile, problems: list[str]) -> Pixels | None:
         return None
     raw = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if raw is None:
-        problems.append(f"{path}: cannot be decoded; fetch it again")
+        problems.append(f"{path}: cannot be decoded; download it again")
         return None
     if raw.ndim != 2 or raw.dtype != np.uint8:
-        problems.append(f"{path}: a label must have one 8-bit channel, this has shape {raw.shape} of {raw.dtype}")
+        problems.append(f"{path}: a label must have one 8-bit channel, but this has shape {raw.shape} of {raw.dtype}")
         return None
     return np.asarray(raw)
 
 
 def _count(label: Pixels) -> NDArray[np.int64]:
-    # In strips: OpenCV's histogram, several times faster than numpy's, counts in float32, exact up to 2 ** 24.
+    # In strips: the histogram of OpenCV, several times faster than that of NumPy, is float32, exact up to 2 ** 24.
     rows = max(1, (1 << 24) // label.shape[1])
     counts = np.zeros(256, np.int64)
     for top in range(0, label.shape[0], rows):
@@ -133,7 +133,7 @@ def _count(label: Pixels) -> NDArray[np.int64]:
 
 
 def _resized_counts(reader: Reader, label: Pixels) -> NDArray[np.int64]:
-    # Counts are of what was packed; a train id stands for the first raw value that maps to it.
+    # Counts are those of the packed labels; each train id is counted for the first raw value that maps to it.
     trained = _count(label)
     counts = np.zeros(256, np.int64)
     for raw in reader.raw_to_train:

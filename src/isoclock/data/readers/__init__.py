@@ -1,1 +1,1 @@
-"""One file per data set: its classes, and which files belong together."""
+"""One file per data set: its classes, and the image and label files of each split."""

@@ -1,16 +1,20 @@
 """ADE20K as in the scene parsing challenge of 2016 (Zhou et al., CVPR 2017): 150 classes, images of any size.
 
-Layout: images/<training|validation>/*.jpg and annotations/<same>/*.png, as they are in ADEChallengeData2016.zip. Raw label 0 is
-void ("other objects"), 1 to 150 are the classes in the order of the archive's objectInfo150.txt; names are the first synonyms there
-(https://github.com/CSAILVision/sceneparsing @4ce20bd), colours those of mmsegmentation (mmseg/datasets/ade.py @088894b). There
-skyscraper has road's colour; here it is one apart, so that an overlay can be read back.
+Layout: images/<training|validation>/*.jpg and annotations/<same>/*.png, as in ADEChallengeData2016.zip. Raw label 0 is void
+("other objects"); 1 to 150 are the classes in the order of objectInfo150.txt in the archive. Names are the first synonyms
+there (https://github.com/CSAILVision/sceneparsing @4ce20bd), colours those of mmsegmentation (mmseg/datasets/ade.py
+@088894b), where skyscraper and road have the same colour; here they differ by one, so that an overlay can be decoded.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from isoclock.data.labels import IGNORE
-from isoclock.data.readers.rawtree import RawTree
 from isoclock.data.readers.reader import Reader, Sample, match
+
+if TYPE_CHECKING:
+    from isoclock.data.readers.rawtree import RawTree
 
 _TABLE = """
 787878 wall, b47878 building, 06e6e6 sky, 503232 floor, 04c803 tree, 787850 ceiling, 8c8c8c road, cc05ff bed,
@@ -40,7 +44,7 @@ ad00ff ashcan, 00f5ff fan, 4700ff pier, 7a00ff crt screen, 00ffb8 plate, 005cff 
 _FOLDER = "ADEChallengeData2016"
 _PREFIX = {"training": "ADE_train_", "validation": "ADE_val_", "testing": "ADE_test_"}
 _IMAGE_ONLY = ("testing",)
-"""Splits for which ADE20K publishes no labels."""
+"""Splits without published labels."""
 
 
 def _classes() -> dict[str, tuple[int, int, int]]:
@@ -56,19 +60,19 @@ def _scan(root: RawTree, split: str) -> tuple[list[Sample], list[str]]:
     root = root.holding(f"images/{split}/*.jpg", _FOLDER)
     images = {path.stem: path for path in (root / "images" / split).glob("*.jpg")}
     labels = {path.stem: path for path in (root / "annotations" / split).glob("*.png")}
-    empty = [
-        f"{root / kind / split}: no {ending} in it; put {_FOLDER}.zip, or what is in it, in {root}"
+    file_problems = [
+        f"{root / kind / split}: no {ending} files; put {_FOLDER}.zip, or its content, in {root}"
         for kind, ending, there in (
             ("images", "*.jpg", images),
             ("annotations", "*.png", labels or split in _IMAGE_ONLY),
         )
         if not there
     ]
-    if empty:
-        return [], empty
+    if file_problems:
+        return [], file_problems
     prefix = _PREFIX.get(split, "ADE_")
     problems = [
-        f"{path}: its name does not begin with {prefix}, as those of {split} do; put it where it belongs"
+        f"{path}: its name does not start with {prefix}, as in split {split}; move it to its split"
         for name, path in images.items()
         if not name.startswith(prefix)
     ]

@@ -1,7 +1,7 @@
-"""Zip archives of data sets as they are downloaded, read in place: nothing is extracted, so nothing can be written outside.
+"""Zip archives of data sets, read in place: nothing is extracted, so nothing can be written outside the data folder.
 
-Reading a member is one seek and one inflate, by any number of threads at once. An archive is looked at as a whole before any
-of it is read; sizes and checksums of a member are held to what the archive's directory declares.
+Reading a member takes one seek and one decompression; any number of threads can read at the same time. The whole archive
+is checked before any member is read. The size and checksum of a member must match the directory of the archive.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from typing import IO
 from isoclock.errors import DataError
 
 MAX_MEMBER_BYTES = 256 << 20
-"""No image of a data set is larger; a member is read into memory as a whole."""
+"""Limit of the size of a member. A member is read into memory as a whole, and no image of a data set is larger."""
 
 MAX_RATIO = 200
-"""Images are compressed already: a member that shrinks more than this (and is no trifle) is a bomb."""
+"""Limit of the compression ratio of a member above 1 MiB. Images are already compressed: more is a zip bomb."""
 
-_TRIFLE = 1 << 20
+_SMALL = 1 << 20
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, length of the name, length of the extra field
 _STORED, _DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 _ENCRYPTED = 0x1
@@ -36,15 +36,15 @@ _DRIVE = re.compile(r"^[A-Za-z]:")
 
 @dataclass(frozen=True)
 class ArchiveMember:
-    """A file in an archive. Has of a Path what readers use: name, stem, parent, read_bytes."""
+    """A file in an archive. Has the attributes of a Path that readers use: name, stem, parent, read_bytes."""
 
     archive: Path
     path: PurePosixPath
-    size: int  # bytes, unpacked
-    packed: int  # bytes, in the archive
+    size: int  # bytes, uncompressed
+    packed: int  # bytes, compressed
     crc: int
     deflated: bool
-    offset: int  # of its local header
+    offset: int  # of the local header
     stream: IO[bytes] = field(repr=False, compare=False)
 
     def __str__(self) -> str:
@@ -52,43 +52,41 @@ class ArchiveMember:
 
     @property
     def name(self) -> str:
-        """Last part of its path."""
+        """Last part of the path."""
         return self.path.name
 
     @property
     def stem(self) -> str:
-        """`name` without its ending."""
+        """`name` without its suffix."""
         return self.path.stem
 
     @property
     def parent(self) -> PurePosixPath:
-        """Its folder in the archive."""
+        """The folder in the archive."""
         return self.path.parent
 
     @property
     def identity(self) -> list[int]:
-        """Changes when its content does."""
+        """Numbers that change with the content."""
         return [self.size, self.crc]
 
     def read_bytes(self) -> bytes:
-        """Its content. Raises DataError if that is not what the archive's directory declares."""
+        """The content. Raises DataError if size or checksum differ from the directory of the archive."""
         content = self._unpacked(self.packed, self.size + 1)
         if len(content) > self.size:
-            raise DataError(
-                f"{self}: unpacks to more than the {self.size} bytes that it declares; fetch the archive again"
-            )
+            raise DataError(f"{self}: larger than the {self.size} bytes that it declares; download the archive again")
         if len(content) < self.size or zlib.crc32(content) != self.crc:
-            raise DataError(f"{self}: damaged (its checksum is wrong); fetch the archive again")
+            raise DataError(f"{self}: damaged (its checksum is wrong); download the archive again")
         return content
 
     def head(self, count: int) -> bytes:
-        """Its first bytes, at most `count`, unverified: for a look at an image's header."""
+        """The first bytes, at most `count`, unverified: enough for the header of an image."""
         return self._unpacked(min(self.packed, count), count)
 
     def _unpacked(self, packed: int, at_most: int) -> bytes:
         header = os.pread(self.stream.fileno(), _LOCAL_HEADER.size, self.offset)
         if len(header) < _LOCAL_HEADER.size or not header.startswith(b"PK\x03\x04"):
-            raise DataError(f"{self}: not where the archive's directory says; fetch the archive again")
+            raise DataError(f"{self}: not at the offset in the archive's directory; download the archive again")
         _, name, extra = _LOCAL_HEADER.unpack(header)
         content = os.pread(self.stream.fileno(), packed, self.offset + _LOCAL_HEADER.size + name + extra)
         if not self.deflated:
@@ -96,14 +94,15 @@ class ArchiveMember:
         try:
             return zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, at_most)
         except zlib.error as error:
-            raise DataError(f"{self}: damaged ({error}); fetch the archive again") from None
+            raise DataError(f"{self}: damaged ({error}); download the archive again") from None
 
 
 class Archive:
-    """A zip archive that was checked as a whole: its members by path.
+    """A zip archive that was checked as a whole.
 
-    Raises DataError, one line a kind of fault, if it is no zip archive or cut off, or if any of its members is absolute or
-    leads outside, is a link or a device, stands in it twice, overlaps another one, is encrypted, or is a bomb.
+    Raises DataError, one line per kind of fault, if it is not a zip archive or truncated, or if any member has an absolute
+    path or one outside the archive, is a link or a device, occurs twice, overlaps another one, is encrypted, or is a zip
+    bomb.
     """
 
     def __init__(self, path: Path) -> None:
@@ -113,32 +112,32 @@ class Archive:
             with zipfile.ZipFile(path) as archive:
                 entries = archive.infolist()
         except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error):
-            raise DataError(f"{path}: no zip archive, or cut off; fetch it again, or move it away") from None
+            raise DataError(f"{path}: not a zip archive, or truncated; download it again, or move it away") from None
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-        faults: dict[str, list[str]] = {}
+        problems: dict[str, list[str]] = {}
         for entry in entries:
-            if (fault := _fault(entry)) is not None:
-                faults.setdefault(fault, []).append(entry.orig_filename)
+            if (fault := _member_problem(entry)) is not None:
+                problems.setdefault(fault, []).append(entry.orig_filename)
         counts = Counter(PurePosixPath(entry.filename) for entry in entries)
         if twice := [str(name) for name, count in counts.items() if count > 1]:
-            faults["stands in it twice"] = twice
+            problems["occurs twice"] = twice
         if overlapping := _overlapping(entries):
-            faults["shares its bytes with another member, as bombs do"] = overlapping
-        if faults:
+            problems["overlaps another member (a zip bomb)"] = overlapping
+        if problems:
             self.close()
             raise DataError(
                 [
                     f"{path}: {names[0]!r}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {fault}; "
-                    "not read, nothing written: fetch the archive from where it is published, or move it away"
-                    for fault, names in faults.items()
+                    "nothing was read or written: download the archive from its official source, or move it away"
+                    for fault, names in problems.items()
                 ]
             )
         self._entries = entries
 
     @cached_property
     def members(self) -> dict[str, ArchiveMember]:
-        """Its files by their path in it."""
+        """The files by their path in the archive."""
         return {
             str(path): ArchiveMember(
                 archive=self.path,
@@ -155,30 +154,30 @@ class Archive:
         }
 
     def close(self) -> None:
-        """Its members cannot be read after that."""
+        """Close the file. Members cannot be read after that."""
         self._stream.close()
 
 
-def _fault(entry: zipfile.ZipInfo) -> str | None:
+def _member_problem(entry: zipfile.ZipInfo) -> str | None:
     name = entry.orig_filename
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if name.startswith("/") or "\\" in name or "\0" in name or _DRIVE.match(name) or ".." in name.split("/"):
-        return "leads outside of the archive's folder"
+        return "has a path outside the archive's folder"
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "is a link or a device, and no file"
+        return "is a link or a device, not a file"
     if entry.flag_bits & _ENCRYPTED:
         return "is encrypted"
     if entry.compress_type not in (_STORED, _DEFLATED):
-        return f"is compressed by method {entry.compress_type}, which data sets do not use"
+        return f"uses compression method {entry.compress_type}, which is not supported"
     if entry.file_size > MAX_MEMBER_BYTES or (
-        entry.file_size > _TRIFLE and entry.file_size > MAX_RATIO * entry.compress_size
+        entry.file_size > _SMALL and entry.file_size > MAX_RATIO * entry.compress_size
     ):
-        return f"would unpack from {entry.compress_size >> 10} KiB to {entry.file_size >> 20} MiB, as bombs do"
+        return f"would expand from {entry.compress_size >> 10} KiB to {entry.file_size >> 20} MiB (a zip bomb)"
     return None
 
 
 def _overlapping(entries: list[zipfile.ZipInfo]) -> list[str]:
-    # A member takes its header, its name and its bytes; an extra field only makes it longer.
+    # A member consists of its header, its name and its bytes; an extra field only makes it longer.
     ordered = sorted(entries, key=lambda entry: entry.header_offset)
     return [
         entry.orig_filename

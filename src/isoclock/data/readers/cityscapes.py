@@ -1,6 +1,6 @@
 """Cityscapes (Cordts et al., CVPR 2016): 19 train classes out of 34 label ids.
 
-Ids, train ids and colours are those of `cityscapesscripts.helpers.labels`
+Ids, train ids and colours are from `cityscapesscripts.helpers.labels`
 (https://github.com/mcordts/cityscapesScripts); a test compares them with that package.
 Layout: leftImg8bit/<split>/<city>/*_leftImg8bit.png and gtFine/<split>/<city>/*_gtFine_labelIds.png, in folders or in the
 archives leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip and leftImg8bit_trainextra.zip.
@@ -8,9 +8,13 @@ archives leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip and leftImg8bit_t
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from isoclock.data.labels import IGNORE
-from isoclock.data.readers.rawtree import RawFile, RawTree
 from isoclock.data.readers.reader import Reader, Sample, match
+
+if TYPE_CHECKING:
+    from isoclock.data.readers.rawtree import RawFile, RawTree
 
 _TRAINED: dict[int, tuple[str, tuple[int, int, int]]] = {
     7: ("road", (128, 64, 128)),
@@ -34,11 +38,10 @@ _TRAINED: dict[int, tuple[str, tuple[int, int, int]]] = {
     33: ("bicycle", (119, 11, 32)),
 }
 _RAW_VALUES = range(34)
-"""Licence plates have id -1 and are never drawn into labelIds."""
+"""Licence plates have id -1, which does not occur in labelIds files."""
 
 _IMAGE_ONLY = ("train_extra",)
-"""Splits for which Cityscapes has no fine labels."""
-
+"""Splits without fine labels."""
 
 _KNOWN_BAD = {"troisdorf_000000_000073": "of train_extra; published as a broken image, all black with one channel"}
 
@@ -47,17 +50,19 @@ def _scan(root: RawTree, split: str) -> tuple[list[Sample], list[str]]:
     images, problems = _files(root / "leftImg8bit" / split, "_leftImg8bit.png")
     if not images:
         where = root / "leftImg8bit" / split
-        return [], [
-            f"{where}: no <city>/*_leftImg8bit.png in it; unpack Cityscapes there, or put its archives in {root}"
+        problems = [
+            f"{where}: no <city>/*_leftImg8bit.png files; unpack Cityscapes there, or put its archives in {root}"
         ]
+        return [], problems
     if split in _IMAGE_ONLY:
         return [Sample(name, path, None) for name, path in sorted(images.items())], problems
     labels, wrong = _files(root / "gtFine" / split, "_gtFine_labelIds.png")
     if not labels:
         where = root / "gtFine" / split
-        return [], [
-            f"{where}: no <city>/*_gtFine_labelIds.png in it; unpack gtFine there, or put its archive in {root}"
+        problems = [
+            f"{where}: no <city>/*_gtFine_labelIds.png files; unpack gtFine there, or put its archive in {root}"
         ]
+        return [], problems
     samples, unmatched = match(images, labels)
     return samples, problems + wrong + unmatched
 
@@ -69,7 +74,7 @@ def _files(folder: RawTree, ending: str) -> tuple[dict[str, RawFile], list[str]]
             found[path.name.removesuffix(ending)] = path
         else:
             problems.append(
-                f"{path}: its name does not begin with its city, {path.parent.name}; put it where it belongs"
+                f"{path}: its name does not start with its city, {path.parent.name}; move it to the folder of its city"
             )
     return found, problems
 

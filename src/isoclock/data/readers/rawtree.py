@@ -1,4 +1,4 @@
-"""The files of a raw data set, whether they lie in folders or in zip archives: a reader need not know."""
+"""The files of a raw data set, in folders or in zip archives, through one interface."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from isoclock.data.readers.archive import Archive, ArchiveMember
 from isoclock.errors import DataError
 
 RawFile = Path | ArchiveMember
-"""A file: str() tells where it is; name, stem, parent and read_bytes() are those of a Path."""
+"""A file: str() is its location; name, stem, parent and read_bytes() are those of a Path."""
 
 
 class RawTree:
-    """A folder of a raw data set, and what every zip archive below the data set's root holds of that folder.
+    """A folder of a raw data set, with the files of that folder in every zip archive below the root of the data set.
 
-    Archives may lie anywhere below the root; paths in them count from the root. A file in a folder stands above the
-    same one in an archive. `tree / name` is a folder in it.
+    Archives may be anywhere below the root; their paths are relative to the root. A file in a folder overrides the file
+    of the same path in an archive. `tree / name` is a subfolder.
     """
 
     def __init__(self, root: Path, archives: Sequence[Archive] = (), below: PurePosixPath | None = None) -> None:
@@ -26,9 +26,9 @@ class RawTree:
 
     @classmethod
     def open(cls, root: Path) -> RawTree:
-        """The tree below `root`, a folder or a single archive. Raises DataError that lists what is wrong with any archive."""
+        """The tree below `root`, a folder or a single archive. Raises DataError that lists the problems of all archives."""
         if not root.exists():
-            raise DataError(f"{root}: not there; put the data set's folders or archives there")
+            raise DataError(f"{root}: not found; put the folders or archives of the data set there")
         found, problems = [], []
         for path in [root] if root.is_file() else sorted(root.rglob("*.zip")):
             try:
@@ -46,13 +46,13 @@ class RawTree:
         return str(self._root / self._below)
 
     def holding(self, pattern: str, *folders: str) -> RawTree:
-        """This folder, or the first of `folders` in it, in which `pattern` finds anything; this one if none does."""
+        """The first of this folder and its subfolders `folders` with a match for `pattern`; this folder if there is none."""
         return next((tree for tree in (self, *(self / folder for folder in folders)) if tree.glob(pattern)), self)
 
     def glob(self, pattern: str) -> list[RawFile]:
-        """Files that match a pattern such as `*/*.png` (`*` within a name), by path, but hidden ones, which systems leave behind.
+        """Files that match a pattern such as `*/*.png` (`*` within a name), sorted by path, without hidden files.
 
-        Raises DataError if two archives hold a file of one path and unlike content.
+        Raises DataError if two archives contain different files of the same path.
         """
         found: dict[str, RawFile] = {}
         matching = re.compile("/".join(_translated(part) for part in (self._below / pattern).parts))
@@ -60,7 +60,7 @@ class RawTree:
             for path in filter(matching.fullmatch, archive.members):
                 member, other = archive.members[path], found.get(path)
                 if isinstance(other, ArchiveMember) and other.identity != member.identity:
-                    raise DataError(f"{member}: not the same as {other}; move one of the archives away")
+                    raise DataError(f"{member}: differs from {other}; move one of the archives away")
                 found.setdefault(path, member)
         base = self._root / self._below
         found |= {path.relative_to(self._root).as_posix(): path for path in base.glob(pattern)}
@@ -73,11 +73,11 @@ class RawTree:
 
 
 def identity(file: RawFile) -> list[int]:
-    """Numbers that change when a file's content does."""
+    """Numbers that change with the content of a file."""
     if isinstance(file, ArchiveMember):
         return file.identity
-    told = file.stat()
-    return [told.st_size, told.st_mtime_ns]
+    status = file.stat()
+    return [status.st_size, status.st_mtime_ns]
 
 
 def _translated(part: str) -> str:

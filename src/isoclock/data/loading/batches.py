@@ -1,0 +1,86 @@
+"""Training batches by number: which samples are in them, and how they are augmented."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset, get_worker_info
+
+from isoclock.data.labels import IGNORE
+from isoclock.data.loading.augment import GEOMETRY, ORDER, crop_sample, draw_geometry, generator
+from isoclock.data.loading.colour import Colour
+from isoclock.data.loading.pixels import Pixels, SplitPixels
+from isoclock.data.loading.recycled import RecycledArrays
+
+
+def sample_at(seed: int, number: int, count: int, order: int = ORDER) -> int:
+    """The sample at position `number` of an endless sequence of shuffles of `count` samples."""
+    return int(_shuffled(seed, number // count, count, order)[number % count])
+
+
+class Batches(Dataset[dict[str, Any]]):
+    """The batches of a run by number. One worker makes a whole batch."""
+
+    def __init__(
+        self,
+        parts: Sequence[tuple[SplitPixels, int, int]],  # split, images a batch, order
+        seed: int,
+        crop: tuple[int, int],
+        scale: tuple[float, float],
+        flip: float,
+        colour: Colour,
+    ) -> None:
+        self.parts, self.seed, self.crop = parts, seed, crop
+        self.batch = sum(images for _, images, _ in parts)
+        self.scale, self.flip, self.colour = scale, flip, colour
+        self._memory = RecycledArrays()
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        before = time.process_time()
+        images = self._memory.empty((self.batch, *self.crop, 3), np.uint8)
+        target = self._memory.empty((self.batch, *self.crop), np.uint8)
+        index = np.empty(self.batch, np.int64)
+        labelled = np.empty(self.batch, np.bool_)
+        for k, (split, i, before_it) in enumerate(self._drawn(number)):
+            self._sample(split, i, number * self.batch + k, images[k], target[k])
+            index[k], labelled[k] = before_it + i, split.labelled[i]
+        target[~labelled] = IGNORE
+        made = {
+            "images": torch.from_numpy(images).permute(0, 3, 1, 2),
+            "target": torch.from_numpy(target),
+            "index": torch.from_numpy(index),
+            "labelled": torch.from_numpy(labelled),
+        }
+        if get_worker_info() is not None:
+            # Tensors must be in shared memory to reach the training process. If /dev/shm is full, the error raised here
+            # reaches that process. In the queue's thread it would only be logged, and the process would wait forever.
+            for tensor in made.values():
+                tensor.share_memory_()
+        return {**made, "core_s": time.process_time() - before}
+
+    def _drawn(self, number: int) -> Iterator[tuple[SplitPixels, int, int]]:
+        """The samples of a batch: split, position in the split, and number of samples in the splits before it."""
+        before_it = 0
+        for split, images, order in self.parts:
+            for k in range(images):
+                yield split, sample_at(self.seed, number * images + k, len(split), order), before_it
+            before_it += len(split)
+
+    def _sample(self, split: SplitPixels, i: int, at: int, image: Pixels, label: Pixels) -> None:
+        random = generator(self.seed, GEOMETRY, at)
+        geometry = draw_geometry(random, split.sizes[i], self.crop, self.scale, self.flip)
+        crop_sample(split, i, geometry, self.crop, self.colour.fill, out=(image, label))
+        coloured = self.colour.augment(image, self.seed, at)
+        if coloured is not image:
+            image[:] = coloured
+
+
+@lru_cache(maxsize=4)
+def _shuffled(seed: int, epoch: int, count: int, order: int) -> NDArray[np.int64]:
+    return generator(seed, order, epoch).permutation(count)

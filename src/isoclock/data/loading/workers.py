@@ -1,0 +1,43 @@
+"""Loader processes: how they start, how they end, and what is reported when one is killed."""
+
+from __future__ import annotations
+
+import signal
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+
+import cv2
+
+_DYING_S = 4.0  # how long to wait for a loader process that has closed its connection
+
+
+def start_worker(_worker: int) -> None:
+    """Ignore SIGINT and SIGTERM, and keep OpenCV to one thread."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # A worker uses one core. OpenCV's thread pool would compete with the training process, and does not survive a fork.
+    cv2.setNumThreads(0)
+
+
+def dead_worker(loaders: set[BaseProcess]) -> RuntimeError | None:
+    """The error that torch raises for a dead loader process, or None if all are alive.
+
+    A killed process closes its sockets some milliseconds before it is dead. Fetching a batch in between raises a
+    connection error that does not name the cause. While this function waits, torch's own signal handler may raise.
+    """
+    closed = wait([process.sentinel for process in loaders], _DYING_S)
+    dead = [process for process in loaders if process.sentinel in closed]
+    for process in dead:
+        process.join()
+    pids = ", ".join(f"{process.pid}" for process in dead)
+    return RuntimeError(f"DataLoader worker (pid(s) {pids}) exited unexpectedly") if dead else None
+
+
+def end_workers(loaders: set[BaseProcess]) -> None:
+    """Kill the remaining loader processes of a stream when the training process exits.
+
+    They are still running after an error. multiprocessing would send them SIGTERM, which they ignore, and wait forever.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's own handler raises when a loader is killed
+    for process in loaders:
+        process.kill()
