@@ -1,6 +1,6 @@
 """Overhead of the engine (loop, clock, ledger, schedule, general step) over a loop written by hand for one network.
 
-Both train the same PSPNet with the same batches, optimiser, precision and memory format. One `Engine.run` does all of
+Both train the same PSPNet with the same batches, optimiser, precision and memory format. One `Session.run` does all of
 isoclock's windows: between two of them, where it asks for a batch, the loop by hand runs one of its own.
 """
 
@@ -19,8 +19,9 @@ from torch import Tensor
 from isoclock.data.loading.normalise import Normalise
 from isoclock.params.schema import Recipe
 from isoclock.runner.ledger import Ledger
+from isoclock.runner.session import Session
 from isoclock.training.device import choose_device, synchroniser
-from isoclock.training.loop import LOG_EVERY, Engine, Hooks
+from isoclock.training.loop import LOG_EVERY, Sources, TrainingLoop
 from isoclock.training.task_loss import IGNORE, Labels, upsampled_cross_entropy
 
 Batches = list[Mapping[str, Tensor]]
@@ -57,7 +58,8 @@ def measure(
 
     with TemporaryDirectory() as folder:
         ledger = Ledger(Path(folder) / "ledger.jsonl")
-        outcome = Engine(step, rounds * steps, Path(folder), ledger, Hooks(stream)).run({"started_unix": 0.0}, "engine")
+        loop = TrainingLoop(step, rounds * steps, Sources(stream))
+        outcome = Session(loop, Path(folder), ledger).run({"started_unix": 0.0}, "engine")
         ledger.close()
     if outcome.status != "finished":
         raise RuntimeError(f"the run {outcome.status}: {outcome.state.message}")

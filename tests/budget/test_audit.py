@@ -104,7 +104,7 @@ def test_what_saving_took_is_shown(
     """By a run that saves often, and as its ledger has it."""
     from isoclock.runner.run import train_student
 
-    monkeypatch.setattr("isoclock.training.loop.SAVING_SHARE", math.inf)
+    monkeypatch.setattr("isoclock.runner.session.SAVING_SHARE", math.inf)
     taught_study.edit("training.yaml", "checkpoint_every_s: 1000.0", "checkpoint_every_s: 1.0e-9")
     write_plan(taught_study, iterations=3)
     assert train_student(taught_study.params, cell(), taught_study.layout) == "finished"

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from isoclock.budget import measure as measuring
 from isoclock.budget import profile as profiling
-from isoclock.budget.profile import bootstrap_interval, profile_method
+from isoclock.budget.measure import bootstrap_interval
+from isoclock.budget.profile import profile_method
 from isoclock.files import read_json
 from isoclock.params.schema import ProfileSettings
 from isoclock.training.anchor import StepBench
@@ -68,7 +70,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[dict[str, A
     def shares(bench: FakeBench, _steps: int) -> dict[str, float]:
         return {"data": bench.data_share, "student": 1 - bench.data_share}
 
-    monkeypatch.setattr(profiling, "phase_shares", shares)
+    monkeypatch.setattr(measuring, "phase_shares", shares)
 
     def measure(method: FakeBench, *, most: int | None = None, **changes: Any) -> tuple[dict[str, Any], int]:
         def bench(with_method: bool) -> StepBench:
@@ -157,14 +159,14 @@ def test_sides_take_turns_in_going_first() -> None:
             return super().run(steps, mark)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(profiling, "phase_shares", lambda *_: {"data": 0.0})
-        profiling._measure(Noted("m"), Noted("a"), settings(windows=4), "test")  # type: ignore[arg-type]
+        patch.setattr(measuring, "phase_shares", lambda *_: {"data": 0.0})
+        measuring.measure(Noted("m"), Noted("a"), settings(windows=4), lambda *_: None)  # type: ignore[arg-type]
     assert "".join(order) == "ma" + "ammaamma" + "m"
 
 
 def test_shares_are_those_of_the_marked_phases(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter(range(1000))
-    monkeypatch.setattr(profiling.time, "perf_counter", lambda: float(next(now)))
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: float(next(now)))
 
     class Marked(FakeBench):
         def run(self, steps: int, mark: Mark = no_mark) -> float:
@@ -173,7 +175,7 @@ def test_shares_are_those_of_the_marked_phases(monkeypatch: pytest.MonkeyPatch) 
                     mark(phase)
             return 1.0
 
-    shares = profiling.phase_shares(Marked(1.0), 4)  # type: ignore[arg-type]
+    shares = measuring.phase_shares(Marked(1.0), 4)  # type: ignore[arg-type]
     assert set(shares) == SHARES
     assert sum(shares.values()) == pytest.approx(1.0)
     assert shares["data"] == pytest.approx(2 / 7), "moving a batch to the device is the data's"

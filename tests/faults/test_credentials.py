@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from clone import TOKEN
-from mishap_makers import Environment
+from fault_makers import Environment
 from trainers import Trainer
 
 from isoclock.cli.main import main

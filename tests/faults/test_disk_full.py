@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mishap_makers import save_all_the_time
+from fault_makers import save_all_the_time
 from test_kill import checkpoints
 from trainers import Trainer
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from mishap_makers import Elsewhere, KilledInCheckpoint, save_all_the_time
+from fault_makers import Elsewhere, KilledInCheckpoint, save_all_the_time
 from trainers import Trainer, stop, until
 
 from isoclock.budget.audit import audit_record
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.xdist_group("faults")
 @pytest.mark.parametrize(
     ("what", "value", "message"),
     [
-        ("torch", "9.9.9", f"begun with {torch.__version__} as torch, and here it is 9.9.9"),
-        ("threads", 2, "begun with 1 CPU threads, and here it is 2"),
+        ("torch", "9.9.9", f"started on {torch.__version__} as torch but this is 9.9.9"),
+        ("threads", 2, "started on 1 CPU threads but this is 2"),
     ],
 )
 def test_a_student_is_not_finished_elsewhere(
@@ -49,7 +49,7 @@ def test_a_teacher_is_not_finished_on_another_device_kind(trainer: Callable[...,
     until(lambda: run.events_of("train"), "it trains")
     assert stop(process) == 75, run.said
     assert run.run(Elsewhere("device_kind", "cuda:NVIDIA H100 80GB HBM3")) == 2
-    assert "and here it is cuda:NVIDIA H100 80GB HBM3" in run.said
+    assert "but this is cuda:NVIDIA H100 80GB HBM3" in run.said
 
 
 def test_a_cell_trained_on_different_hardware_is_marked(trainer: Callable[..., Trainer]) -> None:

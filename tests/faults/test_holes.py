@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mishap_makers import MemoryLimit
+from fault_makers import MemoryLimit
 from trainers import Trainer
 
 from isoclock.cli.main import main

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from mishap_makers import KilledInCheckpoint, SlowSteps, save_all_the_time
+from fault_makers import KilledInCheckpoint, SlowSteps, save_all_the_time
 from trainers import Trainer, ended, until
 
 from isoclock.files import sha256_file
 from isoclock.runner.checkpoint import load_newest
-from isoclock.runner.progress_file import Pulse
+from isoclock.runner.progress_file import ProgressFile
 from tiny_study import write_plan
 
 CPU = torch.device("cpu")
@@ -32,9 +32,9 @@ def checkpoints(folder: Path) -> list[int]:
     return found
 
 
-def pulse(run: Trainer) -> tuple[int, float]:
+def progress(run: Trainer) -> tuple[int, float]:
     """Iterations done and train time of the killed process."""
-    found = Pulse(run.folder).read()
+    found = ProgressFile(run.folder).read()
     assert found is not None
     return found
 
@@ -42,7 +42,7 @@ def pulse(run: Trainer) -> tuple[int, float]:
 def lost_with(run: Trainer, saved_s: float) -> float:
     """Train time that the last process recorded, in its progress file or its ledger, but did not save."""
     recorded_s = [event["train_s"] for event in run.events if event["event"] in ("start", "train")]
-    return max(0.0, pulse(run)[1] - saved_s, recorded_s[-1] - saved_s)
+    return max(0.0, progress(run)[1] - saved_s, recorded_s[-1] - saved_s)
 
 
 def nothing_is_charged_twice(run: Trainer, lost_s: float) -> None:
@@ -77,7 +77,7 @@ def test_kills_at_random_moments_lose_at_most_an_interval(trainer: Callable[...,
         assert saved in whole, "a checkpoint in the ledger exists and is complete"
         found = load_newest(run.folder, CPU)
         assert found is not None
-        done, _ = pulse(run)
+        done, _ = progress(run)
         assert saved <= found.iteration <= done <= found.iteration + 1, "an interval is an iteration here"
         assert all("not finished" in complaint for complaint in found.complaints)
         at = found.iteration
@@ -86,7 +86,7 @@ def test_kills_at_random_moments_lose_at_most_an_interval(trainer: Callable[...,
     assert run.run(save_all_the_time) == 0, run.said
     assert [event["iteration"] for event in run.events_of("start")] == resumed
     nothing_is_charged_twice(run, lost_s)
-    assert run.said.count("the process before was killed; going on from iteration") == ROUNDS
+    assert run.said.count("the previous process was killed; continuing from iteration") == ROUNDS
     assert sorted(path.name for path in run.folder.glob("*checkpoint*"))[0].startswith("checkpoint"), (
         "nothing half-written"
     )
@@ -110,12 +110,12 @@ def test_a_kill_between_two_checkpoints_loses_time_since_the_first(trainer: Call
     for number in range(3):
         process = run.start(*slowly)
         run.until_event("checkpoint", segment=number)
-        until(lambda: pulse(run)[0] > run.events_of("checkpoint")[-1]["iteration"], "an iteration more is done")
+        until(lambda: progress(run)[0] > run.events_of("checkpoint")[-1]["iteration"], "an iteration more is done")
         process.kill()
         assert ended(process) == -9, run.said
         found = load_newest(run.folder, CPU)
         assert found is not None
-        done, _ = pulse(run)
+        done, _ = progress(run)
         assert run.events_of("checkpoint")[-1]["iteration"] <= found.iteration <= done <= found.iteration + interval
         assert found.iteration > resumed[-1], "it gets on, killed or not"
         resumed.append(found.iteration)

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable
 
 import pytest
-from mishap_makers import Environment
+from fault_makers import Environment
 from trainers import Trainer
 
 from isoclock.errors import UserError

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from mishap_makers import Payload, save_all_the_time
+from fault_makers import Payload, save_all_the_time
 from trainers import Trainer, stop, until
 
 from isoclock.files import read_json, sha256_file, write_json

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 
 import pytest
-from mishap_makers import SlowSteps
+from fault_makers import SlowSteps
 from trainers import Trainer, ended, stop, until
 
 from isoclock.cli.main import main
-from isoclock.runner.progress_file import Pulse
+from isoclock.runner.progress_file import ProgressFile
 from tiny_study import write_plan
 
 pytestmark = pytest.mark.xdist_group("faults")
@@ -32,7 +32,7 @@ def test_the_clock_over_three_interruptions(
             process.kill()
             assert ended(process) == -9
             killed_unix = time.time()
-            done = (Pulse(run.folder).read() or (0, 0.0))[0]
+            done = (ProgressFile(run.folder).read() or (0, 0.0))[0]
     assert run.run(slowly) == 0, run.said
 
     record, events = run.record, run.events
@@ -58,7 +58,9 @@ def test_the_clock_over_three_interruptions(
     assert done > after["iteration"]
     assert lost_s >= (done - after["iteration"]) * step_s * 0.99
     assert record["clock"]["lost_s"] == pytest.approx(lost_s, rel=0.01)
-    assert f"the process before was killed; going on from iteration {after['iteration']}, {lost_s:.1f} s" in run.said
+    assert (
+        f"the previous process was killed; continuing from iteration {after['iteration']}, {lost_s:.1f} s" in run.said
+    )
 
     monkeypatch.chdir(run.study.folder)
     monkeypatch.setenv("COLUMNS", "250")
@@ -72,7 +74,7 @@ def test_training_since_the_last_ledger_line_is_counted(trainer: Callable[..., T
     run, step_s = trainer("none"), 0.05
     write_plan(run.study, "none", iterations=40)
     process = run.start(SlowSteps(step_s))
-    note = Pulse(run.folder)
+    note = ProgressFile(run.folder)
     until(lambda: (note.read() or (0, 0.0))[0] >= 12, "twelve iterations are done")
     process.kill()
     assert ended(process) == -9

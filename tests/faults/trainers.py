@@ -32,7 +32,7 @@ _CONTEXT.set_forkserver_preload(
         "isoclock.params.check",
         "isoclock.models.pspnet",
         "segmentation_models_pytorch",
-        "mishap_makers",
+        "fault_makers",
         "warm",
     ]
 )

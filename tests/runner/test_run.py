@@ -221,7 +221,7 @@ def test_seeds_differ(taught_study: TinyStudy) -> None:
 def test_a_device_of_another_kind_is_refused(taught_study: TinyStudy) -> None:
     write_plan(taught_study, device_kind="cuda:NVIDIA H100 80GB HBM3")
     with pytest.raises(
-        UserError, match=r"planned for cuda:NVIDIA H100 .* and this is cpu:.*isoclock profile streets tiny kd"
+        UserError, match=r"planned for cuda:NVIDIA H100 .* but this is cpu:.*isoclock profile streets tiny kd"
     ):
         train(taught_study)
     assert not taught_study.layout.student_run(CELL).exists()

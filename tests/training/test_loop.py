@@ -18,8 +18,9 @@ from torch import Tensor
 
 from isoclock.runner import checkpoint
 from isoclock.runner.ledger import Event, Ledger, read_ledger
-from isoclock.runner.progress_file import Pulse
-from isoclock.training.loop import Engine, Hooks, Outcome
+from isoclock.runner.progress_file import ProgressFile
+from isoclock.runner.session import Outcome, Session
+from isoclock.training.loop import Sources, TrainingLoop
 from isoclock.training.schedule import poly_lr
 from isoclock.training.step import TrainingStep
 
@@ -43,16 +44,16 @@ At = Callable[[int], None]
 @pytest.fixture(autouse=True)
 def as_often_as_the_recipe_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """These steps take less time than saving them; what that may cost has a test of its own."""
-    monkeypatch.setattr("isoclock.training.loop.SAVING_SHARE", math.inf)
+    monkeypatch.setattr("isoclock.runner.session.SAVING_SHARE", math.inf)
 
 
 class Killed(BaseException):
-    """Stands for `kill -9`: nothing of the engine may run after it, and nothing does but `finally`."""
+    """Stands for `kill -9`: nothing of the session may run after it, and nothing does but `finally`."""
 
 
 @dataclass
 class Run:
-    """A run's folder; each `segment` is a process of its own, as far as the engine can tell."""
+    """A run's folder; each `segment` is a process of its own, as far as the session can see."""
 
     folder: Path
     method: str = "none"
@@ -87,16 +88,17 @@ class Run:
                     batch["images"][0, 0, 0, 0] = float("nan")
                 yield batch
 
-        hooks = Hooks(stream, self.evaluate, self.measure_anchor, pretraining, describe=lambda: "crop 16x32")
-        engine = Engine(step, self.iterations, self.folder, ledger, hooks)
+        sources = Sources(stream, pretraining, self.evaluate, self.measure_anchor)
+        loop = TrainingLoop(step, self.iterations, sources)
+        session = Session(loop, self.folder, ledger, describe=lambda: "crop 16x32")
         if self.now is not None:
-            engine.clock._now = self.now
-        self.complaints = engine.resume()
+            loop.clock._now = self.now
+        self.complaints = session.resume()
         if self.number == 0:
             torch.manual_seed(5)  # a run's first segment starts where `assemble_step` leaves the random state
-        ledger.append("start", engine.state.iteration, train_s=engine.clock.train_s)
+        ledger.append("start", loop.iteration, train_s=loop.clock.train_s)
         try:
-            return engine.run({"started_unix": float(self.number), "device_kind": "cpu:test"}, "test"), step
+            return session.run({"started_unix": float(self.number), "device_kind": "cpu:test"}, "test"), step
         finally:
             self.number += 1
             ledger.close()
@@ -123,12 +125,12 @@ class Run:
     def events(self) -> list[Event]:
         return read_ledger(self.folder / "ledger.jsonl")
 
-    def told(self, event: str) -> list[Event]:
-        return [told for told in self.events if told["event"] == event]
+    def logged(self, event: str) -> list[Event]:
+        return [line for line in self.events if line["event"] == event]
 
 
-def pulse(run: Run) -> tuple[int, float]:
-    found = Pulse(run.folder).read()
+def progress(run: Run) -> tuple[int, float]:
+    found = ProgressFile(run.folder).read()
     assert found is not None
     return found
 
@@ -167,7 +169,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(tmp_path: Path, method: str,
     assert (outcome.status, outcome.state.iteration) == ("finished", ITERATIONS)
     assert digest(cut_step) == digest(step), f"stopped at {cuts}"
     assert step.method.state_dict().keys() == cut_step.method.state_dict().keys()
-    assert run.told("train")[-1]["lr"] == Run(tmp_path / "whole").told("train")[-1]["lr"]
+    assert run.logged("train")[-1]["lr"] == Run(tmp_path / "whole").logged("train")[-1]["lr"]
 
 
 @pytest.mark.parametrize("cut", [-PRETRAIN, -PRETRAIN + 2, -1])
@@ -178,7 +180,7 @@ def test_a_pre_training_is_not_done_twice(tmp_path: Path, cut: int) -> None:
     outcome, cut_step = run.segment()
     assert (outcome.status, outcome.state.pretrained, outcome.state.iteration) == ("finished", PRETRAIN, ITERATIONS)
     assert digest(cut_step) == digest(step)
-    assert run.told("pretrain")[-1]["step"] == PRETRAIN
+    assert run.logged("pretrain")[-1]["step"] == PRETRAIN
 
 
 def test_a_killed_pre_training_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
@@ -264,8 +266,8 @@ def test_divergence_is_a_result(tmp_path: Path, poison: int) -> None:
     assert poison < outcome.state.iteration <= poison + 20
     assert "loss is nan" in outcome.state.message
     assert "kd" in outcome.state.message
-    assert run.told("diverged")[0]["message"] == outcome.state.message
-    assert run.told("finish") == []
+    assert run.logged("diverged")[0]["message"] == outcome.state.message
+    assert run.logged("finish") == []
     assert outcome.state.segments[-1]["ended"] == "diverged"
 
 
@@ -274,7 +276,7 @@ def test_divergence_of_a_pre_training_is_a_result_with_its_figures(tmp_path: Pat
     outcome, _ = run.segment()
     assert (outcome.status, outcome.state.iteration) == ("diverged", 0)
     assert outcome.state.message == f"loss of the pre-training is nan at its step {PRETRAIN} (crop 16x32)"
-    assert run.told("diverged")[0]["message"] == outcome.state.message
+    assert run.logged("diverged")[0]["message"] == outcome.state.message
 
 
 def test_a_rate_that_is_too_large_diverges_in_order(tmp_path: Path) -> None:
@@ -314,7 +316,7 @@ def test_evaluations_come_where_they_are_planned(
     run = Run(tmp_path, iterations=iterations, changes={"evaluations": evaluations})
     run.evaluate = lambda: {"miou": next(scores), "per_class": {"road": None}}
     outcome, _ = run.segment()
-    assert [event["iteration"] for event in run.told("evaluate")] == expected
+    assert [event["iteration"] for event in run.logged("evaluate")] == expected
     best = [{"iteration": at, "miou": miou} for at, miou in zip(expected, [0.5, 0.7], strict=False)]
     assert outcome.state.best == (best[-1] if best else None)
 
@@ -390,23 +392,23 @@ def test_a_stop_loses_no_time(tmp_path: Path) -> None:
 def test_time_of_a_killed_segment_is_counted_as_lost(tmp_path: Path) -> None:
     run = Run(tmp_path, iterations=100, now=Ticks())
     stopped = run.stopped(9)
-    run.killed(75)  # the ledger told of 20, 40 and 60, and the pulse of 75
-    told_s, last = run.told("train")[-1]["train_s"], pulse(run)
+    run.killed(75)  # the ledger has 20, 40 and 60, and the progress file has 75
+    logged_s, last = run.logged("train")[-1]["train_s"], progress(run)
     assert last[0] == 75
-    assert last[1] >= told_s + 15, "an iteration takes at least a second of this clock"
+    assert last[1] >= logged_s + 15, "an iteration takes at least a second of this clock"
     outcome, _ = run.segment()
     assert outcome.state.lost_s == pytest.approx(last[1] - stopped.clock["train"])
     assert outcome.state.iteration == 100
-    (told,) = run.told("pulse")
-    assert (told["iteration"], told["train_s"]) == last
+    (line,) = run.logged("progress")
+    assert (line["iteration"], line["train_s"]) == last
 
 
-def test_a_ledger_without_a_pulse_counts_what_it_tells(tmp_path: Path) -> None:
+def test_without_a_progress_file_the_ledger_counts(tmp_path: Path) -> None:
     run = Run(tmp_path, iterations=100, now=Ticks())
     run.killed(75)
-    told_s = run.told("train")[-1]["train_s"]
-    Pulse(tmp_path).path.write_text("")  # a power cut may leave it so
-    assert run.segment()[0].state.lost_s == pytest.approx(told_s)
+    logged_s = run.logged("train")[-1]["train_s"]
+    ProgressFile(tmp_path).path.write_text("")  # a power cut may leave it so
+    assert run.segment()[0].state.lost_s == pytest.approx(logged_s)
 
 
 def test_time_lost_twice_is_counted_twice(tmp_path: Path) -> None:
@@ -417,19 +419,19 @@ def test_time_lost_twice_is_counted_twice(tmp_path: Path) -> None:
         30,
         5,
         0,
-    ):  # before iteration 20 the ledger tells of none, and of a start that trains nothing there is nothing
+    ):  # before iteration 20 the ledger has none, and of a start that trains nothing there is nothing
         run.killed(at)
-        lost_s.append(pulse(run)[1])
+        lost_s.append(progress(run)[1])
     assert lost_s[2] > 0 == lost_s[3]
     outcome, _ = run.segment()
     assert outcome.state.lost_s == pytest.approx(sum(lost_s))
-    assert len(run.told("pulse")) == 3
+    assert len(run.logged("progress")) == 3
 
 
 def test_lost_time_survives_later_segments(tmp_path: Path) -> None:
     run = Run(tmp_path, iterations=100, now=Ticks())
     run.killed(50)
-    lost_s = pulse(run)[1]
+    lost_s = progress(run)[1]
     run.stopped(30)
     assert run.segment()[0].state.lost_s == pytest.approx(lost_s)
 
@@ -438,7 +440,7 @@ def test_checkpoints_come_by_the_train_clock(tmp_path: Path) -> None:
     clock = Ticks()
     run = Run(tmp_path, now=clock, changes={"checkpoint_every_s": 5.0})
     run.segment()
-    at = [event["iteration"] for event in run.told("checkpoint")]
+    at = [event["iteration"] for event in run.logged("checkpoint")]
     assert len(at) > 3
     assert at[-1] == ITERATIONS
     assert at == sorted(set(at)), "the last iteration is saved once"
@@ -446,7 +448,7 @@ def test_checkpoints_come_by_the_train_clock(tmp_path: Path) -> None:
 
 
 def test_checkpoints_that_take_long_come_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("isoclock.training.loop.SAVING_SHARE", 0.25)
+    monkeypatch.setattr("isoclock.runner.session.SAVING_SHARE", 0.25)
     clock, save = Ticks(), checkpoint.save
 
     def slow(*arguments: Any) -> int:
@@ -456,7 +458,7 @@ def test_checkpoints_that_take_long_come_less_often(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(checkpoint, "save", slow)
     run = Run(tmp_path, iterations=100, now=clock, changes={"checkpoint_every_s": 5.0})
     outcome, _ = run.segment()
-    first, *later = [event["iteration"] for event in run.told("checkpoint")][:-1]
+    first, *later = [event["iteration"] for event in run.logged("checkpoint")][:-1]
     assert first <= 5, "what it takes is not known before the first"
     assert later
     assert all(after - before >= 15 for before, after in itertools.pairwise([first, *later]))

@@ -56,13 +56,13 @@ def test_a_line_or_an_error_from_one_and_a_half_times_on(monkeypatch: pytest.Mon
     for slower, lines in ((1.49, 0), (1.51, 1)):
         monkeypatch.setattr(precision, "slowdown", lambda *_, slower=slower: slower)
         told.clear()
-        check_precision(recipe(precision="bf16"), "streets", CPU, Path("params"), study=False, tell=told.append)
+        check_precision(recipe(precision="bf16"), "streets", CPU, Path("params"), study=False, warn=told.append)
         assert len(told) == lines
     assert told[0].startswith("params/training.yaml: streets: precision: bf16: ")
     assert "1.51 times as long" in told[0]
     assert told[0].endswith("set `precision: fp32`")
     with pytest.raises(ParamsError, match=r"streets: precision: bf16: .* set `precision: fp32`") as error:
-        check_precision(recipe(precision="bf16"), "streets", CPU, Path("params"), study=True, tell=told.append)
+        check_precision(recipe(precision="bf16"), "streets", CPU, Path("params"), study=True, warn=told.append)
     assert len(error.value.problems) == 1
 
 

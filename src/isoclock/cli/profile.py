@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     from isoclock.budget.profile import profile_method
     from isoclock.grid.layout import Layout
     from isoclock.params.check import load_params
-    from isoclock.runner.failures import figures, told_in_one_line
+    from isoclock.runner.failures import as_user_error, figures
     from isoclock.training.device import choose_device
     from isoclock.training.precision import check_precision
 
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     recipe = params.recipe(arguments.dataset, "student")
     check_precision(recipe, arguments.dataset, choose_device(), params.folder, study=arguments.study)
     title = f"profile {arguments.dataset}/{arguments.pair}/{method}"
-    with told_in_one_line(title, lambda: figures(method, recipe, choose_device()), then="measures again"):
+    with as_user_error(title, lambda: figures(method, recipe, choose_device()), then="measures again"):
         profile = profile_method(params, arguments.dataset, arguments.pair, method, Layout(), study=arguments.study)
     cost, marks = profile["cost"], profile["marks"]
     marked = f"; marked {', '.join(marks)}" if marks else ""

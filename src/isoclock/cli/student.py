@@ -27,4 +27,4 @@ def run(arguments: argparse.Namespace) -> int:
     recipe = params.recipe(cell.dataset, "student")
     device = choose_device()
     check_precision(recipe, cell.dataset, device, params.folder, study=arguments.study)
-    return exit_status(train_student(params, cell, Layout()))
+    return exit_status(train_student(params, cell, Layout(), device))

@@ -27,4 +27,4 @@ def run(arguments: argparse.Namespace) -> int:
     recipe = params.recipe(dataset, "teacher")
     device = choose_device()
     check_precision(recipe, dataset, device, params.folder, study=arguments.study)
-    return exit_status(train_teacher(params, dataset, arguments.model, Layout()))
+    return exit_status(train_teacher(params, dataset, arguments.model, Layout(), device))

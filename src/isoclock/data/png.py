@@ -24,10 +24,10 @@ def png_bytes(pixels: NDArray[np.uint8]) -> bytes:
     return SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", _stored(rows.tobytes())) + _chunk(b"IEND", b"")
 
 
-def damage(content: bytes) -> str | None:
+def png_problem(content: bytes) -> str | None:
     """What is wrong with the bytes of a PNG or JPEG file, or None. Decoders alone accept truncated files, partly grey."""
     if content.startswith(SIGNATURE):
-        return _png_damage(content)
+        return _png_problem(content)
     if content.startswith(b"\xff\xd8"):
         if content.rstrip(b"\0").endswith(b"\xff\xd9") or _decodes_whole(content):
             return None
@@ -47,7 +47,7 @@ def _decodes_whole(content: bytes) -> bool:
     return True
 
 
-def _png_damage(content: bytes) -> str | None:
+def _png_problem(content: bytes) -> str | None:
     position = len(SIGNATURE)
     while position + 12 <= len(content):
         (length,) = struct.unpack_from(">I", content, position)

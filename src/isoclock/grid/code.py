@@ -1,33 +1,35 @@
-"""Digests of the code that a verb's results depend on: syntax trees of its modules and of all of isoclock that they import.
+"""Digests of the code that a verb's numbers depend on: syntax trees of its modules and of all of isoclock that they import.
 
-Comments, formatting, docstrings and a method's texts for people do not count.
+What a module imports under `if TYPE_CHECKING:` is not followed, and text for people does not count: comments, formatting,
+docstrings, messages, and the title and sources of a method. docs/what-an-edit-retrains.md has the consequences.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from isoclock.grid.plugin_code import split_plugins
 
 PACKAGE = Path(__file__).parents[1]
 
-# Modules in which a verb's work is done; what they import is followed. Reading params and writing files is no part of a
-# result's meaning (the values that were read are in the stamp), so that these grounds do not retrain the world.
+TRAINING = ("training.loop", "training.assemble", "methods.none")
 VERB_MODULES = {
-    "prepare": ("data.packing.prepare", "data.packing.unlabelled"),
-    "teacher": ("runner.run",),
-    "profile": ("budget.profile",),
-    "student": ("runner.run",),
-    "evaluate": ("scoring.score",),
+    "prepare": ("data.packing.index", "data.packing.sources", "data.packing.pack", "data.packing.verify"),
+    "teacher": TRAINING,
+    "profile": ("budget.measure", "methods.none"),
+    "student": TRAINING,
+    "evaluate": ("scoring.predict", "scoring.metrics"),
     "report": ("report.build", "budget.audit"),
 }
-# What a method's class tells for people: a corrected source or published figure retrains nothing.
+"""Modules that determine a verb's numbers; what they import is followed. Code that stores, reports or survives is not there."""
+
+# Attributes of a method's class that are text: a corrected source or published figure retrains nothing.
 PROSE = ("title", "source", "published", "equation", "cost", "made_fast_by", "miou")
-NOT_FOLLOWED = {"teacher": "scoring", "student": "scoring", "profile": "scoring"}  # scores do not change weights
-GROUND = {"files", "discovery", "cli", "errors", "grid", "params", "progress", "records", "dag", ""}
 DISCOVERED = ("scoring.metrics", "report.figures")  # packages whose files are imported because they are there
 
 
@@ -37,42 +39,19 @@ def code_digest(verb: str, *modules: str) -> str:
     own, plugins = split_plugins(modules)
     for module, path in sorted(plugins.items()):
         digest.update(module.encode() + b"\0" + syntax_digest(path.read_bytes()).encode() + b"\0")
-    for path in _closure((*VERB_MODULES[verb], *own), NOT_FOLLOWED.get(verb)):
+    for path in closure(*VERB_MODULES[verb], *own):
         digest.update(
             str(path.relative_to(PACKAGE)).encode() + b"\0" + syntax_digest(path.read_bytes()).encode() + b"\0"
         )
     return digest.hexdigest()
 
 
-@cache
-def syntax_digest(source: bytes) -> str:
-    """Digest of a module's syntax tree without docstrings and a method's prose; comments and formatting are not in a tree."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef):
-            node.body = [statement for statement in node.body if not _is_prose(statement)]
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = node.body[1:]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-
-
-def _is_prose(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Assign) and any(
-        isinstance(target, ast.Name) and target.id in PROSE for target in statement.targets
-    )
-
-
-def _closure(modules: tuple[str, ...], not_followed: str | None) -> list[Path]:
-    waiting, seen, found = list(modules), set(GROUND), set()
+def closure(*modules: str) -> list[Path]:
+    """Files of `modules` (without the leading `isoclock.`) and of all of isoclock that they import, sorted."""
+    waiting, seen, found = list(modules), {""}, set()
     while waiting:
         module = waiting.pop()
-        if module in seen or module.split(".")[0] in {not_followed, *GROUND}:
+        if module in seen:
             continue
         seen.add(module)
         path = _file(module)
@@ -87,15 +66,100 @@ def _closure(modules: tuple[str, ...], not_followed: str | None) -> list[Path]:
 
 
 @cache
+def syntax_digest(source: bytes) -> str:
+    """Digest of a module's syntax tree without text for people. Comments and formatting are not in a tree."""
+    return hashlib.sha256(ast.dump(_WithoutText().visit(ast.parse(source))).encode()).hexdigest()
+
+
+class _WithoutText(ast.NodeTransformer):
+    """Removes docstrings and a method's prose, and empties strings in messages.
+
+    Messages are the arguments of `raise`, of exceptions and warnings that are created, of `print` and `warn`; what is assigned
+    or appended to a name that ends in `problems`; and every string of a function whose name ends in `problem` or `problems`.
+    """
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            return None
+        return self.generic_visit(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        node.body = [statement for statement in node.body if not _is_prose(statement)]
+        return self.generic_visit(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        if node.name.endswith(("problem", "problems")):
+            node.body = [_emptied(statement) for statement in node.body]
+        return self.generic_visit(node)
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        return _emptied(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        return _emptied(node) if _takes_message(node.func) else self.generic_visit(node)
+
+    def visit_Assign(self, node: ast.Assign) -> ast.AST:
+        return _emptied(node) if any(_is_problems(target) for target in node.targets) else self.generic_visit(node)
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
+        return _emptied(node) if _is_problems(node.target) else self.generic_visit(node)
+
+
+class _WithoutStrings(ast.NodeTransformer):
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        return ast.Constant("") if isinstance(node.value, str) else node
+
+    def visit_JoinedStr(self, _node: ast.JoinedStr) -> ast.AST:
+        return ast.Constant("")
+
+
+def _emptied(node: Any) -> Any:
+    return _WithoutStrings().visit(node)
+
+
+def _takes_message(function: ast.expr) -> bool:
+    if isinstance(function, ast.Attribute) and function.attr in ("append", "extend"):
+        return _is_problems(function.value)
+    name = (
+        function.attr if isinstance(function, ast.Attribute) else function.id if isinstance(function, ast.Name) else ""
+    )
+    return name in ("print", "warn") or name.endswith(("Error", "Warning"))
+
+
+def _is_problems(target: ast.expr) -> bool:
+    if isinstance(target, ast.Subscript):
+        return _is_problems(target.value)
+    name = target.attr if isinstance(target, ast.Attribute) else target.id if isinstance(target, ast.Name) else ""
+    return name.endswith("problems")
+
+
+def _is_prose(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Assign) and any(
+        isinstance(target, ast.Name) and target.id in PROSE for target in statement.targets
+    )
+
+
+@cache
 def _imports(path: Path) -> tuple[str, ...]:
-    """Modules of isoclock that a file imports anywhere, without the leading `isoclock.`"""
+    """Modules of isoclock that a file imports when it runs, without the leading `isoclock.`"""
     found = []
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in _running(ast.parse(path.read_bytes())):
         if isinstance(node, ast.ImportFrom) and (base := _imported_from(node, path)) is not None:
             found += [base, *(f"{base}.{alias.name}".lstrip(".") for alias in node.names)]
         elif isinstance(node, ast.Import):
             found += [a.name.partition(".")[2] for a in node.names if a.name.startswith("isoclock.")]
     return tuple(found)
+
+
+def _running(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those under `if TYPE_CHECKING:`."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test).rpartition(".")[2] == "TYPE_CHECKING":
+            for other in child.orelse:
+                yield from _running(other)
+        else:
+            yield from _running(child)
 
 
 def _imported_from(node: ast.ImportFrom, path: Path) -> str | None:
@@ -108,7 +172,7 @@ def _imported_from(node: ast.ImportFrom, path: Path) -> str | None:
 
 
 def _file(module: str) -> Path | None:
-    base = PACKAGE.joinpath(*module.split(".")) if module else PACKAGE
+    base = PACKAGE.joinpath(*module.split("."))
     for path in (base.with_suffix(".py"), base / "__init__.py"):
         if path.is_file():
             return path

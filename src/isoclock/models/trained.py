@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from isoclock.errors import ArtifactError
 from isoclock.models.build import build_segmenter
-from isoclock.models.segmenter import Segmenter
-from isoclock.params.schema import Model
+
+if TYPE_CHECKING:
+    from isoclock.models.segmenter import Segmenter
+    from isoclock.params.schema import Model
 
 
 def new_segmenter(model: Model, num_classes: int, *, initial: bool = True) -> Segmenter:

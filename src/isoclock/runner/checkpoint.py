@@ -1,7 +1,7 @@
-"""Checkpoints that are whole or not there, and that are never pickled code.
+"""Checkpoints that are either complete or ignored, and that never contain pickled code.
 
-A checkpoint is `checkpoint-<iteration>.pt` with its SHA-256 in `checkpoint-<iteration>.json` beside it; the JSON is written
-last, so that a checkpoint without it does not count. The two newest are kept: if one is damaged, the other serves.
+A checkpoint is `checkpoint-<iteration>.pt` with its SHA-256 in `checkpoint-<iteration>.json`; the JSON is written last, and
+a checkpoint without it does not count. The two newest are kept: if one is damaged, the other is used.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ANY = re.compile(r"\.?checkpoint-(\d+)\.")
 
 @dataclass(frozen=True)
 class Loaded:
-    """A checkpoint that was found good, and what was wrong with newer ones."""
+    """A checkpoint that is intact, and what was wrong with newer ones."""
 
     iteration: int
     state: dict[str, Any]
@@ -35,7 +35,7 @@ class Loaded:
 def save(folder: Path, iteration: int, state: dict[str, Any]) -> int:
     """Write the state at `iteration` atomically and drop all but the newest two. Returns the size in bytes.
 
-    What lies beyond `iteration` is dropped too: a run that stands here has passed it over as damaged, and it would
+    Checkpoints beyond `iteration` are dropped too: the run did not use them because they are damaged, and they would
     crowd out good ones. Raises UserError if the disk is full; the checkpoints before are as they were.
     """
     path = _weights(folder, iteration)
@@ -47,11 +47,11 @@ def save(folder: Path, iteration: int, state: dict[str, Any]) -> int:
             try:
                 torch.save(state, cast(IO[bytes], sink))
             except RuntimeError as error:
-                raise sink.error or error from None  # torch's own complaint is of a file that ended too early
+                raise sink.error or error from None  # torch itself reports a file that ended too early
         write_json(path.with_suffix(".json"), {"iteration": iteration, "sha256": sink.digest.hexdigest()})
     except OSError as error:
         before = max((old for old in _iterations(folder) if old != iteration), default=None)
-        kept = "no checkpoint is there yet" if before is None else f"the checkpoint of iteration {before} is intact"
+        kept = "there is no checkpoint yet" if before is None else f"the checkpoint of iteration {before} is intact"
         raise disk_full(error, path, kept) or error from None
     kept_iterations = [old for old in _iterations(folder) if old <= iteration][-KEPT:]
     for old in set(_iterations(folder)) - set(kept_iterations):
@@ -61,7 +61,7 @@ def save(folder: Path, iteration: int, state: dict[str, Any]) -> int:
 
 
 def load_newest(folder: Path, device: torch.device) -> Loaded | None:
-    """The newest good checkpoint, or None if there is none. Damaged and unfinished ones are passed over, and said so."""
+    """The newest good checkpoint, or None if there is none. Damaged and unfinished ones are skipped and reported."""
     complaints = [
         f"{path}: not finished when its process ended; an older checkpoint is used, or the run starts again"
         for path in _unfinished(folder)
@@ -71,7 +71,7 @@ def load_newest(folder: Path, device: torch.device) -> Loaded | None:
         try:
             expected = read_json(path.with_suffix(".json"), made_by="student")["sha256"]
             if sha256_file(path) != expected:
-                raise ArtifactError(f"{path}: damaged (its SHA-256 is not the one written down)")
+                raise ArtifactError(f"{path}: damaged (its SHA-256 is not the recorded one)")
             state = torch.load(path, map_location=device, weights_only=True)
         except (ArtifactError, OSError, KeyError, RuntimeError, UnpicklingError) as error:
             reason = (
@@ -122,4 +122,4 @@ def _unfinished(folder: Path) -> list[Path]:
     """
     whole = max(_iterations(folder), default=-1)
     found = [path for pattern in (".checkpoint-*", "checkpoint-*.pt") for path in folder.glob(pattern)]
-    return sorted(path for path in found if (told := _ANY.match(path.name)) and int(told[1]) > whole)
+    return sorted(path for path in found if (match := _ANY.match(path.name)) and int(match[1]) > whole)

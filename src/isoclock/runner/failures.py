@@ -1,4 +1,4 @@
-"""What breaks a run from outside, told in one line: memory, disk, loader processes. Nothing is changed to get around it."""
+"""Failures from outside a run, reported in one line: memory, disk, loader processes. Nothing is changed to work around them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
 
 from isoclock.errors import UserError
-from isoclock.params.schema import Recipe
+
+if TYPE_CHECKING:
+    from isoclock.params.schema import Recipe
 
 MIB = float(1 << 20)
 _OUTSIDE = (RuntimeError, MemoryError, OSError, SafetensorError)
@@ -27,17 +30,17 @@ _LOADER = re.compile(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (.*)")
 
 
 @contextmanager
-def told_in_one_line(
+def as_user_error(
     title: str,
     describe: Callable[[], str],
-    tell: Callable[[str, str], None] | None = None,
+    record: Callable[[str, str], None] | None = None,
     *,
-    then: str = "goes on from the last checkpoint",
+    then: str = "continues from the last checkpoint",
 ) -> Iterator[None]:
-    """Turn what breaks a verb from outside into a UserError; `tell(reason, message)` is called first, for the record.
+    """Turn a failure from outside into a UserError; `record(reason, message)` is called first.
 
-    `describe` gives the figures that the message needs (see `figures`), `then` says what the same command does next. What is a
-    fault of ours is told for the record too, and raised as it is.
+    `describe` gives the figures that the message needs (see `figures`), `then` says what the same command does next. Other
+    exceptions are faults of the program: they are recorded too, and raised unchanged.
     """
     try:
         yield
@@ -47,30 +50,30 @@ def told_in_one_line(
         with _undisturbed():
             found = _reason(error) if isinstance(error, _OUTSIDE) else None
             if found is None:
-                if tell is not None:
+                if record is not None:
                     first_line = (str(error).strip().splitlines() or [""])[0]
-                    tell("error", f"{type(error).__name__}: {first_line} ({describe()})")
+                    record("error", f"{type(error).__name__}: {first_line} ({describe()})")
                 raise
             reason, what, advice = found
             message = f"{what} ({describe()}); {advice}; the same command {then}"
-            if tell is not None:
-                tell(reason, message)
+            if record is not None:
+                record(reason, message)
             raise UserError(f"{title}: {message}") from error
 
 
 def figures(method: str, recipe: Recipe, device: torch.device) -> str:
-    """What decides how much memory a step takes, and how much there was: method, crop, batch and peak memory."""
+    """What a step's memory depends on, and how much was used: method, crop, batch and peak memory."""
     height, width = recipe.crop
     return f"method {method}, crop {height}x{width}, batch {recipe.batch}, {peak_memory(device)}"
 
 
 def disk_full(error: OSError, path: Path, kept: str) -> UserError | None:
-    """The error for a file that found no room; None if that is not what `error` says. `kept` says what is left."""
+    """The error for a file that a full disk has no room for; None if `error` is another one. `kept` says what is left."""
     if error.errno not in _DISK_FULL:
         return None
     free_mib = shutil.disk_usage(path.parent).free / MIB
     return UserError(
-        f"{path}: no room to save it ({error.strerror}; {free_mib:.1f} MiB are free without it); {kept}: make room, and start again"
+        f"{path}: no room to save it ({error.strerror}; {free_mib:.1f} MiB are free without it); {kept}; make room and start again"
     )
 
 
@@ -84,7 +87,7 @@ def peak_memory(device: torch.device) -> str:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Loader processes may die meanwhile: torch's handler would raise in what is being told, and leave half of it."""
+    """Loader processes may die meanwhile: torch's handler would raise in the middle of the report."""
     if threading.current_thread() is not threading.main_thread():  # signals are not its business
         yield
         return
@@ -96,20 +99,20 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> tuple[str, str, str] | None:
-    """(name, what happened, what to do), or None for what is no mishap but a fault of ours."""
-    told = " ".join(str(error).split())
-    if _SHARED_MEMORY.search(told):
+    """(name, what happened, what to do), or None for a fault of the program."""
+    text = " ".join(str(error).split())
+    if _SHARED_MEMORY.search(text):
         advice = "give /dev/shm more room (containers: --shm-size), or take fewer workers (params/training.yaml)"
         return "shared-memory", "shared memory is exhausted: loader processes hand batches over in /dev/shm", advice
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or _CPU_MEMORY.search(told):
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or _CPU_MEMORY.search(text):
         advice = (
             "batch and crop stay as they are: take smaller ones for every method (params/training.yaml), or more memory"
         )
         return "out-of-memory", "out of memory", advice
-    if (isinstance(error, OSError) and error.errno in _DISK_FULL) or "No space left on device" in told:
+    if (isinstance(error, OSError) and error.errno in _DISK_FULL) or "No space left on device" in text:
         file = getattr(error, "filename", None) or "below runs/ or results/"
         return "disk-full", f"no room to write {file}", "make room"
-    if found := _LOADER.search(told):
+    if found := _LOADER.search(text):
         advice = "if the machine ran out of memory, ask for more, or take fewer workers (params/training.yaml)"
         return "loader-died", f"loader process {found[1]} {found[2].rstrip('. ')}", advice
     return None

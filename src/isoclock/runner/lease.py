@@ -1,7 +1,7 @@
 """A run folder has one writer. The right to write is a lock of the kernel's, and a note that says who has it.
 
 The lock ends with its process, however that ends. Where locks do not reach from one machine to the next, the note decides:
-its holder touches it every few seconds, and one that has fallen silent has lost it.
+its holder touches it every few seconds, and one that has been silent for too long has lost it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 class Lease:
     """Exclusive right to write a run folder, held as a context manager.
 
-    A lease of a dead process, or one that another host has let fall silent for SILENT_S, is taken over, and `taken_over` says so
-    in one line. Raises UserError on entry when another live process holds it, naming that process and its host.
+    A lease of a dead process, or of one on another host that has been silent for SILENT_S, is taken over, and `taken_over` says
+    so in one line. Raises UserError on entry when another live process holds it, naming that process and its host.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -45,7 +45,7 @@ class Lease:
         while not self._acquire():
             pass
         self._ended.clear()
-        threading.Thread(target=self._beat, name="lease", daemon=True).start()
+        threading.Thread(target=self._renew, name="lease", daemon=True).start()
         return self
 
     def __exit__(
@@ -58,7 +58,7 @@ class Lease:
     def check(self) -> None:
         """Raise UserError if another process has taken this lease over (this one was silent for too long).
 
-        To be asked before anything is written: what is in the folder is the other's by then.
+        Call it before anything is written: the folder is the other process's by then.
         """
         # By its status only: to open and close the file again would end the lock, which is the process's, not the stream's.
         if not _same_file(self._stream, self.path):
@@ -99,23 +99,23 @@ class Lease:
             raise self._held("it is just starting")
         if all(note.get(key) == value for key, value in _place().items()):
             if not locked or _started(note["pid"]) == note.get("pid_started"):
-                raise self._held(_told(note))
+                raise self._held(_described(note))
             return f"{who} is dead"
         silent_s = _silence(stream)
         if silent_s < SILENT_S:
-            raise self._held(_told(note))
-        return f"{who} gave no sign of life for {silent_s:.0f} s"
+            raise self._held(_described(note))
+        return f"{who} was silent for {silent_s:.0f} s"
 
     def _held(self, holder: str) -> UserError:
         return UserError(
             f"{self.path.parent}: another process is writing this run ({holder}); wait for it, or stop it first"
         )
 
-    def _beat(self) -> None:
+    def _renew(self) -> None:
         while not self._ended.wait(HEARTBEAT_S):
             try:
                 os.utime(self._stream.fileno())
-            except (OSError, ValueError):  # a full or failing disk is told where something is saved
+            except (OSError, ValueError):  # a full or failing disk is reported where something is saved
                 continue
 
 
@@ -130,7 +130,7 @@ def _lock(stream: TextIO) -> bool:
 
 
 def _replacement(path: Path) -> TextIO:
-    """A new lease file, locked and signed, in the place of the old one."""
+    """A new lease file, locked and filled in, in the place of the old one."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".lease.")
     stream = os.fdopen(handle, "w+", encoding="utf-8")
     try:
@@ -146,8 +146,8 @@ def _replacement(path: Path) -> TextIO:
 
 def _write(stream: TextIO) -> None:
     stream.truncate(0)
-    signed = {"pid": os.getpid(), "pid_started": _started(os.getpid()), "since_unix": round(time.time())}
-    json.dump(signed | _place(), stream)
+    written = {"pid": os.getpid(), "pid_started": _started(os.getpid()), "since_unix": round(time.time())}
+    json.dump(written | _place(), stream)
     stream.flush()
 
 
@@ -160,14 +160,14 @@ def _read(stream: TextIO) -> dict[str, Any]:
     return note if isinstance(note, dict) else {}
 
 
-def _told(note: dict[str, Any]) -> str:
+def _described(note: dict[str, Any]) -> str:
     return json.dumps({key: note.get(key) for key in ("pid", "host", "since_unix")})
 
 
 def _silence(stream: TextIO) -> float:
-    """Seconds since the holder's last sign of life; looks on until there is one (then 0) or SILENT_S are over.
+    """Seconds since the holder last renewed its lease; watches until it does (then 0) or SILENT_S are over.
 
-    The file system's own clock is asked, because clocks of hosts differ; what is seen while looking on counts by this host's.
+    The file system's own clock is asked, because clocks of hosts differ; what is seen while watching is timed by this host's.
     """
     last_ns = os.fstat(stream.fileno()).st_mtime_ns
     with tempfile.NamedTemporaryFile(dir=Path(stream.name).parent, prefix=".lease.") as probe:

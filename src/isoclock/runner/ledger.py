@@ -28,7 +28,7 @@ class Ledger:
         self._stream = path.open("a", encoding="utf-8", buffering=1)
 
     def append(self, event: str, iteration: int, **values: Any) -> None:
-        """Write one event. It is in the kernel's hands on return; numbers that are not finite become strings."""
+        """Write one event. The kernel has it on return; numbers that are not finite become strings."""
         line = {"event": event, "unix": round(time.time(), 3), "iteration": iteration, **values}
         self._stream.write(json.dumps(_finite(line), allow_nan=False) + "\n")
 
@@ -38,17 +38,17 @@ class Ledger:
         os.fsync(self._stream.fileno())
 
     def close(self) -> None:
-        """Close the file; a ledger that was closed takes no more events."""
+        """Close the file. Nothing can be appended after that."""
         self._stream.close()
 
 
 def read_ledger(path: Path) -> list[Event]:
-    """All whole events of a ledger; none if there is no file."""
+    """All complete events of a ledger; none if there is no file."""
     return read_lines(path, json.loads)
 
 
 def valid_events(events: Iterable[Event]) -> list[Event]:
-    """Events without those that a kill made void: what a later segment did again, from the iteration it resumed at."""
+    """Events without those that a kill made void: a later segment repeated what came after the iteration it resumed at."""
     kept: list[Event] = []
     for event in events:
         if event["event"] == "start":

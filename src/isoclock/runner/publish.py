@@ -12,11 +12,11 @@ from safetensors.torch import save_file
 
 from isoclock.files import sha256_file, write_json, written_atomically
 from isoclock.records.protocol import KEY, version_of
+from isoclock.runner.environment import environment, hardware
 from isoclock.runner.ledger import Ledger, read_ledger
+from isoclock.runner.session import Outcome
 from isoclock.runner.spec import Spec
 from isoclock.training.anchor import anchor_steps
-from isoclock.training.device import environment, hardware
-from isoclock.training.loop import Outcome
 from isoclock.training.step import TrainingStep
 
 

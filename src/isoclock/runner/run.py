@@ -1,13 +1,17 @@
-"""The verbs `teacher` and `student`: a run from its inputs to its published record."""
+"""The verbs `teacher` and `student`: a run from its inputs to its published record.
+
+`train_teacher` and `train_student` resolve params/ into a job; what comes after knows the job only.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -15,166 +19,160 @@ from isoclock.data.loading.prepared import PreparedData
 from isoclock.errors import UserError
 from isoclock.files import read_json, sha256_file
 from isoclock.grid.cells import Cell, same_training
-from isoclock.grid.layout import Layout
 from isoclock.grid.stamps import student_stamp, teacher_stamp
-from isoclock.params.load import Params
 from isoclock.records.protocol import check_version
-from isoclock.runner.failures import figures, told_in_one_line
+from isoclock.runner.failures import as_user_error, figures
 from isoclock.runner.lease import Lease
 from isoclock.runner.ledger import Ledger, read_ledger
 from isoclock.runner.publish import publish
 from isoclock.runner.same_run import take_over
+from isoclock.runner.session import Session
 from isoclock.runner.spec import Spec, open_run
+from isoclock.runner.teacher import trained_teacher, weights_digest
 from isoclock.scoring.last_validation import keep_validation, validation_inputs
 from isoclock.scoring.score import OVERLAYS, score
-from isoclock.scoring.scores import Scores
 from isoclock.scoring.target import Target
-from isoclock.training.anchor import AnchorMeter, StepBench
-from isoclock.training.assemble import assemble_step, trained_teacher
-from isoclock.training.device import choose_device, device_kind, use_threads
-from isoclock.training.loop import Engine, Hooks
-from isoclock.training.step import TrainingStep
+from isoclock.training.anchor import AnchorMeter
+from isoclock.training.assemble import assemble_step, open_bench
+from isoclock.training.device import choose_device, device_kind
+from isoclock.training.loop import training_loop
 
-ANCHOR_SEED = 104729  # its batches are nobody's training data order
-PRETRAIN_SEED = 15485863  # added to a run's: pre-training sees the samples in an order of its own
+if TYPE_CHECKING:
+    from isoclock.grid.layout import Layout
+    from isoclock.params.load import Params
+    from isoclock.params.schema import Method, Model
+    from isoclock.scoring.scores import Scores
+    from isoclock.training.step import TrainingStep
 
 
-def train_teacher(params: Params, dataset: str, model: str, layout: Layout, *, seed: int = 0) -> str:
+@dataclass(frozen=True)
+class _Job:
+    """A run, and what it is made of."""
+
+    spec: Spec
+    data: PreparedData
+    seed: int
+    student: Model
+    scored_from: str  # digest of what its validations depend on
+    method: Sequence[Method] = ()
+    teacher: tuple[Path, Model] | None = None  # folder of the trained teacher
+    measured: bool = False  # in anchor-steps
+
+    def step(self, device: torch.device) -> TrainingStep:
+        """The training step before its first iteration."""
+        teacher = None if self.teacher is None else trained_teacher(*self.teacher, self.data)
+        return assemble_step(
+            self.spec.recipe, self.student, self.data, device, seed=self.seed, method=self.method, teacher=teacher
+        )
+
+    def anchor(self, device: torch.device) -> AnchorMeter | None:
+        """What measures anchor-steps in the course of the run."""
+        return (
+            AnchorMeter(lambda: open_bench(self.spec.recipe, self.student, self.data, device))
+            if self.measured
+            else None
+        )
+
+
+def train_teacher(
+    params: Params, dataset: str, model: str, layout: Layout, device: torch.device | None = None, *, seed: int = 0
+) -> str:
     """Train a teacher and publish weights, record and ledger. Returns the status (finished, stopped, diverged)."""
-    recipe = params.recipe(dataset, "teacher")
+    target = Target.of_teacher(params, dataset, model, layout)
     stamp = teacher_stamp(params, dataset, model)
-    data = PreparedData.open(layout.prepared(dataset))
-    assert recipe.iterations is not None
+    data = PreparedData.open(target.data)
+    assert target.recipe.iterations is not None
     spec = Spec(
         kind="teacher",
         cell={"dataset": dataset, "model": model, "seed": seed},
         title=f"teacher {dataset}/{model}",
         run_folder=layout.teacher_run(dataset, model),
-        result_folder=layout.teacher(dataset, model),
-        recipe=recipe,
-        iterations=recipe.iterations,
+        result_folder=target.trained,
+        recipe=target.recipe,
+        iterations=target.recipe.iterations,
         plan=None,
         params={"recipe": stamp["recipe"], "model": stamp["model"], "classes": data.classes},
         digests={"teacher": None, "data": data.digest, "code": stamp["code"], "plan": None},
     )
-    device = choose_device()
-
-    def build() -> TrainingStep:
-        return assemble_step(recipe, params.model(model), data, device, seed=seed)
-
-    inputs = validation_inputs(params, Target.of_teacher(params, dataset, model, layout))
-    return _run(spec, data, device, build, seed, inputs, anchor=None)
+    return _train(_Job(spec, data, seed, target.model, validation_inputs(params, target)), device or choose_device())
 
 
-def train_student(params: Params, cell: Cell, layout: Layout) -> str:
+def train_student(params: Params, cell: Cell, layout: Layout, device: torch.device | None = None) -> str:
     """Train a student for exactly its planned iterations and publish it. Returns the status.
 
     Raises UserError when this device is of another kind than the plan's, ArtifactError for a plan of another protocol version.
     """
-    recipe = params.recipe(cell.dataset, "student")
-    pair, method = params.pair(cell.pair), params.method_parts(cell.method, cell.dataset)
-    data = PreparedData.open(layout.prepared(cell.dataset))
+    device = device or choose_device()
+    target = Target.of_cell(params, cell, layout)
+    data = PreparedData.open(target.data)
     plan_path = layout.plan(cell.dataset, cell.pair, cell.method, cell.budget)
     plan = read_json(plan_path, made_by="plan")
     where = f"{cell.dataset} {cell.pair} {cell.budget} {cell.method}"
     check_version(plan_path, plan, f"plan again (isoclock plan {where})")
-    device = choose_device()
     if device_kind(device) != plan["device_kind"]:
         raise UserError(
-            f"{plan_path}: planned for {plan['device_kind']}, and this is {device_kind(device)}; times are not comparable "
+            f"{plan_path}: planned for {plan['device_kind']}, but this is {device_kind(device)}; times are not comparable "
             f"across device kinds: run the cell there, or profile here (isoclock profile {cell.dataset} {cell.pair} {cell.method})"
         )
     stamp = student_stamp(params, cell)
-    has_teacher = params.has_teacher(cell.method, cell.dataset)
-    taught_by = params.teacher_dataset(cell.dataset), pair.teacher
+    teacher = None
+    if params.has_teacher(cell.method, cell.dataset):
+        name = params.pair(cell.pair).teacher
+        teacher = layout.teacher(params.teacher_dataset(cell.dataset), name), params.model(name)
     spec = Spec(
         kind="student",
         cell=cell.as_dict(),
         title=f"student {cell.path}",
         run_folder=layout.student_run(cell),
-        result_folder=layout.student(cell),
-        recipe=recipe,
+        result_folder=target.trained,
+        recipe=target.recipe,
         iterations=plan["iterations"],
         plan=plan,
         params={key: stamp[key] for key in ("recipe", "student", "teacher", "method")} | {"classes": data.classes},
         digests={
-            "teacher": _weights_of(layout.teacher(*taught_by)) if has_teacher else None,
+            "teacher": None if teacher is None else weights_digest(teacher[0]),
             "data": data.digest,
             "code": stamp["code"],
             "plan": sha256_file(plan_path),
         },
     )
-
     if (status := take_over(spec, same_training(params, cell), layout)) is not None:
-        print(f"isoclock: {spec.title}: the same training as a cell that is there; taken over", flush=True)
+        print(f"isoclock: {spec.title}: the same training as a published cell; its result is used", flush=True)
         return status
-
-    def build() -> TrainingStep:
-        teacher = trained_teacher(params, *taught_by, data, layout) if has_teacher else None
-        return assemble_step(
-            recipe, params.model(pair.student), data, device, seed=cell.seed, method=method, teacher=teacher
-        )
-
-    def open_anchor() -> StepBench:
-        step = assemble_step(recipe, params.model(pair.student), data, device, seed=ANCHOR_SEED)
-        return StepBench(step, data.training_batches(recipe, ANCHOR_SEED))
-
-    inputs = validation_inputs(params, Target.of_cell(params, cell, layout))
-    return _run(spec, data, device, build, cell.seed, inputs, anchor=AnchorMeter(open_anchor))
+    scored_from = validation_inputs(params, target)
+    method = params.method_parts(cell.method, cell.dataset)
+    return _train(_Job(spec, data, cell.seed, target.model, scored_from, method, teacher, measured=True), device)
 
 
-def _weights_of(teacher: Path) -> str:
-    """Digest of a trained teacher's weights."""
-    return str(read_json(teacher / "record.json", made_by="teacher")["digests"]["weights"])
-
-
-def _run(
-    spec: Spec,
-    data: PreparedData,
-    device: torch.device,
-    build: Callable[[], TrainingStep],
-    seed: int,
-    scored_from: str,
-    *,
-    anchor: AnchorMeter | None,
-) -> str:
-    def describe() -> str:
-        return figures(spec.cell.get("method", "none"), spec.recipe, device)
-
-    def tell(reason: str, message: str) -> None:
-        with suppress(OSError):  # the disk may be what is full
-            ledger = Ledger(spec.run_folder / "ledger.jsonl")
-            last = read_ledger(ledger.path)[-1:]
-            ledger.append("failed", last[0]["iteration"] if last else 0, reason=reason, message=message)
-            ledger.close()
-
-    in_one_line = partial(told_in_one_line, spec.title, describe)
-    with in_one_line(), Lease(spec.run_folder) as lease, in_one_line(tell):
+def _train(job: _Job, device: torch.device) -> str:
+    """Run a job to its end or to a stop signal; returns the status."""
+    spec, ledger_path = job.spec, job.spec.run_folder / "ledger.jsonl"
+    describe = partial(figures, spec.cell.get("method", "none"), spec.recipe, device)
+    in_one_line = partial(as_user_error, spec.title, describe)
+    with in_one_line(), Lease(spec.run_folder) as lease, in_one_line(partial(_record_failure, ledger_path)):
         run = open_run(spec)
         started = time.monotonic()
-        use_threads(spec.recipe.threads)
-        step = build()
-        ledger = Ledger(spec.run_folder / "ledger.jsonl")
-
+        step = job.step(device)
         validated: tuple[int, Scores] | None = None  # the last validation, and after how many iterations
 
         def evaluate() -> dict[str, Any]:
             nonlocal validated
-            scores = score(step.student, data, spec.recipe, device, overlays=OVERLAYS)
-            validated = engine.state.iteration, scores
-            told = scores.as_json(classes=data.classes, dataset=spec.cell["dataset"], weights=None, iterations=0)
-            return {"miou": told["miou"], "per_class": told["per_class_iou"]}
+            scores = score(step.student, job.data, spec.recipe, device, overlays=OVERLAYS)
+            validated = loop.iteration, scores
+            found = scores.as_json(classes=job.data.classes, dataset=spec.cell["dataset"], weights=None, iterations=0)
+            return {"miou": found["miou"], "per_class": found["per_class_iou"]}
 
-        hooks = Hooks(
-            open_stream=lambda at: data.training_batches(spec.recipe, seed, start=at, iterations=spec.iterations - at),
+        loop = training_loop(
+            step,
+            job.data,
+            seed=job.seed,
+            iterations=spec.iterations,
             evaluate=evaluate,
-            measure_anchor=anchor,
-            open_pretraining=lambda at: data.training_batches(spec.recipe, seed + PRETRAIN_SEED, start=at),
-            may_write=lease.check,
-            describe=describe,
+            measure_anchor=job.anchor(device),
         )
-        engine = Engine(step, spec.iterations, spec.run_folder, ledger, hooks)
-        complaints = [*filter(None, [lease.taken_over]), *engine.resume()]
+        ledger = Ledger(ledger_path)
+        session = Session(loop, spec.run_folder, ledger, may_write=lease.check, describe=describe)
+        complaints = [*filter(None, [lease.taken_over]), *session.resume()]
         segment = {
             "started_unix": round(time.time(), 3),
             "device_kind": device_kind(device),
@@ -182,44 +180,53 @@ def _run(
             "torch": str(torch.__version__),
             "startup_s": round(time.monotonic() - started, 3),
         }
-        at_s, number = engine.clock.train_s, len(engine.state.segments)
-        ended = engine.state.segments[-1]["ended"] if engine.state.segments else "killed"
-        if ended not in ("finished", "diverged"):
-            _refuse_what_it_did_not_begin_on(spec.run_folder, engine.state.segments, segment)
-            complaints += _of_a_kill(ledger.path, spec.title, engine)
-        ledger.append("start", engine.state.iteration, run_id=run["run_id"], segment=number, train_s=at_s)
+        state = session.state
+        if (ended := session.ended()) is None:
+            _check_same_hardware(spec.run_folder, state.segments, segment)
+            complaints += _killed_message(ledger_path, session, spec.title)
+        start = {"run_id": run["run_id"], "segment": len(state.segments), "train_s": loop.clock.train_s}
+        ledger.append("start", state.iteration, **start)
         for complaint in complaints:
-            ledger.append("complaint", engine.state.iteration, message=complaint)
+            ledger.append("complaint", state.iteration, message=complaint)
             print(f"isoclock: {complaint}", flush=True)
         # A run that has ended is published again, not trained again: its outputs may have been removed.
-        outcome = engine.outcome(ended) if ended in ("finished", "diverged") else engine.run(segment, spec.title)
+        outcome = session.run(segment, spec.title) if ended is None else session.outcome(ended)
         if outcome.status == "stopped":
             return outcome.status
         lease.check()
-        digests = publish(spec, run, step, outcome, device, ledger, engine.checkpoint_every_s, data.images)
+        digests = publish(spec, run, step, outcome, device, ledger, session.checkpoint_every_s, job.data.images)
         if outcome.status == "finished" and validated is not None and validated[0] == spec.iterations:
-            keep_validation(spec.result_folder, validated[1], scored_from, digests["weights"])
+            keep_validation(spec.result_folder, validated[1], job.scored_from, digests["weights"])
         return outcome.status
 
 
-def _refuse_what_it_did_not_begin_on(folder: Path, segments: Sequence[dict[str, Any]], segment: dict[str, Any]) -> None:
-    """Raise UserError where a run would go on with what makes other bits or other times than it began with."""
+def _record_failure(ledger_path: Path, reason: str, message: str) -> None:
+    with suppress(OSError):  # the disk may be what is full
+        ledger = Ledger(ledger_path)
+        last = read_ledger(ledger.path)[-1:]
+        ledger.append("failed", last[0]["iteration"] if last else 0, reason=reason, message=message)
+        ledger.close()
+
+
+def _check_same_hardware(folder: Path, segments: Sequence[dict[str, Any]], segment: dict[str, Any]) -> None:
+    """Raise UserError where a run would continue with other hardware or software, and so with other bits or times."""
     names = {"device_kind": "", "threads": " CPU threads", "torch": " as torch"}
     for before in segments:
         for key, name in names.items():
             if key in before and before[key] != segment[key]:
                 raise UserError(
-                    f"{folder}: begun with {before[key]}{name}, and here it is {segment[key]}; what is trained in parts on "
-                    f"both is in no matched table: go on where it began, or remove this folder to begin again here"
+                    f"{folder}: started on {before[key]}{name} but this is {segment[key]}; cells trained on both are excluded "
+                    f"from matched tables: continue where it started, or remove this folder to start again here"
                 )
 
 
-def _of_a_kill(ledger: Path, title: str, engine: Engine) -> list[str]:
-    """What to say where the process before this one ended without a word."""
-    events = [event for event in read_ledger(ledger) if event["event"] != "pulse"]
+def _killed_message(ledger_path: Path, session: Session, title: str) -> list[str]:
+    """What to report where the previous process was killed."""
+    events = [event for event in read_ledger(ledger_path) if event["event"] != "progress"]
     if not events or events[-1]["event"] in ("stop", "failed"):
         return []
-    at, lost_s = engine.state.iteration, engine.state.lost_s
+    state = session.state
     return [
-        f"{title}: the process before was killed; going on from iteration {at}, {lost_s:.1f} s of training lost so far"
+        f"{title}: the previous process was killed; continuing from iteration {state.iteration}, "
+        f"{state.lost_s:.1f} s of training lost so far"
     ]

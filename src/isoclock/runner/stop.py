@@ -1,4 +1,4 @@
-"""Being told to stop: SIGTERM and SIGINT become a flag that the loop reads between two iterations."""
+"""Stop signals: SIGTERM and SIGINT become a flag that the loop reads between two iterations."""
 
 from __future__ import annotations
 

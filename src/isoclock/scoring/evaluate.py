@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterable
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
-import cv2
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from isoclock.errors import DataError
 from isoclock.params.schema import Scoring
-from isoclock.scoring.confusion import checked_counts, confusion_matrix, label_counts
+from isoclock.scoring.predict import Sample, predict
 from isoclock.scoring.scores import Scores
-from isoclock.scoring.views import label_map, look
-
-_AUTOCAST = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_SHORT = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
-_IMAGES_AT_ONCE = 16
-"""Images whose counts stay on an accelerator before they are copied; until then nothing synchronises with it."""
-
-Sample = tuple[torch.Tensor, NDArray[np.uint8], str]
 
 
 def evaluate_segmenter(
@@ -47,95 +32,16 @@ def evaluate_segmenter(
     Raises DataError if there is nothing to score or a label value is not a class, ValueError for an unknown precision or
     logits of another K.
     """
-    device = torch.device(device)
     scoring = scoring or Scoring()
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    counts = _Counts(num_classes, device)
-    predictions: dict[int, NDArray[np.uint8]] = {}
-    was_training = model.training
-    started = time.perf_counter()
-    cv2.setNumThreads(1)  # as in loading: its thread pool competes with torch's, and does not survive a fork
-
-    def forward(image: torch.Tensor) -> torch.Tensor:
-        with _autocast(device, precision):
-            logits: torch.Tensor = model(image, want=frozenset({"logits"})).logits
-        if logits.shape[:2] != (1, num_classes):
-            raise ValueError(f"logits of shape {tuple(logits.shape)}, not (1, {num_classes}, h, w)")
-        return logits
-
-    model.eval()
-    try:
-        with torch.no_grad():
-            for number, (image, label, name) in enumerate(samples):
-                views = look(forward, _on(image, device).contiguous(memory_format=layout), scoring)
-                predicted = label_map(views, (label.shape[0], label.shape[1]))
-                counts.add(label, predicted, [logits for view in views for logits in view.logits], name)
-                if number in keep:
-                    predictions[number] = predicted.cpu().numpy()
-                if progress is not None:
-                    progress(number + 1)
-    finally:
-        model.train(was_training)
-    if not counts.names:
-        raise DataError("no image to evaluate: the split is empty; run `isoclock prepare` and check its index")
-    per_image, nonfinite = counts.fetched()
-    total = per_image.sum(axis=0, dtype=np.int64)
-    return Scores(total, per_image, tuple(counts.names), time.perf_counter() - started, nonfinite, predictions, scoring)
-
-
-class _Counts:
-    """Confusion matrices image by image. Synchronises with an accelerator once per `_IMAGES_AT_ONCE` images."""
-
-    def __init__(self, num_classes: int, device: torch.device) -> None:
-        self.names: list[str] = []
-        self._classes, self._device = num_classes, device
-        self._found: list[NDArray[np.uint32]] = []
-        self._finite: list[torch.Tensor] = []
-        self._pending: list[torch.Tensor] = []
-
-    def add(self, truth: NDArray[np.uint8], predicted: torch.Tensor, logits: Iterable[torch.Tensor], name: str) -> None:
-        """Count an image. Raises DataError for a label value that is not a class, here or later in `fetched`."""
-        self.names.append(name)
-        self._finite.append(torch.stack([part.isfinite().all() for part in logits]).all())
-        if _counts_on_cpu(self._device):
-            self._keep(lambda: confusion_matrix(truth, predicted.numpy(), self._classes), name)
-            return
-        on_device = _on(torch.from_numpy(np.array(truth)), self._device)  # a copy: mapped files are read-only
-        self._pending.append(label_counts(on_device, predicted, self._classes))
-        if len(self._pending) == _IMAGES_AT_ONCE:
-            self._fetch()
-
-    def fetched(self) -> tuple[NDArray[np.uint32], int]:
-        """Matrices (n, K, K), and how many images had a logit that is not finite."""
-        self._fetch()
-        return np.stack(self._found), int((~torch.stack(self._finite)).sum())
-
-    def _fetch(self) -> None:
-        if self._pending:
-            names = self.names[-len(self._pending) :]
-            for counts, name in zip(torch.stack(self._pending).cpu().numpy(), names, strict=True):
-                self._keep(lambda counts=counts: checked_counts(counts, self._classes), name)  # type: ignore[misc]
-            self._pending.clear()
-
-    def _keep(self, count: Callable[[], NDArray[np.int64]], name: str) -> None:
-        try:
-            self._found.append(count().astype(np.uint32))
-        except ValueError as error:
-            raise DataError(f"{name}: {error}; run `isoclock prepare` again") from None
-
-
-def _counts_on_cpu(device: torch.device) -> bool:
-    return device.type == "cpu"
-
-
-def _on(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    # A copy from pinned memory does not wait for earlier work of the device.
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
-
-
-def _autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
-    name = _SHORT.get(precision, precision)
-    if name not in _AUTOCAST:
-        raise ValueError(f"unknown precision {precision!r}; choose from {', '.join(_AUTOCAST)}")
-    kind = _AUTOCAST[name]
-    return nullcontext() if kind is None else torch.autocast(device.type, dtype=kind)
+    counted = predict(
+        model,
+        samples,
+        num_classes=num_classes,
+        scoring=scoring,
+        precision=precision,
+        channels_last=channels_last,
+        device=device,
+        progress=progress,
+        keep=keep,
+    )
+    return Scores(**vars(counted), scoring=scoring)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import torch
 
 from isoclock.data.loading.prepared import PreparedData
-from isoclock.data.packing.packed import PackedSplit
 from isoclock.models.segmenter import Segmenter
-from isoclock.models.trained import load_weights, new_segmenter
 from isoclock.params.schema import Recipe
-from isoclock.scoring.evaluate import evaluate_segmenter
 from isoclock.scoring.overlays import spread_over
+from isoclock.scoring.predict import predict_split, trained_network
 from isoclock.scoring.scores import Scores, write_scores
 from isoclock.scoring.target import Target
 
@@ -22,28 +20,16 @@ def score(model: Segmenter, data: PreparedData, recipe: Recipe, device: torch.de
 
     Predictions of `overlays` images, spread evenly, are kept for the eye.
     """
-    return evaluate_segmenter(
-        model,
-        data.validation_images(recipe),
-        num_classes=len(data.classes),
-        scoring=recipe.scoring,
-        precision=recipe.precision,
-        channels_last=recipe.channels_last,
-        device=device,
-        keep=spread_over(len(PackedSplit(data.folder, "val")), overlays) if overlays else (),
-    )
+    val = data.split("val")
+    counted = predict_split(model, val, recipe, len(data.classes), device, spread_over(len(val), overlays))
+    return Scores(**vars(counted), scoring=recipe.scoring)
 
 
 def evaluate_trained(target: Target, device: torch.device) -> Scores:
     """Score the last weights of a student or teacher on every validation image, and write what `write_scores` does."""
     data, recipe = PreparedData.open(target.data), target.recipe
-    target.record()  # what was not trained is told before anything is built
-    network = new_segmenter(target.model, len(data.classes), initial=False)
-    load_weights(network, target.weights, target.role)
-    network.to(device)
-    if recipe.channels_last:
-        network.to(memory_format=torch.channels_last)
-    torch.set_num_threads(recipe.threads)
+    target.record()  # raises if it was not trained, before anything is built
+    network = trained_network(target.model, recipe, len(data.classes), target.weights, target.role, device)
     scores = score(network, data, recipe, device, overlays=0 if target.cell is None else OVERLAYS)
     write_scores(scores, target)
     return scores

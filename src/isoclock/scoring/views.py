@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import TYPE_CHECKING
 
 import cv2
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from isoclock.params.schema import Scoring
+if TYPE_CHECKING:
+    from isoclock.params.schema import Scoring
 
 Size = tuple[int, int]
 Forward = Callable[[Tensor], Tensor]

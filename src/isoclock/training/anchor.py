@@ -7,16 +7,20 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 
-from isoclock.data.loading.stream import TrainingStream
 from isoclock.training.device import synchroniser
-from isoclock.training.step import Mark, TrainingStep, no_mark
+from isoclock.training.step import no_mark
+
+if TYPE_CHECKING:
+    from isoclock.data.loading.stream import TrainingStream
+    from isoclock.training.step import Mark, TrainingStep
 
 
 class StepBench:
-    """Runs steps of a training step that nobody keeps, and times them between synchronisations."""
+    """Runs steps that are not kept, and times them between synchronisations."""
 
     def __init__(self, step: TrainingStep, stream: TrainingStream) -> None:
         self.step, self.stream = step, stream
@@ -35,7 +39,9 @@ class StepBench:
             if pretraining:
                 self.step.pretrain(batch, 1e-3, mark)
             else:
-                self.step(batch, self.step.recipe.lr * 1e-3, mark)  # a small rate: random data shall not blow it up
+                self.step(
+                    batch, self.step.recipe.lr * 1e-3, mark
+                )  # a small rate, so that random data does not make it diverge
         self._synchronise()
         return (time.perf_counter() - started) / steps
 
@@ -63,11 +69,11 @@ class AnchorTimes:
         self.marks = sorted({iterations * quarter // 4 for quarter in (1, 2, 3)} - {0})
         self.share, self._now = share, now
         self._spent_s: list[float] = []
-        self._began_s = now()
+        self._started_s = now()
 
     def start(self) -> None:
         """A segment begins."""
-        self._spent_s, self._began_s = [], self._now()
+        self._spent_s, self._started_s = [], self._now()
 
     def is_due(self, iteration: int) -> bool:
         """Whether every run is measured after that iteration."""
@@ -79,14 +85,14 @@ class AnchorTimes:
             return True
         to_come = 1 + sum(mark > iteration for mark in self.marks)  # the last one is at the end
         expected_s = sum(self._spent_s) + (1 + to_come) * statistics.median(self._spent_s)
-        return expected_s <= self.share * (self._now() - self._began_s)
+        return expected_s <= self.share * (self._now() - self._started_s)
 
     @contextmanager
     def measuring(self) -> Iterator[None]:
         """Count the time that a measurement takes."""
-        began_s = self._now()
+        started_s = self._now()
         yield
-        self._spent_s.append(self._now() - began_s)
+        self._spent_s.append(self._now() - started_s)
 
 
 class AnchorMeter:

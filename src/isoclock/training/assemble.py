@@ -1,41 +1,27 @@
-"""From names in params/ to networks, methods and batches: the one place where a training step is put together."""
+"""From names in params/ to networks and methods: the one place where a training step is put together."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from isoclock.data.loading.prepared import PreparedData
-from isoclock.errors import ArtifactError
-from isoclock.files import read_json, sha256_file
-from isoclock.grid.layout import Layout
 from isoclock.methods import build_method
 from isoclock.methods.bundle import Bundle
-from isoclock.models.segmenter import Segmenter
-from isoclock.models.trained import load_weights, new_segmenter
-from isoclock.params.load import Params
-from isoclock.params.schema import Method, Model, Recipe
+from isoclock.models.trained import new_segmenter
+from isoclock.training.anchor import StepBench
+from isoclock.training.batches import sample_count, training_batches
+from isoclock.training.device import use_threads
 from isoclock.training.step import TrainingStep, class_weights
 
-NO_KD = (Method(method="none", implementation="reference", params={}, weights={}, provenance={"*": "ours"}),)
+if TYPE_CHECKING:
+    from isoclock.data.loading.prepared import PreparedData
+    from isoclock.methods.contract import Method as BuiltMethod
+    from isoclock.models.segmenter import Segmenter
+    from isoclock.params.schema import Method, Model, Recipe
 
-
-def trained_teacher(params: Params, dataset: str, model: str, data: PreparedData, layout: Layout) -> Segmenter:
-    """The teacher with its weights. Raises ArtifactError if it diverged or was trained on other classes or data."""
-    folder = layout.teacher(dataset, model)
-    record = read_json(folder / "record.json", made_by="teacher")
-    if record["status"] != "finished":
-        raise ArtifactError(f"{folder / 'record.json'}: this teacher {record['status']}: {record['message']}")
-    if record["params"]["classes"] != data.classes:
-        raise ArtifactError(
-            f"{folder}: this teacher was trained on another class list than {data.folder}; train it again"
-        )
-    if record["digests"]["weights"] != sha256_file(folder / "weights.safetensors"):
-        raise ArtifactError(f"{folder / 'weights.safetensors'}: not the weights that record.json names; train it again")
-    teacher = new_segmenter(params.model(model), len(data.classes), initial=False)
-    load_weights(teacher, folder / "weights.safetensors", "teacher")
-    return teacher
+ANCHOR_SEED = 104729  # its batches are nobody's training data order
 
 
 def assemble_step(
@@ -45,31 +31,34 @@ def assemble_step(
     device: torch.device,
     *,
     seed: int,
-    method: Sequence[Method] = NO_KD,
+    method: Sequence[Method] = (),
     teacher: Segmenter | None = None,
 ) -> TrainingStep:
-    """A training step with a fresh student. Every method of a seed starts from the same student.
+    """A training step with a fresh student, on the recipe's CPU threads. Every method of a seed starts from the same student.
 
-    `method` is a variant and its extras (`Params.method_parts`). The random state is left at a function of the seed
-    alone, so that dropout is the same for every method too.
+    `method` is a variant and its extras (`Params.method_parts`); none trains the student alone. The random state is left
+    at a function of the seed alone, so that dropout is the same for every method too.
     """
+    use_threads(recipe.threads)
     num_classes = len(data.classes)
     torch.manual_seed(seed)
     student = new_segmenter(student_model, num_classes)
     torch.manual_seed(seed + 1)
-    parts = [
-        build_method(
-            part.method,
+
+    def build(name: str, **variant: Any) -> BuiltMethod:
+        return build_method(
+            name,
             student=student.channels,
-            teacher=teacher.channels if teacher is not None else student.channels,
+            teacher=student.channels if teacher is None else teacher.channels,
             num_classes=num_classes,
-            dataset_size=data.samples(recipe),
-            implementation=part.implementation,
-            active_terms=set(part.active_terms()),
-            **part.params,
+            dataset_size=sample_count(data, recipe),
+            **variant,
         )
+
+    parts = [
+        build(part.method, implementation=part.implementation, active_terms=set(part.active_terms()), **part.params)
         for part in method
-    ]
+    ] or [build("none")]
     built = parts[0] if len(parts) == 1 else Bundle(parts)
     built.seed(seed)
     torch.manual_seed(seed + 2)
@@ -83,3 +72,18 @@ def assemble_step(
         class_weights=class_weights(data.class_pixels, recipe.class_weights),
         num_classes=num_classes,
     )
+
+
+def open_bench(
+    recipe: Recipe,
+    student_model: Model,
+    data: PreparedData,
+    device: torch.device,
+    *,
+    seed: int = ANCHOR_SEED,
+    method: Sequence[Method] = (),
+    teacher: Segmenter | None = None,
+) -> StepBench:
+    """A step with batches of its own, to be measured and not kept: of the anchor, where no `method` is given."""
+    step = assemble_step(recipe, student_model, data, device, seed=seed, method=method, teacher=teacher)
+    return StepBench(step, training_batches(data, recipe, seed))

@@ -8,15 +8,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from isoclock.training.kind import cpu_kind, gpu_kind
-
-PACKAGES = ("isoclock", "torch", "torchvision", "timm", "segmentation-models-pytorch", "albumentations", "numpy")
 
 
 def choose_device() -> torch.device:
@@ -30,15 +26,15 @@ def device_kind(device: torch.device) -> str:
     Two settings of one machine that lower its instruction set differently are two kinds. See `isoclock.training.kind`.
     """
     if device.type == "cuda":
-        told = torch.cuda.get_device_properties(device)
-        return gpu_kind(told.name, told.total_memory, told.multi_processor_count)
+        properties = torch.cuda.get_device_properties(device)
+        return gpu_kind(properties.name, properties.total_memory, properties.multi_processor_count)
     info = Path("/proc/cpuinfo")
     text = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""
     return cpu_kind(text, _cpu_name(), torch.backends.cpu.get_cpu_capability(), os.environ)
 
 
 def synchroniser(device: torch.device) -> Callable[[], None]:
-    """A function that waits until the device has done what it was given."""
+    """A function that waits until the device has finished its work."""
     if device.type == "cuda":
         return lambda: torch.cuda.synchronize(device)
     return lambda: None
@@ -47,34 +43,13 @@ def synchroniser(device: torch.device) -> Callable[[], None]:
 def use_threads(threads: int) -> None:
     """Let torch's operators use that many CPU threads: part of the result, since sums are split among them."""
     torch.set_num_threads(threads)
-    if device_interop_free():
+    if can_set_interop_threads():
         torch.set_num_interop_threads(1)
 
 
-def device_interop_free() -> bool:
+def can_set_interop_threads() -> bool:
     """Whether the number of inter-operator threads can still be set (once a process, before parallel work)."""
     return torch.get_num_interop_threads() != 1
-
-
-def environment() -> dict[str, str]:
-    """Versions of what a result can depend on."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def hardware(device: torch.device) -> dict[str, Any]:
-    """What the run computes on."""
-    return {
-        "device": str(device),
-        "device_kind": device_kind(device),
-        "threads": torch.get_num_threads(),
-        "cpu_cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
-    }
 
 
 def _cpu_name() -> str:
@@ -82,7 +57,7 @@ def _cpu_name() -> str:
     if sys.platform == "darwin":
         with suppress(OSError):
             command = ["sysctl", "-n", "machdep.cpu.brand_string"]
-            told = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-            if told:
-                return told
+            brand = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+            if brand:
+                return brand
     return platform.processor() or platform.machine()

@@ -1,6 +1,6 @@
 """How a device kind is spelled: everything known of a device by which the time of a step differs.
 
-Pure functions of what a machine tells, so that other machines' kinds can be tested here.
+Pure functions of what a machine reports, so that the kinds of other machines can be tested here.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 
-# What lowers the instruction set of a library that torch calls, beside ATEN_CPU_CAPABILITY, which torch tells itself.
+# What lowers the instruction set of a library that torch calls, besides ATEN_CPU_CAPABILITY, which torch reports itself.
 _LIMITS = {
     "oneDNN at most": ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"),  # oneDNN reads the first of them that is set
     "MKL at most": ("MKL_ENABLE_INSTRUCTIONS",),
@@ -17,7 +17,7 @@ _LIMITS = {
 _NO_LIMIT = ("", "DEFAULT", "ALL")
 # bf16 products: flag in /proc/cpuinfo (x86, then ARM), and its name. The first that a CPU has is the one that is used.
 _BF16 = {"amx_bf16": "AMX-BF16", "avx512_bf16": "AVX512-BF16", "bf16": "BF16"}
-# Lines of /proc/cpuinfo that tell models of one name apart: those of x86, and those of ARM, where there is no name.
+# Lines of /proc/cpuinfo that distinguish models of one name: those of x86, and those of ARM, where there is no name.
 _MODEL = {
     "cpu family": "family",
     "model": "model",
@@ -37,18 +37,18 @@ def cpu_kind(cpuinfo: str, name: str, capability: str, environment: Mapping[str,
     it has no model name. `capability` is torch's (`torch.backends.cpu.get_cpu_capability()`), which ATEN_CPU_CAPABILITY lowers;
     `environment` has the variables that lower oneDNN and MKL, named as they are set: `oneDNN at most AVX2`.
     """
-    told = _first_processor(cpuinfo)
-    flags = {*told.get("flags", "").split(), *told.get("Features", "").split()}
-    facts = [f"{short} {told[key]}" for key, short in _MODEL.items() if key in told]
+    fields = _first_processor(cpuinfo)
+    flags = {*fields.get("flags", "").split(), *fields.get("Features", "").split()}
+    facts = [f"{short} {fields[key]}" for key, short in _MODEL.items() if key in fields]
     facts += [capability, *[spelled for flag, spelled in _BF16.items() if flag in flags][:1], *_limits(environment)]
-    return f"cpu:{told.get('model name') or name} ({', '.join(facts)})"
+    return f"cpu:{fields.get('model name') or name} ({', '.join(facts)})"
 
 
 def gpu_kind(name: str, memory_bytes: int, multiprocessors: int) -> str:
     """Kind of a CUDA device, such as `cuda:NVIDIA H100 80GB HBM3 (79 GiB, 132 multiprocessors)`.
 
     A part of a divided GPU has its MIG profile in its name (`... MIG 1g.10gb`), and its own memory and multiprocessors: these
-    tell profiles apart where a driver leaves the name as it is. Memory is rounded to GiB, since drivers differ by some MiB.
+    distinguish profiles where a driver leaves the name as it is. Memory is rounded to GiB, since drivers differ by some MiB.
     """
     return f"cuda:{name} ({memory_bytes / _GIB:.0f} GiB, {multiprocessors} multiprocessors)"
 
@@ -61,14 +61,14 @@ def short_kinds(kinds: Collection[str]) -> dict[str, str]:
 
 
 def _first_processor(cpuinfo: str) -> dict[str, str]:
-    told: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for line in cpuinfo.splitlines():
         key, colon, value = line.partition(":")
-        if key.strip() == "processor" and "processor" in told:
+        if key.strip() == "processor" and "processor" in fields:
             break
         if colon:
-            told[key.strip()] = " ".join(value.split())
-    return told
+            fields[key.strip()] = " ".join(value.split())
+    return fields
 
 
 def _limits(environment: Mapping[str, str]) -> Iterator[str]:

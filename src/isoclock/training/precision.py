@@ -7,14 +7,17 @@ import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from isoclock.errors import ParamsError
-from isoclock.params.schema import Recipe
 from isoclock.training.device import device_kind, synchroniser
 
-SLOWER = 1.5  # times float32, from which on a precision is said to be slow
+if TYPE_CHECKING:
+    from isoclock.params.schema import Recipe
+
+SLOWER = 1.5  # times float32, from which on a precision counts as slow
 _SIDE = {"cpu": 256, "cuda": 2048}  # rows and columns: milliseconds, and enough work to fill the device
 _REPEATS = 3
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -43,11 +46,11 @@ def check_precision(
     params_folder: Path,
     *,
     study: bool,
-    tell: Callable[[str], None] | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> None:
-    """Say in one line that the recipe's precision is slow on this device. Raises ParamsError instead if `study`.
+    """Warn in one line that the recipe's precision is slow on this device. Raises ParamsError instead if `study`.
 
-    `tell` prints the line (default: to stderr).
+    `warn` prints the line (default: to stderr).
     """
     slower = slowdown(recipe.precision, device)
     if slower <= SLOWER:
@@ -57,11 +60,11 @@ def check_precision(
         f"times as long as in fp32 on {device_kind(device)}"
     )
     if study:
-        raise ParamsError(f"{problem}, and a study does not run so; set `precision: fp32`, or use another device")
-    (tell or _tell)(f"{problem}; set `precision: fp32`")
+        raise ParamsError(f"{problem}, which a study does not allow; set `precision: fp32`, or use another device")
+    (warn or _print)(f"{problem}; set `precision: fp32`")
 
 
-def _tell(line: str) -> None:
+def _print(line: str) -> None:
     print(f"isoclock: {line}", file=sys.stderr, flush=True)
 
 
@@ -72,8 +75,8 @@ def _product_s(dtype: torch.dtype, device: torch.device) -> float:
     fastest = float("inf")
     for _ in range(1 + _REPEATS):  # the first one also loads what it needs
         synchronise()
-        began = time.perf_counter()
+        started = time.perf_counter()
         left @ left
         synchronise()
-        fastest = min(fastest, time.perf_counter() - began)
+        fastest = min(fastest, time.perf_counter() - started)
     return fastest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +14,10 @@ from isoclock.methods.bundle import Bundle
 from isoclock.methods.contract import Batch, Method, detached
 from isoclock.models.outputs import SegmenterOutput
 from isoclock.models.segmenter import Segmenter
-from isoclock.params.schema import Recipe
 from isoclock.training.task_loss import Labels, upsampled_cross_entropy
+
+if TYPE_CHECKING:
+    from isoclock.params.schema import Recipe
 
 TASK_NEEDS = frozenset({"logits", "aux_logits"})
 NO_OUTPUT = SegmenterOutput(None, None, {})
@@ -23,7 +26,7 @@ Mark = Callable[[str], None]
 
 
 def no_mark(_phase: str) -> None:
-    """Where nobody measures phases."""
+    """Default of `mark`: phases are not measured."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,8 @@ class StepLosses:
 class TrainingStep:
     """Forward, losses, backward and optimiser step of one iteration.
 
-    The teacher runs online, in eval mode, under `no_grad`; it is asked only for what the method needs, and is not
-    there at all where that is nothing. `mark(phase)` is called when the phases transfer, teacher, student, loss,
+    The teacher runs online, in eval mode, under `no_grad`. It computes only what the method needs, and is left out
+    where that is nothing. `mark(phase)` is called when the phases transfer, teacher, student, loss,
     backward, optimiser and adversary end.
     """
 
@@ -132,7 +135,7 @@ class TrainingStep:
         return StepLosses(torch.stack(list(terms.values())).sum(), terms)
 
     def _transfer(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Batch]:
-        """Bytes travel; that they become float32 and int64 is work of the device, and on the train clock like all of its work."""
+        """Copy bytes to the device and convert them there to float32 and int64: device work, and on the train clock."""
         images = batch["images"].to(self.device, memory_format=self.memory_format, non_blocking=True)
         there = {name: batch[name].to(self.device, non_blocking=True) for name in ("target", "index", "labelled")}
         if self._normalise is not None and images.dtype == torch.uint8:

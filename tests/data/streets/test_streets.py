@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from isoclock.data.labels import ILLEGAL
 from isoclock.data.packing.packed import PackedSplit
 from isoclock.data.readers.cityscapes import READER
-from isoclock.data.readers.reader import ILLEGAL
 from isoclock.data.streets.make import CITIES, make_streets, render
 from isoclock.errors import DataError
 

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, get_worker_info
 
+from isoclock.data.labels import IGNORE
 from isoclock.data.loading.augment import GEOMETRY, ORDER, crop_sample, draw_geometry, generator
 from isoclock.data.loading.colour import Colour
+from isoclock.data.loading.pixels import Pixels, SplitPixels
 from isoclock.data.loading.recycled import RecycledArrays
-from isoclock.data.packing.packed import PackedSplit, Pixels
-from isoclock.data.readers.reader import IGNORE
 
 
 def sample_at(seed: int, number: int, count: int, order: int = ORDER) -> int:
@@ -29,7 +29,7 @@ class Batches(Dataset[dict[str, Any]]):
 
     def __init__(
         self,
-        parts: Sequence[tuple[PackedSplit, int, int]],  # split, images a batch, order
+        parts: Sequence[tuple[SplitPixels, int, int]],  # split, images a batch, order
         seed: int,
         crop: tuple[int, int],
         scale: tuple[float, float],
@@ -64,7 +64,7 @@ class Batches(Dataset[dict[str, Any]]):
                 tensor.share_memory_()
         return {**made, "core_s": time.process_time() - before}
 
-    def _drawn(self, number: int) -> Iterator[tuple[PackedSplit, int, int]]:
+    def _drawn(self, number: int) -> Iterator[tuple[SplitPixels, int, int]]:
         """The samples of a batch: split, position in the split, and number of samples in the splits before it."""
         before_it = 0
         for split, images, order in self.parts:
@@ -72,7 +72,7 @@ class Batches(Dataset[dict[str, Any]]):
                 yield split, sample_at(self.seed, number * images + k, len(split), order), before_it
             before_it += len(split)
 
-    def _sample(self, split: PackedSplit, i: int, at: int, image: Pixels, label: Pixels) -> None:
+    def _sample(self, split: SplitPixels, i: int, at: int, image: Pixels, label: Pixels) -> None:
         random = generator(self.seed, GEOMETRY, at)
         geometry = draw_geometry(random, split.sizes[i], self.crop, self.scale, self.flip)
         crop_sample(split, i, geometry, self.crop, self.colour.fill, out=(image, label))

@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from isoclock.data.packing.packed import Pixels
+from isoclock.data.loading.pixels import Pixels
 
 SHARES = 1 << 14
 """The weight that means 1: twice 7 bits."""

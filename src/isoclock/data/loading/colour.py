@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoclock.data.loading.augment import COLOUR, generator
-from isoclock.data.packing.packed import Pixels
+from isoclock.data.loading.pixels import Pixels
 from isoclock.errors import ParamsError
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
-
-from isoclock.data.loading.stream import TrainingStream, whole_images
+from isoclock.data.labels import UNLABELLED
 from isoclock.data.packing.packed import INDEX, PackedSplit, read_index
-from isoclock.data.readers.reader import UNLABELLED
 from isoclock.files import sha256_file
-from isoclock.params.schema import Recipe
 
 
 @dataclass(frozen=True)
@@ -55,34 +48,11 @@ class PreparedData:
         """Number of `labelled` and of `unlabelled` images to train on."""
         return {"labelled": self.train_images, "unlabelled": self.unlabelled_images}
 
-    def samples(self, recipe: Recipe) -> int:
-        """Number of samples that a run by `recipe` draws from: what indices in its batches stay below."""
-        return self.train_images + (self.unlabelled_images if recipe.unlabelled_per_batch else 0)
-
     @property
     def class_pixels(self) -> list[int]:
         """Pixels of each class in the training split, which has labels."""
         return list(self.index["splits"]["train"]["class_pixels"])
 
-    def training_batches(
-        self, recipe: Recipe, seed: int, *, start: int = 0, iterations: int | None = None
-    ) -> TrainingStream:
-        """Batches of a run, a function of (seed, global index), from iteration `start` on."""
-        return TrainingStream(
-            PackedSplit(self.folder, "train"),
-            seed=seed,
-            batch=recipe.batch,
-            crop=recipe.crop,
-            scale=recipe.scale,
-            flip=recipe.flip,
-            colour=recipe.colour,
-            unlabelled=PackedSplit(self.folder, UNLABELLED) if recipe.unlabelled_per_batch else None,
-            unlabelled_per_batch=recipe.unlabelled_per_batch,
-            start_iteration=start,
-            iterations=iterations,
-            workers=recipe.workers,
-        )
-
-    def validation_images(self, recipe: Recipe) -> Iterator[tuple[Tensor, NDArray[np.uint8], str]]:
-        """Whole images (1,3,H,W) float32, normalised as in training, with label (H,W) uint8 and name."""
-        return whole_images(PackedSplit(self.folder, "val"), colour=recipe.colour)
+    def split(self, name: str) -> PackedSplit:
+        """One of its splits. Raises DataError if there is none of that name, or a file of it is missing or cut short."""
+        return PackedSplit(self.folder, name)

@@ -25,8 +25,8 @@ from isoclock.data.loading.augment import ORDER, UNLABELLED_ORDER
 from isoclock.data.loading.batches import Batches
 from isoclock.data.loading.colour import build_colour
 from isoclock.data.loading.normalise import Normalise
+from isoclock.data.loading.pixels import SplitPixels
 from isoclock.data.loading.workers import dead_worker, end_workers, start_worker
-from isoclock.data.packing.packed import PackedSplit
 
 _ENDLESS = 1 << 40
 _AHEAD = 2
@@ -48,7 +48,7 @@ class TrainingStream:
 
     def __init__(
         self,
-        split: PackedSplit,
+        split: SplitPixels,
         *,
         seed: int,
         batch: int,
@@ -56,7 +56,7 @@ class TrainingStream:
         scale: tuple[float, float],
         flip: float,
         colour: Sequence[Mapping[str, Any]],
-        unlabelled: PackedSplit | None = None,
+        unlabelled: SplitPixels | None = None,
         unlabelled_per_batch: int = 0,
         start_iteration: int = 0,
         iterations: int | None = None,
@@ -124,7 +124,7 @@ class TrainingStream:
 
 
 def whole_images(
-    split: PackedSplit, *, colour: Sequence[Mapping[str, Any]]
+    split: SplitPixels, *, colour: Sequence[Mapping[str, Any]]
 ) -> Iterator[tuple[Tensor, NDArray[np.uint8], str]]:
     """Every image of a split, normalised as in training: image (1, 3, H, W) float32, label (H, W) uint8, name."""
     normalise = Normalise.last_of(colour)

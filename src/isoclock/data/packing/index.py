@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isoclock.data.packing.pack import Packed, Packing
-from isoclock.data.readers.reader import IGNORE, Reader
-from isoclock.files import sha256_file, write_bytes
+from isoclock.data.labels import IGNORE
+
+if TYPE_CHECKING:
+    from isoclock.data.packing.pack import Packed, Packing
+    from isoclock.data.readers.reader import Reader
 
 
 def describe_split(reader: Reader, split: str, packed: Sequence[Packed], packing: Packing) -> dict[str, Any]:
@@ -28,31 +29,10 @@ def describe_split(reader: Reader, split: str, packed: Sequence[Packed], packing
     colours = np.sum([one.rgb_sum for one in mine], axis=0) if mine else np.zeros(3)
     return {
         "images": len(mine),
-        "files": _files(split, mine, packing),
+        "files": packing.describe_files(split, mine),
         "mean_rgb": [float(total) / max(1, pixels) for total in colours],
         "void_pixels": int(raw[reader.label_table == IGNORE].sum()),
         "class_pixels": per_class,
         "class_frequency": [count / trained for count in per_class],
         "class_images": in_images[: reader.num_classes].tolist(),
     }
-
-
-def _files(split: str, mine: Sequence[Packed], packing: Packing) -> dict[str, Any]:
-    """Names, lengths and digests of a split's files; what describes single samples is written to a separate file.
-
-    This keeps the index small: Snakemake compares the content of inputs below 1 MB, and only the time of larger ones.
-    """
-    names = packing.names(split)
-    samples = {
-        "names": [one.name for one in mine],
-        "sizes": [list(one.size) for one in mine],
-        "labelled": [one.labelled for one in mine],
-        "image_bytes": [one.image_bytes for one in mine],
-    }
-    write_bytes(packing.new / names["samples"], json.dumps(samples, sort_keys=True).encode() + b"\n")
-    found = {}
-    for kind in [kind for kind in names if (packing.new / names[kind]).is_file()]:
-        path = packing.new / names[kind]
-        digest = sha256_file(path) if kind == "samples" else packing.digest(split, kind)
-        found[kind] = {"file": path.name, "bytes": path.stat().st_size, "sha256": digest}
-    return found

@@ -19,13 +19,22 @@ from typing import IO, Any
 
 import numpy as np
 
-from isoclock.data.packing.packed import Pixels, file_names
+from isoclock.data.labels import IGNORE
+from isoclock.data.loading.pixels import Pixels
 from isoclock.data.packing.verify import Storage, Verified
-from isoclock.data.readers.reader import IGNORE
 from isoclock.errors import DataError
 
 _BLOCK = 1 << 24
 _LOCK = "lock"
+
+
+def file_names(split: str, storage: str) -> dict[str, str]:
+    """Names of a split's files in a prepared folder, its images stored `raw` or as `jpeg`. One without labels has no `labels`."""
+    return {
+        "images": f"{split}.images.{'u8' if storage == 'raw' else 'jpegs'}",
+        "labels": f"{split}.labels.u8",
+        "samples": f"{split}.samples.json",
+    }
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,27 @@ class Packing:
     def digest(self, split: str, kind: str) -> str:
         """SHA-256 of a whole file."""
         return str(self._digests[split, kind].hexdigest())
+
+    def describe_files(self, split: str, packed: Sequence[Packed]) -> dict[str, Any]:
+        """Names, lengths and digests of a split's files; what describes single samples is written to a separate file.
+
+        This keeps the index small: Snakemake compares the content of inputs below 1 MB, and only the time of larger ones.
+        """
+        samples = {
+            "names": [one.name for one in packed],
+            "sizes": [list(one.size) for one in packed],
+            "labelled": [one.labelled for one in packed],
+            "image_bytes": [one.image_bytes for one in packed],
+        }
+        content = json.dumps(samples, sort_keys=True).encode() + b"\n"
+        names = self.names(split)
+        (self.new / names["samples"]).write_bytes(content)
+        found = {}
+        for kind in [kind for kind in names if (self.new / names[kind]).is_file()]:
+            path = self.new / names[kind]
+            digest = hashlib.sha256(content).hexdigest() if kind == "samples" else self.digest(split, kind)
+            found[kind] = {"file": path.name, "bytes": path.stat().st_size, "sha256": digest}
+        return found
 
     def publish(self) -> None:
         """Replace the old folder by the new one. Nothing can be appended after that."""

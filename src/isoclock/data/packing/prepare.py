@@ -16,13 +16,14 @@ from typing import Any, TypeVar
 
 import cv2
 
+from isoclock.data.labels import IGNORE
 from isoclock.data.packing.index import describe_split
 from isoclock.data.packing.pack import Packed, Packing
 from isoclock.data.packing.packed import INDEX, SCHEMA
-from isoclock.data.packing.sources import Source, disk_shortage, find_samples, hide_training_labels, identities
+from isoclock.data.packing.sources import Source, disk_problem, find_samples, hide_training_labels, identities
 from isoclock.data.packing.verify import JPEG_QUALITY, Size, Storage, verify
 from isoclock.data.readers.rawtree import RawTree
-from isoclock.data.readers.reader import IGNORE, Reader
+from isoclock.data.readers.reader import Reader
 from isoclock.errors import DataError
 from isoclock.files import write_json
 from isoclock.progress import ProgressLine
@@ -62,18 +63,18 @@ def prepare(
         source = find_samples(reader, tree, splits, images or {})
         if labelled_images is not None and not source.problems:
             hide_training_labels(source, tree, labelled_images, labelled_seed)
-        if source.wrong_counts:
-            raise DataError(source.wrong_counts + source.problems)
+        if source.count_problems:
+            raise DataError(source.count_problems + source.problems)
         labels = {split for split, sample in source.samples if sample.label_path is not None}
         how = {"schema": SCHEMA, "reader": reader.name, "raw_to_train": sorted(reader.raw_to_train.items())}
         how |= {"size": size, "storage": storage, "quality": JPEG_QUALITY, "splits": dict(splits)}
         expected = [(split, sample.name, identities(sample)) for split, sample in source.samples]
         out.parent.mkdir(parents=True, exist_ok=True)
         with Packing(out, how, expected, labels, storage) as packing:
-            if short := disk_shortage(source.samples[len(packing.done) :], labels, out, size, storage):
+            if problem := disk_problem(source.samples[len(packing.done) :], labels, out, size, storage):
                 if not packing.done:
                     packing.discard()
-                raise DataError(short)
+                raise DataError(problem)
             packed = packing.done + _pack(reader, source, expected, packing, size, storage, workers, progress)
             if source.problems:
                 packing.discard()

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from isoclock.data.labels import UNLABELLED
 from isoclock.data.packing.unlabelled import hide_labels, without_label
 from isoclock.data.packing.verify import Size, Storage, header_size
 from isoclock.data.readers.archive import ArchiveMember
 from isoclock.data.readers.rawtree import RawFile, RawTree, identity
-from isoclock.data.readers.reader import UNLABELLED, Reader, Sample
+from isoclock.data.readers.reader import Reader, Sample
 from isoclock.errors import DataError
 
 _HEAD_BYTES = 1 << 16
@@ -27,7 +28,7 @@ class Source:
     splits: dict[str, list[Sample]] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-    wrong_counts: list[str] = field(default_factory=list)
+    count_problems: list[str] = field(default_factory=list)
 
     @property
     def samples(self) -> list[tuple[str, Sample]]:
@@ -47,7 +48,7 @@ def find_samples(reader: Reader, tree: RawTree, splits: Mapping[str, str], image
         }
         wanted = images.get(raw_split, len(good))
         if wanted != len(good):
-            source.wrong_counts.append(
+            source.count_problems.append(
                 f"{tree}: split {raw_split} has {len(good)} images, but {wanted} are expected (params/datasets.yaml, images); "
                 "finish the download, or add an entry for your subset with its own `images`, or without"
             )
@@ -59,7 +60,7 @@ def hide_training_labels(source: Source, tree: RawTree, labelled_images: int, se
     """Keep the labels of `labelled_images` samples of split `train`; move the others to split `unlabelled`."""
     train = source.splits["train"]
     if labelled_images >= len(train):
-        source.wrong_counts.append(
+        source.count_problems.append(
             f"{tree}: labelled_images is {labelled_images}, but split train has only {len(train)} images; choose fewer"
         )
     source.splits["train"], hidden = hide_labels(train, labelled_images, seed)
@@ -72,7 +73,7 @@ def identities(sample: Sample) -> list[Any]:
     return [None if file is None else [str(file), *identity(file)] for file in files]
 
 
-def disk_shortage(
+def disk_problem(
     samples: Sequence[tuple[str, Sample]], labels: set[str], out: Path, size: Size | None, storage: Storage
 ) -> str | None:
     """An error message if the file system of `out` lacks the space that packing `samples` needs, else None."""

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from isoclock.data.readers.reader import UNLABELLED, Sample
-from isoclock.params.schema import Dataset
+from isoclock.data.labels import UNLABELLED
+
+if TYPE_CHECKING:
+    from isoclock.data.readers.reader import Sample
+    from isoclock.params.schema import Dataset
 
 
 def raw_splits(dataset: Dataset) -> dict[str, str]:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from isoclock.data.packing.packed import Pixels, decode_rgb
-from isoclock.data.png import damage
-from isoclock.data.readers.rawtree import RawFile
-from isoclock.data.readers.reader import ILLEGAL, Reader, Sample
+from isoclock.data.labels import ILLEGAL
+from isoclock.data.loading.pixels import Pixels, decode_rgb
+from isoclock.data.png import png_problem
 from isoclock.errors import DataError
+
+if TYPE_CHECKING:
+    from isoclock.data.readers.rawtree import RawFile
+    from isoclock.data.readers.reader import Reader, Sample
 
 Size = tuple[int, int]
 Storage = Literal["raw", "jpeg"]
@@ -95,7 +98,7 @@ def _content(path: RawFile, problems: list[str]) -> bytes | None:
     except OSError as error:
         problems.append(f"{path}: cannot be read ({error.strerror})")
         return None
-    if (wrong := damage(content)) is not None:
+    if (wrong := png_problem(content)) is not None:
         problems.append(f"{path}: {wrong}; download it again")
         return None
     declared = header_size(content)

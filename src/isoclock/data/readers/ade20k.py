@@ -8,8 +8,13 @@ there (https://github.com/CSAILVision/sceneparsing @4ce20bd), colours those of m
 
 from __future__ import annotations
 
-from isoclock.data.readers.rawtree import RawTree
-from isoclock.data.readers.reader import IGNORE, Reader, Sample, match
+from typing import TYPE_CHECKING
+
+from isoclock.data.labels import IGNORE
+from isoclock.data.readers.reader import Reader, Sample, match
+
+if TYPE_CHECKING:
+    from isoclock.data.readers.rawtree import RawTree
 
 _TABLE = """
 787878 wall, b47878 building, 06e6e6 sky, 503232 floor, 04c803 tree, 787850 ceiling, 8c8c8c road, cc05ff bed,
@@ -55,7 +60,7 @@ def _scan(root: RawTree, split: str) -> tuple[list[Sample], list[str]]:
     root = root.holding(f"images/{split}/*.jpg", _FOLDER)
     images = {path.stem: path for path in (root / "images" / split).glob("*.jpg")}
     labels = {path.stem: path for path in (root / "annotations" / split).glob("*.png")}
-    empty = [
+    file_problems = [
         f"{root / kind / split}: no {ending} files; put {_FOLDER}.zip, or its content, in {root}"
         for kind, ending, there in (
             ("images", "*.jpg", images),
@@ -63,8 +68,8 @@ def _scan(root: RawTree, split: str) -> tuple[list[Sample], list[str]]:
         )
         if not there
     ]
-    if empty:
-        return [], empty
+    if file_problems:
+        return [], file_problems
     prefix = _PREFIX.get(split, "ADE_")
     problems = [
         f"{path}: its name does not start with {prefix}, as in split {split}; move it to its split"

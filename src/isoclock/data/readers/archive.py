@@ -115,22 +115,22 @@ class Archive:
             raise DataError(f"{path}: not a zip archive, or truncated; download it again, or move it away") from None
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-        faults: dict[str, list[str]] = {}
+        problems: dict[str, list[str]] = {}
         for entry in entries:
-            if (fault := _fault(entry)) is not None:
-                faults.setdefault(fault, []).append(entry.orig_filename)
+            if (fault := _member_problem(entry)) is not None:
+                problems.setdefault(fault, []).append(entry.orig_filename)
         counts = Counter(PurePosixPath(entry.filename) for entry in entries)
         if twice := [str(name) for name, count in counts.items() if count > 1]:
-            faults["occurs twice"] = twice
+            problems["occurs twice"] = twice
         if overlapping := _overlapping(entries):
-            faults["overlaps another member (a zip bomb)"] = overlapping
-        if faults:
+            problems["overlaps another member (a zip bomb)"] = overlapping
+        if problems:
             self.close()
             raise DataError(
                 [
                     f"{path}: {names[0]!r}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {fault}; "
                     "nothing was read or written: download the archive from its official source, or move it away"
-                    for fault, names in faults.items()
+                    for fault, names in problems.items()
                 ]
             )
         self._entries = entries
@@ -158,7 +158,7 @@ class Archive:
         self._stream.close()
 
 
-def _fault(entry: zipfile.ZipInfo) -> str | None:
+def _member_problem(entry: zipfile.ZipInfo) -> str | None:
     name = entry.orig_filename
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if name.startswith("/") or "\\" in name or "\0" in name or _DRIVE.match(name) or ".." in name.split("/"):

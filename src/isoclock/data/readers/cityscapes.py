@@ -8,8 +8,13 @@ archives leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip and leftImg8bit_t
 
 from __future__ import annotations
 
-from isoclock.data.readers.rawtree import RawFile, RawTree
-from isoclock.data.readers.reader import IGNORE, Reader, Sample, match
+from typing import TYPE_CHECKING
+
+from isoclock.data.labels import IGNORE
+from isoclock.data.readers.reader import Reader, Sample, match
+
+if TYPE_CHECKING:
+    from isoclock.data.readers.rawtree import RawFile, RawTree
 
 _TRAINED: dict[int, tuple[str, tuple[int, int, int]]] = {
     7: ("road", (128, 64, 128)),
@@ -45,17 +50,19 @@ def _scan(root: RawTree, split: str) -> tuple[list[Sample], list[str]]:
     images, problems = _files(root / "leftImg8bit" / split, "_leftImg8bit.png")
     if not images:
         where = root / "leftImg8bit" / split
-        return [], [
+        problems = [
             f"{where}: no <city>/*_leftImg8bit.png files; unpack Cityscapes there, or put its archives in {root}"
         ]
+        return [], problems
     if split in _IMAGE_ONLY:
         return [Sample(name, path, None) for name, path in sorted(images.items())], problems
     labels, wrong = _files(root / "gtFine" / split, "_gtFine_labelIds.png")
     if not labels:
         where = root / "gtFine" / split
-        return [], [
+        problems = [
             f"{where}: no <city>/*_gtFine_labelIds.png files; unpack gtFine there, or put its archive in {root}"
         ]
+        return [], problems
     samples, unmatched = match(images, labels)
     return samples, problems + wrong + unmatched
 

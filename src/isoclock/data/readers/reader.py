@@ -10,18 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from isoclock.data.labels import ILLEGAL
 from isoclock.data.readers.rawtree import RawFile, RawTree
 from isoclock.discovery import sources
 from isoclock.errors import DataError, ParamsError
-
-IGNORE = 255
-"""Train id of pixels that every loss and every score ignores."""
-
-UNLABELLED = "unlabelled"
-"""Name of the packed split of images without labels."""
-
-ILLEGAL = 254
-"""Entry of a label table for raw values that do not occur in the data set."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mishap_makers import MemoryLimit, broken_step, full_gpu, tiny_shared_memory
+from fault_makers import MemoryLimit, broken_step, full_gpu, tiny_shared_memory
 from trainers import Trainer, ended, until
 
 from isoclock.files import read_json
@@ -84,7 +84,7 @@ def test_a_full_gpu_is_reported_as_out_of_memory(trainer: Callable[..., Trainer]
     assert re.search(r"^out of memory \(method none, crop 32x64, batch 2, peak \d+ MiB", failed["message"])
     assert "Traceback" not in run.said
     assert run.run() == 0, run.said
-    assert "the process before was killed" not in run.said, "it ended with its message"
+    assert "the previous process was killed" not in run.said, "it ended with its message"
 
 
 def test_a_bug_gives_a_traceback_and_is_not_reported_as_a_kill(trainer: Callable[..., Trainer]) -> None:
@@ -98,7 +98,7 @@ def test_a_bug_gives_a_traceback_and_is_not_reported_as_a_kill(trainer: Callable
     (source,) = [found for found in read_sources(run.study.layout, [run.cell], []) if found.kind == "student"]
     assert (source.status, source.tags["status"]) == ("FAILED", "error")
     assert run.run() == 0, run.said
-    assert "the process before was killed" not in run.said
+    assert "the previous process was killed" not in run.said
 
 
 def children(pid: int) -> list[int]:
@@ -116,7 +116,7 @@ def test_a_killed_loader_process_is_named_and_the_run_resumes(trainer: Callable[
     assert ended(process) == 2, run.said
     assert f"loader process {victim} " in run.said
     assert re.search(rf"\({figures()}\); if the machine ran out of memory", run.said)
-    assert "the same command goes on from the last checkpoint" in run.said
+    assert "the same command continues from the last checkpoint" in run.said
     assert "Traceback" not in run.said
     assert run.events_of("failed")[0]["reason"] == "loader-died"
     assert run.run() == 0, run.said

@@ -15,9 +15,10 @@ MIB = 1 << 20
 
 def save_all_the_time() -> None:
     """However long saving takes, and with few anchor steps, so that a kill at a random moment often meets a save."""
-    from isoclock.training import anchor, loop
+    from isoclock.runner import session
+    from isoclock.training import anchor
 
-    loop.SAVING_SHARE = float("inf")
+    session.SAVING_SHARE = float("inf")
     anchor.AnchorMeter.__init__.__kwdefaults__.update(warmup=1, windows=1, steps=1)
 
 
@@ -111,13 +112,14 @@ class Elsewhere:
         import torch
 
         from isoclock.runner import run
+        from isoclock.training import assemble
 
         if self.what == "torch":
             torch.__version__ = self.value
         elif self.what == "device_kind":
             run.device_kind = lambda _device: self.value
         else:
-            run.use_threads = lambda _threads: torch.set_num_threads(self.value)
+            assemble.use_threads = lambda _threads: torch.set_num_threads(self.value)
 
 
 def full_gpu() -> None:

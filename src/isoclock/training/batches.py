@@ -1,0 +1,44 @@
+"""The batches of a run: a function of data, recipe, seed and iteration, whatever process asks for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from isoclock.data.labels import UNLABELLED
+from isoclock.data.loading.stream import TrainingStream
+
+if TYPE_CHECKING:
+    from isoclock.data.loading.prepared import PreparedData
+    from isoclock.params.schema import Recipe
+
+PRETRAIN_SEED = 15485863  # added to a run's: pre-training sees the samples in an order of its own
+
+
+def training_batches(
+    data: PreparedData, recipe: Recipe, seed: int, *, start: int = 0, iterations: int | None = None
+) -> TrainingStream:
+    """Batches of a run from iteration `start` on; `iterations` of them, or without end."""
+    return TrainingStream(
+        data.split("train"),
+        seed=seed,
+        batch=recipe.batch,
+        crop=recipe.crop,
+        scale=recipe.scale,
+        flip=recipe.flip,
+        colour=recipe.colour,
+        unlabelled=data.split(UNLABELLED) if recipe.unlabelled_per_batch else None,
+        unlabelled_per_batch=recipe.unlabelled_per_batch,
+        start_iteration=start,
+        iterations=iterations,
+        workers=recipe.workers,
+    )
+
+
+def pretraining_batches(data: PreparedData, recipe: Recipe, seed: int, *, start: int) -> TrainingStream:
+    """Batches of the method's pre-training from its step `start` on, without end."""
+    return training_batches(data, recipe, seed + PRETRAIN_SEED, start=start)
+
+
+def sample_count(data: PreparedData, recipe: Recipe) -> int:
+    """Number of samples that a run draws from: the indices in its batches stay below it."""
+    return data.train_images + (data.unlabelled_images if recipe.unlabelled_per_batch else 0)
