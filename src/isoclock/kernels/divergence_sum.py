@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from isoclock.kernels.softmax_blocks import LOG2_E, is_for_kernel, kernel_shares, loss_dtype, softmax_powers
+from isoclock.kernels.precision import loss_dtype
+from isoclock.kernels.softmax_blocks import LOG2_E, is_for_kernel, kernel_shares, softmax_powers
 
 _NEAR = {torch.float32: 0.1, torch.float64: 0.001}  # log-ratios up to which a series is as good as the sum's rounding
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from isoclock.kernels.labels import IGNORE
+from isoclock.data.labels import IGNORE
 
 WORD = 32  # classes in one integer
 BLOCK_ELEMENTS = 1 << 18  # pixels times words looked at together: 1 MiB of them, which a core's cache holds

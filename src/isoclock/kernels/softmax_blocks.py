@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from isoclock.kernels.precision import loss_dtype
+
 LOG2_E = math.log2(math.e)
 _CPU_BLOCK = (
     1 << 19
@@ -137,11 +139,6 @@ def is_for_kernel(logits: Tensor) -> bool:
 def exponential_(values: Tensor) -> Tensor:
     """exp in place: on a CPU powers of two are twice as fast."""
     return values.mul_(LOG2_E).exp2_() if values.device.type == "cpu" else values.exp_()
-
-
-def loss_dtype(values: Tensor) -> torch.dtype:
-    """The precision that `in_loss_precision` gives."""
-    return torch.float64 if values.dtype == torch.float64 else torch.float32
 
 
 def scaled(block: Tensor, factor: float, out: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from isoclock.kernels.divergence_sum import DivergenceSum
-from isoclock.kernels.softmax_blocks import Layout, Workspace, kernel_shares, loss_dtype
+from isoclock.kernels.precision import loss_dtype
+from isoclock.kernels.softmax_blocks import Layout, Workspace, kernel_shares
 
 
 def softmax_kl_sum(

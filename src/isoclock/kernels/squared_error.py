@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isoclock.methods.contract import in_loss_precision
+from isoclock.kernels.precision import in_loss_precision
 
 BlockLoss = Callable[[Tensor, Tensor], Tensor]
 """(found, expected), both (b, c, n), to the block's loss; leaves the loss's gradient in `found`, its private buffer."""

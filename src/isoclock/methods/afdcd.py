@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from isoclock.errors import ParamsError
+from isoclock.kernels.masking import masked_first_convolution, pixel_uniforms
+from isoclock.kernels.precision import in_loss_precision
 from isoclock.kernels.squared_error import block_elements, half_squared_error
-from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
-from isoclock.methods.mgd.masking import masked_first_convolution, pixel_uniforms
-from isoclock.methods.mgd.winograd import convolve
+from isoclock.kernels.winograd import convolve
+from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
 
 PATCH = 4

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from isoclock.kernels.edges import edge_masks, fast_edge_masks
+from isoclock.kernels.precision import in_loss_precision
 from isoclock.methods.card import TUNED
-from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
+from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
 
 LOG2_E = math.log2(math.e)

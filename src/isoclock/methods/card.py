@@ -13,13 +13,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from isoclock.errors import ParamsError
 
-REFERENCE = "reference"
-TUNED = "tuned"
-IMPLEMENTATIONS = (REFERENCE, TUNED)
+Implementation = Literal["reference", "tuned"]
+IMPLEMENTATIONS: tuple[str, ...] = get_args(Implementation)
+REFERENCE, TUNED = IMPLEMENTATIONS
 
 _FOLDER = Path(__file__).parent
 _FACTS = ("title", "source", "terms", "published", "params", "implementations")

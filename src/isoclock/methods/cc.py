@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from isoclock.kernels.pooling import image_vectors
 from isoclock.methods.card import TUNED
 from isoclock.methods.contract import Batch, Draw, Method
-from isoclock.methods.rkd import image_vectors
 from isoclock.models.outputs import SegmenterOutput
 
 

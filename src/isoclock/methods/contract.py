@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from isoclock.errors import ArtifactError, ParamsError
+from isoclock.kernels.precision import in_loss_precision as in_loss_precision  # which methods use
 from isoclock.methods.card import REFERENCE, Card, card, signature_problems
 from isoclock.models.outputs import ChannelSpec, SegmenterOutput
 
@@ -220,11 +221,6 @@ class Method(nn.Module, ABC):
                     f"{name}: {need} is {tuple(ours.shape[-2:])} in the student, {tuple(theirs.shape[-2:])} in the"
                     " teacher; choose two networks of one output stride"
                 )
-
-
-def in_loss_precision(values: Tensor) -> Tensor:
-    """Float32 for whatever is shorter (autocast makes bfloat16); float64 stays."""
-    return values if values.dtype == torch.float64 else values.float()
 
 
 def detached(output: SegmenterOutput) -> SegmenterOutput:

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from isoclock.errors import ParamsError
+from isoclock.kernels.pooling import image_vectors
 from isoclock.methods.card import TUNED
 from isoclock.methods.contract import Batch, Draw, Method
-from isoclock.methods.rkd import image_vectors
 from isoclock.models.outputs import SegmenterOutput
 
 EPSILON = 1e-7  # of the published NCE, beside the noise probability

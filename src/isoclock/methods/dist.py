@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from isoclock.kernels.softmax_blocks import Layout, Workspace, loss_dtype, softmax_into
-from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
+from isoclock.kernels.precision import in_loss_precision, loss_dtype
+from isoclock.kernels.softmax_blocks import Layout, Workspace, softmax_into
+from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import AUX_LOGITS, LOGITS, SegmenterOutput
 
 EPSILON = 1e-8

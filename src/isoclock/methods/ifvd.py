@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from isoclock.kernels.labels import labels_on_grid
+from isoclock.kernels.precision import in_loss_precision
 from isoclock.methods.card import TUNED
-from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
+from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
 
 COUNT_EPS, NORM_EPS = 1e-6, 1e-8

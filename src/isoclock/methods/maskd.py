@@ -6,11 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isoclock.kernels.labels import IGNORE
+from isoclock.data.labels import IGNORE
+from isoclock.kernels.precision import in_loss_precision
 from isoclock.kernels.projector import build_projector
 from isoclock.kernels.squared_error import streamed
 from isoclock.methods.card import TUNED
-from isoclock.methods.contract import Batch, Draw, Method, detached, in_loss_precision
+from isoclock.methods.contract import Batch, Draw, Method, detached
 from isoclock.models.outputs import AUX_LOGITS, LOGITS, SegmenterOutput
 
 MASS_EPS, DICE_EPS = 1e-5, 1e-12

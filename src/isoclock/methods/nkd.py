@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from isoclock.kernels.target_and_rest import TermSpec, labelled_rows, target_and_rest
 from isoclock.methods.contract import Batch, Draw, Method
-from isoclock.methods.dkd import Asked, labelled_rows, target_and_rest
 from isoclock.models.outputs import SegmenterOutput
 
 
@@ -52,8 +52,8 @@ class NKD(Method):
         assert student.logits is not None
         assert teacher.logits is not None
         if self.implementation == "tuned":
-            return self._tuned(student.logits, teacher.logits, batch)
-        student_rows, teacher_rows, label = labelled_rows(student.logits, teacher.logits, batch)
+            return self._tuned(student.logits, teacher.logits, batch.target)
+        student_rows, teacher_rows, label = labelled_rows(student.logits, teacher.logits, batch.target)
         temperature, pixels = self.settings["temperature"], max(1, len(label))
         terms = {}
         if "nkd_target" in self.active_terms:
@@ -69,16 +69,16 @@ class NKD(Method):
             terms["nkd_nontarget"] = -entropies.sum() * temperature**2 / pixels
         return terms
 
-    def _tuned(self, student: Tensor, teacher: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def _tuned(self, student: Tensor, teacher: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """One sweep for both terms, unless they differ in temperature."""
         temperature, active = self.settings["temperature"], self.active_terms
         if temperature == 1 or len(active) == 1:
             alone = 1.0 if active == {"nkd_target"} else temperature
             both = target_and_rest(
-                student, teacher, batch, Asked(alone, False, "nkd_target" in active, "nkd_nontarget" in active)
+                student, teacher, labels, TermSpec(alone, False, "nkd_target" in active, "nkd_nontarget" in active)
             )
         else:
-            target = target_and_rest(student, teacher, batch, Asked(1.0, False, True, False))[0]
-            both = target, target_and_rest(student, teacher, batch, Asked(temperature, False, False, True))[1]
+            target = target_and_rest(student, teacher, labels, TermSpec(1.0, False, True, False))[0]
+            both = target, target_and_rest(student, teacher, labels, TermSpec(temperature, False, False, True))[1]
         values = {"nkd_target": both[0], "nkd_nontarget": both[1] * temperature**2}
         return {term: value for term, value in values.items() if term in active}

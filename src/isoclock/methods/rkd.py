@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from isoclock.kernels.pooling import image_vectors
+from isoclock.kernels.precision import in_loss_precision
 from isoclock.methods.card import TUNED
-from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
+from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
 
 LEAST_SQUARE = 1e-12
@@ -81,18 +83,6 @@ class RKD(Method):
             functions = {"distance": _distance, "angle": _angle}
             ours, theirs = ours.flatten(1), theirs.flatten(1)
             return {term: functions[term](ours, theirs) for term in self.terms if term in self.active_terms}
-
-
-def image_vectors(feature: Tensor, *, tuned: bool) -> Tensor:
-    """(B, C, h, w) -> (B, C): the average over positions, in loss precision.
-
-    Tuned sums without a float32 copy of a bfloat16 map, and divides the C sums instead of the map's whole gradient,
-    which then stays an expanded view.
-    """
-    if not tuned:
-        return in_loss_precision(feature).mean((2, 3))
-    accurate = torch.float64 if feature.dtype == torch.float64 else torch.float32
-    return feature.sum((2, 3), dtype=accurate) / (feature.shape[2] * feature.shape[3])
 
 
 def _distance(student: Tensor, teacher: Tensor) -> Tensor:

@@ -7,10 +7,9 @@ from typing import Any
 
 from isoclock import discovery
 from isoclock.errors import ParamsError
-from isoclock.methods.card import cards, signature_problems
+from isoclock.methods.card import IMPLEMENTATIONS, cards, signature_problems
 from isoclock.params.credentials import credential_problems
 from isoclock.params.load import ROLES, Params, read_params
-from isoclock.params.schema import IMPLEMENTATIONS
 
 FOLDER = Path("params")
 SUFFIXES = tuple(f".{kind}" for kind in IMPLEMENTATIONS)

@@ -14,8 +14,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from isoclock.errors import ParamsError
+from isoclock.methods.card import IMPLEMENTATIONS
 from isoclock.params.schema import (
-    IMPLEMENTATIONS,
     Budget,
     Dataset,
     Grid,

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isoclock.data.labels import IGNORE
+
 if TYPE_CHECKING:
     import torch
-
-IGNORE = 255
-"""The train id of pixels that are not scored."""
 
 _LABEL_VALUES = 256
 _PIXELS_AT_ONCE = 1 << 24

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from isoclock.data.labels import IGNORE
 from isoclock.training.linear_axis import LinearAxis, Strip
 
-IGNORE = 255
 _CPU_STRIP = 1 << 18  # elements, 1 MiB in float32: a strip stays in the second-level cache
 _THREAD_STRIP = 1 << 20  # elements for each of several threads, which wait for each other after every operation
 _DEVICE_STRIP = 1 << 26  # elements, 256 MiB in float32: an accelerator wants few launches

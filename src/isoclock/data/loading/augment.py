@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from isoclock.data.labels import IGNORE
 from isoclock.data.loading.bilinear import blend, near_and_share
 from isoclock.data.packing.packed import PackedSplit, Pixels
-from isoclock.data.readers.reader import IGNORE
 
 GEOMETRY, COLOUR, ORDER, UNLABELLED_ORDER = range(4)
 """Streams of randomness: one seed, yet nothing drawn for one purpose repeats in another."""

@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from isoclock.data.labels import IGNORE
 from isoclock.data.loading import bilinear
 from isoclock.data.loading.augment import GEOMETRY, ORDER, UNLABELLED_ORDER, crop_sample, draw_geometry, generator
 from isoclock.data.loading.colour import Colour, build_colour
 from isoclock.data.loading.normalise import Normalise
 from isoclock.data.packing.packed import PackedSplit, Pixels
-from isoclock.data.readers.reader import IGNORE
 
 _ENDLESS = 1 << 40
 _AHEAD = 2

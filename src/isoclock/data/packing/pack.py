@@ -19,9 +19,9 @@ from typing import IO, Any
 
 import numpy as np
 
+from isoclock.data.labels import IGNORE
 from isoclock.data.packing.packed import Pixels, file_names
 from isoclock.data.packing.verify import Storage, Verified
-from isoclock.data.readers.reader import IGNORE
 from isoclock.errors import DataError
 
 _BLOCK = 1 << 24

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from isoclock.data.readers.reader import IGNORE
+from isoclock.data.labels import IGNORE
 from isoclock.errors import DataError
 from isoclock.files import read_json, sha256_file
 

@@ -19,13 +19,14 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
+from isoclock.data.labels import IGNORE
 from isoclock.data.packing.pack import Packed, Packing
 from isoclock.data.packing.packed import INDEX, SCHEMA
 from isoclock.data.packing.unlabelled import hide_labels, without_label
 from isoclock.data.packing.verify import JPEG_QUALITY, Size, Storage, header_size, verify
 from isoclock.data.readers.archive import ArchiveMember
 from isoclock.data.readers.rawtree import RawFile, RawTree, identity
-from isoclock.data.readers.reader import IGNORE, UNLABELLED, Reader, Sample
+from isoclock.data.readers.reader import UNLABELLED, Reader, Sample
 from isoclock.errors import DataError
 from isoclock.files import sha256_file, write_bytes, write_json
 from isoclock.progress import ProgressLine

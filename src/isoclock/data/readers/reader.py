@@ -11,12 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from isoclock.data.labels import IGNORE as IGNORE  # which readers use
 from isoclock.data.readers.rawtree import RawFile, RawTree
 from isoclock.discovery import readers
 from isoclock.errors import DataError, ParamsError
-
-IGNORE = 255
-"""Train id of pixels that no loss and no score looks at."""
 
 UNLABELLED = "unlabelled"
 """Name of the packed split of images that are trained on without labels."""

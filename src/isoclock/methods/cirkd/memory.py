@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from isoclock.kernels.precision import in_loss_precision
 from isoclock.methods.cirkd.divergence import SUMS, divergence, summands_
 from isoclock.methods.cirkd.rows import empty_map, spans, through_unit_, unit_rows, write_rows
-from isoclock.methods.contract import in_loss_precision
 
 BLOCK = {"cpu": 1 << 21, "cuda": 1 << 24}
 """Similarities of a block of pixels with all keys: on a CPU their exponentials stay in its last-level cache."""

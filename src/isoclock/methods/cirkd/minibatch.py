@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from isoclock.kernels.precision import in_loss_precision
 from isoclock.methods.cirkd.divergence import SUMS, divergence, summands_
 from isoclock.methods.cirkd.rows import empty_map, spans, through_unit_, unit_rows, write_rows
-from isoclock.methods.contract import in_loss_precision
 
 SIDE = {"cpu": 1024, "cuda": 2048}
 """Rows and columns of a tile: on a CPU four stay in its last-level cache, and threads wait for each other seldom."""

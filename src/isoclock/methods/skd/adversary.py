@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from isoclock.methods.contract import in_loss_precision
+from isoclock.kernels.precision import in_loss_precision
 
 ADAM_BETAS = (0.9, 0.99)
 SGD_MOMENTUM = 0.9

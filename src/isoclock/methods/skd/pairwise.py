@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from isoclock.methods.contract import in_loss_precision
+from isoclock.kernels.precision import in_loss_precision
 
 PORT_EPSILON = 1e-12
 OFFICIAL_EPSILON = 1e-8

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from isoclock.kernels.precision import in_loss_precision
 from isoclock.kernels.softmax_blocks import exponential_
-from isoclock.methods.contract import in_loss_precision
 
 BLOCK = 1 << 18  # scores of either network that are worked on at one time
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from isoclock.kernels.channel_divergence import channel_divergence
+from isoclock.kernels.masking import masked_first_convolution, pixel_uniforms
+from isoclock.kernels.precision import in_loss_precision
 from isoclock.kernels.squared_error import half_squared_error
-from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
-from isoclock.methods.cwd import channel_divergence
-from isoclock.methods.mgd.masking import masked_first_convolution, pixel_uniforms
-from isoclock.methods.mgd.winograd import convolve
+from isoclock.kernels.winograd import convolve
+from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
 
 

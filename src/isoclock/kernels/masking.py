@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isoclock.methods.mgd.winograd import convolution
+from isoclock.kernels.winograd import convolution
 
 
 def pixel_uniforms(feature: Tensor, generator: torch.Generator) -> Tensor:
