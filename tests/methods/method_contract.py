@@ -13,7 +13,7 @@ from method_inputs import CLASSES, HEIGHT, STRIDE, STUDENT, TEACHER, WIDTH, as_o
 from torch import Tensor, nn
 
 from isoclock.errors import ParamsError
-from isoclock.methods import Batch, Method, build_method, card, signature_problems
+from isoclock.methods import Batch, Method, build_method, card
 from isoclock.models import OUTPUTS, SegmenterOutput
 
 __all__ = [
@@ -270,7 +270,7 @@ class MethodContract(EquivalenceContract):
         facts = card(self.name)
         assert set(facts.published) <= set(facts.terms)
         assert facts.implementations == (("reference",) if self.name == "none" else ("reference", "tuned"))
-        assert signature_problems(self.name, facts.defaults()) == []
+        assert facts.problems(facts.defaults()) == []
 
 
 class AdversaryContract(MethodContract):

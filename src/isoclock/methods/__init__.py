@@ -11,8 +11,7 @@ import importlib
 from collections.abc import Set
 from typing import TYPE_CHECKING, Any
 
-from isoclock.errors import ParamsError
-from isoclock.methods.card import REFERENCE, TUNED, Card, card, cards, signature_problems
+from isoclock.methods.card import REFERENCE, TUNED, Card, card, cards
 from isoclock.models.outputs import ChannelSpec
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ __all__ = [
     "build_method",
     "card",
     "cards",
-    "signature_problems",
 ]
 
 
@@ -49,21 +47,18 @@ def build_method(
     active_terms: Set[str] | None = None,
     **params: Any,
 ) -> Method:
-    """A method, ready to train with, on the CPU in float32; adapters are drawn from torch's generator.
+    """A method that is ready for training, on the CPU in float32; torch's global generator initialises its adapters.
 
-    `active_terms` are the terms with a weight (None: all); the others are not built, and what only they need is not
-    asked of the networks. Raises ParamsError that lists every unknown or unfit name and value.
+    `active_terms` are the terms with a weight (None: all). The others are not built, and the networks are not asked for
+    outputs that only they read. Raises ParamsError if the name is unknown, or with a line for each wrong value.
     """
-    active = None if active_terms is None else frozenset(active_terms)
-    if problems := signature_problems(name, params, implementation=implementation, active_terms=active):
-        raise ParamsError(problems)
-    method: Method = _class_of(name)(
+    method: Method = _class_of(card(name).name)(
         student=student,
         teacher=teacher,
         num_classes=num_classes,
         dataset_size=dataset_size,
         implementation=implementation,
-        active_terms=active,
+        active_terms=active_terms,
         **params,
     )
     return method

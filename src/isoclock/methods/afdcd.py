@@ -56,11 +56,6 @@ class AfDCD(Method):
     }
     implementations = ("reference", "tuned")
     reads = {"feature": ("{tap}",), "contrast": ("{tap}",)}
-    equation = (
-        "feature: 1/B sum of (r - f^T)^2, r = G(M * A f^S); contrast: 1/(B H W) sum of cross-entropies of -L1"
-        " distance / tau between pieces of channels in 4x4 patches of pooled r and f^T, negatives from other"
-        " groups"
-    )
     cost = (
         "2 (plain) or 4 (enhanced) 3x3 convolutions at C_T, 9 B h w C_T^2 multiply-adds each, and 16 M C_T L1"
         " terms for each pooled pixel"
@@ -68,24 +63,6 @@ class AfDCD(Method):
     made_fast_by = (
         "alignment and mask folded into the first 3x3 kernel, Winograd convolutions (CPU, full precision),"
         " distances of a few patches at a time with a masked log-sum-exp instead of copied positives and negatives"
-    )
-    miou = (
-        {
-            "dataset": "cityscapes",
-            "student": "DeepLabV3-R18",
-            "from": 74.21,
-            "miou": 77.03,
-            "teacher": "DeepLabV3-R101 78.07",
-            "source": "Af-DCD README [R]",
-        },
-        {
-            "dataset": "ade20k",
-            "student": "DeepLabV3-R18",
-            "from": 33.91,
-            "miou": 36.21,
-            "teacher": "DeepLabV3-R101 42.70",
-            "source": "Af-DCD README [R]",
-        },
     )
 
     def build(self) -> None:

@@ -30,7 +30,6 @@ class AT(Method):
     params = {"tap": {"type": "choice", "of": ("head", "backbone"), "default": "head"}}
     implementations = ("reference", "tuned")
     reads = {"at": ("{tap}",)}
-    equation = "mean over B, h w of (a(f^S) - a(f^T))^2, a(f) = m / |m|, m = mean over channels of f^2"
     cost = "reading both maps once: B h w (C_S + C_T)"
     made_fast_by = (
         "one pass of squares summed over channels, block by block; the gradient is one product, nothing but the"

@@ -51,10 +51,6 @@ class BPKD(Method):
     }
     implementations = ("reference", "tuned")
     reads = {"edge": ("logits",), "body": ("logits",)}
-    equation = (
-        "edge = alpha/B sum_b,c 1/n_bc sum_p M_cp T^2 KL_classes(z^T M / T || z^S M / T); body = T^2/(B K) sum_b,c"
-        " KL_positions(z^T (1-M) V / T || z^S (1-M) V / T)"
-    )
     cost = (
         "one-hot labels of K H W elements and three poolings of them as published; as tuned K/32 integers a pixel"
         " a few times, and then the softmaxes of B K h w logits"
@@ -63,24 +59,6 @@ class BPKD(Method):
         "edge masks from the label map: a set of classes is bits of 32-bit integers, windows by doubling unions,"
         " pixels of a cell counted for 32 classes at once; masked softmax divergences with their gradient in one"
         " pass over cache-sized blocks"
-    )
-    miou = (
-        {
-            "dataset": "Cityscapes",
-            "student": "PSPNet-R18",
-            "from": 74.23,
-            "miou": 77.57,
-            "teacher": "PSPNet-R101 79.74",
-            "source": "BPKD README [R]",
-        },
-        {
-            "dataset": "ADE20K",
-            "student": "PSPNet-R18",
-            "from": 33.3,
-            "miou": 38.51,
-            "teacher": "PSPNet-R101 44.39",
-            "source": "BPKD README [R]",
-        },
     )
 
     def compute(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from isoclock.errors import ArtifactError, ParamsError
 from isoclock.kernels.precision import in_loss_precision as in_loss_precision  # which methods use
-from isoclock.methods.card import REFERENCE, Card, card, signature_problems
+from isoclock.methods.card import REFERENCE, Card, card_of
 from isoclock.models.outputs import ChannelSpec, SegmenterOutput
 
 Draw = Mapping[str, Tensor]
@@ -66,8 +66,7 @@ class Method(nn.Module, ABC):
         """Check everything given; raises ParamsError with all problems. `active_terms` None means all terms."""
         super().__init__()
         active = None if active_terms is None else frozenset(active_terms)
-        name = self.card().name
-        if problems := signature_problems(name, params, implementation=implementation, active_terms=active):
+        if problems := self.card().problems(params, implementation=implementation, active_terms=active):
             raise ParamsError(problems)
         self.student_channels = student
         self.teacher_channels = teacher
@@ -87,7 +86,7 @@ class Method(nn.Module, ABC):
     @classmethod
     def card(cls) -> Card:
         """The facts of this method, as its file states them."""
-        return card(cls.__module__.removeprefix("isoclock.methods.").split(".")[0])
+        return card_of(cls)
 
     def build(self) -> None:
         """Make adapters and buffers for the active terms, of which there are some; `settings` and channels are known."""

@@ -21,12 +21,12 @@ LEAST_NORM = 1e-12
 
 
 class CRD(Method):
-    """crd = sum over both directions of -1/B sum over b of log P(+) / (P(+) + c) + sum over k of log m p / (P(-_k) + c).
+    """crd = sum over both directions of -1/B sum over b of [log(P+ / (P+ + c)) + sum over k of log(m p / (P-_k + c))].
 
     v_i = unit vector of A g_i (A linear with bias to `embedding` numbers, g_i the feature's average over positions), of
     student and teacher. P = exp(v . m / `temperature`) / Z, m a row of the *other* network's bank: row i of the anchor's
     own sample is the positive, `negatives` rows drawn evenly and with replacement are the others (the positive may be
-    among them, as published). p = 1 / n of n training samples, c = negatives p + 1e-7. Z is set on the first call, to n
+    among them, as published). p = 1 / n of n training samples, m = `negatives`, c = m p + 1e-7. Z is set on the first call, to n
     times the mean of exp(v . m / temperature), and constant from then on.
 
     Banks `memory_v1` (student) and `memory_v2` (teacher), (n, embedding): rows of the batch become the unit vectors of
@@ -47,10 +47,6 @@ class CRD(Method):
     }
     implementations = ("reference", "tuned")
     reads = {"crd": ("{tap}",)}
-    equation = (
-        "crd = -1/B sum_b [log P+/(P+ + c) + sum_k log m p/(P-_k + c)] in both directions, P = exp(v . bank / T) /"
-        " Z, p = 1/n, c = m p + 1e-7"
-    )
     cost = "reference 2 B (negatives + 1) 128 gathered numbers, tuned 2 B n 128 multiplications; two banks of n x 128"
     made_fast_by = (
         "one B x n product with each bank and counts of the drawn rows in place of gathering 16,385 rows of 128"

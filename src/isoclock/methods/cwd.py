@@ -36,10 +36,6 @@ class CWD(Method):
 
     implementations = ("reference", "tuned")
     reads = {"cwd": ("{tap}",)}
-    equation = (
-        "T^2 / (B C) sum over b, c of KL(q^T || q^S), q = softmax of x / T over a channel's positions; x logits,"
-        " or features through a 1x1 projector"
-    )
     cost = (
         "2 B C h w exponentials: negligible for logits, a 268 MB map for 512 channels of 8 crops of 512x1024,"
         " beside the projector's 4.3 GMAC"
@@ -47,54 +43,6 @@ class CWD(Method):
     made_fast_by = (
         "value and gradient in one sweep over cache-sized blocks of whole channels, channels-last maps read as"
         " they lie, powers of two instead of exponentials; one student-sized map is kept, the gradient"
-    )
-    miou = (
-        {
-            "dataset": "Cityscapes",
-            "student": "PSPNet-R18",
-            "from": 74.23,
-            "miou": 76.26,
-            "teacher": "PSPNet-R101 79.74",
-            "source": "BPKD README [3P]",
-        },
-        {
-            "dataset": "Cityscapes",
-            "student": "PSPNet-R18",
-            "from": 74.87,
-            "miou": 75.54,
-            "teacher": "PSPNet-R101 79.76",
-            "source": "mmrazor README [R], logits, 80k, batch 8",
-        },
-        {
-            "dataset": "Cityscapes",
-            "student": "PSPNet-R18",
-            "miou": 75.02,
-            "teacher": "PSPNet-R101",
-            "source": "TorchDistiller README [R], released weights, 512x512, 40k, batch 8",
-        },
-        {
-            "dataset": "Cityscapes",
-            "student": "PSPNet-R18",
-            "miou": 75.9,
-            "teacher": "PSPNet-R101",
-            "source": "TorchDistiller README [R], released weights, 512x512, 40k, batch 8",
-        },
-        {
-            "dataset": "Cityscapes",
-            "student": "DeepLabV3-R18",
-            "from": 74.21,
-            "miou": 75.55,
-            "teacher": "DeepLabV3-R101 78.07",
-            "source": "CIRKD v1 README [R]",
-        },
-        {
-            "dataset": "ADE20K",
-            "student": "PSPNet-R18",
-            "from": 33.3,
-            "miou": 37.02,
-            "teacher": "PSPNet-R101 44.39",
-            "source": "BPKD README [3P]",
-        },
     )
 
     def build(self) -> None:

@@ -37,10 +37,6 @@ class DIST(Method):
     }
     implementations = ("reference", "tuned")
     reads = {"inter": ("logits",), "intra": ("logits",), "aux_inter": ("aux_logits",), "aux_intra": ("aux_logits",)}
-    equation = (
-        "inter = 1 - mean over pixels of rho(y^S, y^T) along classes, intra = 1 - mean over classes of rho along"
-        " all pixels of the batch, y = softmax of logits"
-    )
     cost = (
         "2 B K h w exponentials and a dozen passes over both maps, twice with auxiliary logits, for which the"
         " teacher runs its auxiliary head (19.4 GMAC a crop of 512x1024)"
@@ -48,32 +44,6 @@ class DIST(Method):
     made_fast_by = (
         "softmaxes once, in the layout as it lies; sums of products by blocks (centred, in two passes); both"
         " gradients in one sweep, written over the kept softmax; no transposed matrices, no centred copies"
-    )
-    miou = (
-        {
-            "dataset": "Cityscapes",
-            "student": "PSPNet-R18",
-            "from": 72.55,
-            "miou": 76.31,
-            "teacher": "DeepLabV3-R101 78.07",
-            "source": "DIST README [R], weight decay 5e-4 (baseline: CIRKD README)",
-        },
-        {
-            "dataset": "Cityscapes",
-            "student": "DeepLabV3-R18",
-            "from": 74.21,
-            "miou": 77.1,
-            "teacher": "DeepLabV3-R101 78.07",
-            "source": "DIST README [R], weight decay 5e-4 (baseline: CIRKD README)",
-        },
-        {
-            "dataset": "Cityscapes",
-            "student": "DeepLabV3-R18",
-            "from": 76.31,
-            "miou": 77.54,
-            "teacher": "DeepLabV3-R101 78.07",
-            "source": "DIST issue 8, re-run with and without at the same settings [I]",
-        },
     )
 
     def compute(

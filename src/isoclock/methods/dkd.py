@@ -34,10 +34,6 @@ class DKD(Method):
     params = {"temperature": {"type": "number", "above": 0, "default": 4.0}}
     implementations = ("reference", "tuned")
     reads = {"tckd": ("logits",), "nckd": ("logits",)}
-    equation = (
-        "tckd = T^2 / N sum of KL((p_y, 1 - p_y)^T || ^S), nckd = T^2 / N sum of KL(r^T || r^S), r = softmax over"
-        " the classes but the label's; over labelled pixels"
-    )
     cost = (
         "2 B K h w exponentials, two maps of gradients; as published three softmaxes, and masks as large as the logits"
     )

@@ -42,9 +42,6 @@ class FitNet(Method):
     }
     implementations = ("reference", "tuned")
     reads = {"fitnet": ("{tap}",)}
-    equation = (
-        "mean over B, C_T, h, w of (n(P f^S) - n(f^T))^2; P 1x1, n: none, channels standardised, or pixels of length 1"
-    )
     cost = (
         "three products of C_S x C_T over B h w pixels (each 4.3 GMAC at the head, 69 GMAC at the backbone for 8"
         " crops of 512x1024); as published, most time goes into writing and reading maps of C_T channels"
@@ -52,15 +49,6 @@ class FitNet(Method):
     made_fast_by = (
         "projection, difference, loss and gradients in one pass over blocks that stay in the cache: no projected"
         " map is ever written"
-    )
-    miou = (
-        {
-            "dataset": "cityscapes",
-            "student": "PSPNet-R18",
-            "miou": 79.0,
-            "teacher": "PSPNet-R101 79.8",
-            "source": "abstract of arXiv 2604.25530 (which feature KD, is not known)",
-        },
     )
 
     def build(self) -> None:

@@ -41,9 +41,6 @@ class IFVD(Method):
     params = {"tap": {"type": "choice", "of": ("head", "backbone"), "default": "head"}}
     implementations = ("reference", "tuned")
     reads = {"ifvd": ("{tap}",)}
-    equation = (
-        "1/(B N) sum_b,p (cos(f^S_p, m^S_y(p)) - cos(f^T_p, m^T_y(p)))^2, m_c the mean feature of class c in the image"
-    )
     cost = (
         "K full passes of about ten operations over both features as published, masks and maps of each class kept"
         " for backward; as tuned two passes over each feature and one more for the gradient, whatever K is"
@@ -52,40 +49,6 @@ class IFVD(Method):
         "class centres by scattered sums (a product with one-hot labels on a GPU), similarity and gradient from"
         " (K, C) centres: no loop over classes, no mask, no map of centres; only norms and similarities wait for"
         " backward"
-    )
-    miou = (
-        {
-            "dataset": "Cityscapes",
-            "student": "PSPNet-R18",
-            "from": 74.23,
-            "miou": 76.24,
-            "teacher": "PSPNet-R101 79.74",
-            "source": "BPKD README [3P]",
-        },
-        {
-            "dataset": "Cityscapes",
-            "student": "PSPNet-R18",
-            "from": 69.1,
-            "miou": 74.54,
-            "teacher": "PSPNet-R101 78.56",
-            "source": "paper, via IFVD issue 6 [I]; users got 63.7 to 73.6 in retraining",
-        },
-        {
-            "dataset": "Cityscapes",
-            "student": "DeepLabV3-R18",
-            "from": 74.21,
-            "miou": 75.59,
-            "teacher": "DeepLabV3-R101 78.07",
-            "source": "CIRKD v1 README [R]",
-        },
-        {
-            "dataset": "ADE20K",
-            "student": "PSPNet-R18",
-            "from": 33.3,
-            "miou": 34.54,
-            "teacher": "PSPNet-R101 44.39",
-            "source": "BPKD README [3P]",
-        },
     )
 
     def compute(

@@ -57,9 +57,6 @@ class MasKD(Method):
             "logits",
         ),
     }
-    equation = (
-        "1/(2 B T C) sum_b,t,c (sum_p m_tp^2 (x^S_cp - x^T_cp)^2) / (sum_p m_tp + 1e-5), m_t = sigmoid(token_t . x^T_p)"
-    )
     cost = (
         "T copies of B C h w elements several times over as published; as tuned one pass, and B T C h w"
         " multiplications for the masks; besides, the pre-training of the tokens, a teacher's forward pass each"
@@ -67,24 +64,6 @@ class MasKD(Method):
     made_fast_by = (
         "the T masks become one weight for each position, sum_t m_t^2 / mass_t: one weighted squared error in one"
         " pass with its gradient, instead of T copies of both maps"
-    )
-    miou = (
-        {
-            "dataset": "Cityscapes",
-            "student": "PSPNet-R18",
-            "from": 72.55,
-            "miou": 75.34,
-            "teacher": "DeepLabV3-R101 78.07",
-            "source": "MasKD README; baseline CIRKD v1's [R]",
-        },
-        {
-            "dataset": "Cityscapes",
-            "student": "DeepLabV3-R18",
-            "from": 74.21,
-            "miou": 77.0,
-            "teacher": "DeepLabV3-R101 78.07",
-            "source": "MasKD README; baseline CIRKD v1's [R]",
-        },
     )
 
     def build(self) -> None:

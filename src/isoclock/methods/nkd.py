@@ -31,10 +31,6 @@ class NKD(Method):
     params = {"temperature": {"type": "number", "above": 0, "default": 1.0}}
     implementations = ("reference", "tuned")
     reads = {"nkd_target": ("logits",), "nkd_nontarget": ("logits",)}
-    equation = (
-        "nkd_target = -mean of p_y^T log p_y^S, nkd_nontarget = -T^2 mean of sum over c != y of r_c^T log r_c^S, r"
-        " = softmax of logits / T over the classes but the label's; over labelled pixels"
-    )
     cost = (
         "2 B K h w exponentials (4 if T is not 1), two maps of gradients; as published two softmaxes, and copies"
         " by a mask"

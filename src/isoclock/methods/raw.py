@@ -37,7 +37,6 @@ class Raw(Method):
     }
     implementations = ("reference", "tuned")
     reads = {"angular": ("{tap}",)}
-    equation = "mean over vectors of 1 - cos(P f^S, f^T), a vector for each pixel (or channel); a reconstruction"
     cost = "three products of C_S x C_T over B h w pixels; written plainly, most time goes into maps of C_T channels"
     made_fast_by = (
         "blocks of pixels (or channels): projection, lengths, difference of the unit vectors and gradients while a"

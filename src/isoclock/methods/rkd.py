@@ -48,10 +48,6 @@ class RKD(Method):
     }
     implementations = ("reference", "tuned")
     reads = {"distance": ("{tap}",), "angle": ("{tap}",)}
-    equation = (
-        "distance = mean_ij H(d^S_ij - d^T_ij), angle = mean_ijk H(cos^S_ijk - cos^T_ijk) of one embedding an"
-        " image, H smooth L1, d over its mean"
-    )
     cost = (
         "B^2 D, D = C (gap) or C h w (flatten); with gap it is reading the two maps. Both terms are 0 below three"
         " images"

@@ -249,10 +249,11 @@ class ProfileSettings(Entry):
 
 
 class Published(Entry):
-    """A published result that a report sets beside its own (params/published.yaml); its source is its provenance."""
+    """A published score, for the cards of the methods and for reports (params/published.yaml); `provenance` names its source."""
 
     dataset: Name
     method: str  # as the source calls it
+    method_name: Name | None = None  # the file of src/isoclock/methods that implements it; none: not implemented
     student: str
     undistilled: Positive | None = None  # mIoU in per cent of the same student without a teacher, in the same source
     miou: Positive | None = None  # per cent
@@ -261,16 +262,17 @@ class Published(Entry):
     teacher_share: Share | None = None  # where the source gives no more
     recipe: str
     caveat: str
+    in_report: bool = True  # false: in the cards of the methods only
 
     @property
     def share(self) -> float | None:
-        """mIoU over the teacher's, where it is known."""
+        """mIoU divided by the teacher's; None if unknown."""
         known = self.miou is not None and self.teacher_miou is not None
         return (self.miou or 0.0) / (self.teacher_miou or 1.0) if known else self.teacher_share
 
     @property
     def source(self) -> str:
-        """Where the row is from."""
+        """Names of the sources, from the provenance."""
         return "; ".join(dict.fromkeys(text.removeprefix("published: ") for text in self.provenance.values()))
 
 

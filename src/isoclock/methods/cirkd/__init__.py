@@ -66,11 +66,6 @@ class CIRKD(Method):
     }
     implementations = ("reference", "tuned")
     reads = {"minibatch": ("{tap}",), "pixel_memory": ("{tap}",), "region_memory": ("{tap}",)}
-    equation = (
-        "minibatch = 1/(B^2 N) sum_i,j,n KL(softmax_m(f^T_in . f^T_jm / tau) || softmax_m(f^S_in . f^S_jm / tau));"
-        " pixel_memory, region_memory = T^2/|V| sum_n in V KL(softmax_m(f^T_n . k_m / (tau T)) || softmax_m(P"
-        " f^S_n . k_m / (tau T)))"
-    )
     cost = (
         "minibatch: (B N)^2 (3 C_S + C_T) multiplications and two N x N maps kept for each of B^2 pairs as"
         " published, (B N)^2 (2 C_S + C_T) and no map as tuned (teacher tiles beyond 64 MiB are made twice, above"
@@ -82,48 +77,6 @@ class CIRKD(Method):
         " exponentials without a shift so that a tile serves its rows and its columns, (G + G^t) F in one product,"
         " gradient in the forward pass; memory: both networks' similarities in one product a tile, gradient from"
         " the same exponentials; rings pushed at once by sorted keys, a one-hot product and computed slots"
-    )
-    miou = (
-        {
-            "dataset": "Cityscapes",
-            "student": "PSPNet-R18",
-            "from": 72.55,
-            "miou": 74.73,
-            "teacher": "DeepLabV3-R101 78.07",
-            "source": "CIRKD v1 README [R]",
-        },
-        {
-            "dataset": "Cityscapes",
-            "student": "DeepLabV3-R18",
-            "from": 74.21,
-            "miou": 76.38,
-            "teacher": "DeepLabV3-R101 78.07",
-            "source": "CIRKD v1 README [R]",
-        },
-        {
-            "dataset": "ADE20K",
-            "student": "DeepLabV3-R18",
-            "from": 33.91,
-            "miou": 35.41,
-            "teacher": "DeepLabV3-R101 42.70",
-            "source": "CIRKD v1 README [R]",
-        },
-        {
-            "dataset": "Cityscapes",
-            "student": "PSPNet-R18",
-            "from": 74.23,
-            "miou": 76.03,
-            "teacher": "PSPNet-R101 79.74",
-            "source": "BPKD README [3P]",
-        },
-        {
-            "dataset": "ADE20K",
-            "student": "PSPNet-R18",
-            "from": 33.3,
-            "miou": 35.07,
-            "teacher": "PSPNet-R101 44.39",
-            "source": "BPKD README [3P]",
-        },
     )
 
     def build(self) -> None:

@@ -56,10 +56,6 @@ class SKD(Method):
     }
     implementations = ("reference", "tuned")
     reads = {"pixel": ("logits",), "pair": ("{tap}",), "holistic": ("logits",)}
-    equation = (
-        "pixel = -1/(h w) sum_b,pixel,c p^T log p^S; pair = 1/(B N^2) sum_b,i,j (cos^T_ij - cos^S_ij)^2 over N"
-        " max-pooled nodes; holistic = -mean D(z^S)"
-    )
     cost = (
         "pair: official 2x2 nodes, reading the maps; port N = h w / 4 nodes, N^2 (C_S + C_T) and several N x N"
         " maps as published, the smaller of that by strips and N (C_T^2 + C_S C_T) as tuned; holistic: 3"
@@ -70,64 +66,6 @@ class SKD(Method):
         " strips of the difference above its diagonal, gradient in the same pass; teacher pooled by row maxima."
         " pixel: one pass over cache-sized blocks. holistic: no gradient of the discriminator's weights, one graph"
         " at a time in its own step (its passes are not merged)"
-    )
-    miou = (
-        {
-            "dataset": "Cityscapes",
-            "student": "PSPNet-R18",
-            "from": 74.23,
-            "miou": 76.13,
-            "teacher": "PSPNet-R101 79.74",
-            "source": "BPKD README [3P]",
-        },
-        {
-            "dataset": "Cityscapes",
-            "student": "PSPNet-R18",
-            "from": 69.1,
-            "miou": 70.51,
-            "teacher": "PSPNet-R101 78.3",
-            "source": "SKD README, pixel [R]",
-        },
-        {
-            "dataset": "Cityscapes",
-            "student": "PSPNet-R18",
-            "from": 69.1,
-            "miou": 71.78,
-            "teacher": "PSPNet-R101 78.3",
-            "source": "SKD README, pixel + pair [R]",
-        },
-        {
-            "dataset": "Cityscapes",
-            "student": "PSPNet-R18",
-            "from": 69.1,
-            "miou": 74.08,
-            "teacher": "PSPNet-R101 78.3",
-            "source": "SKD README, pixel + pair + holistic [R]",
-        },
-        {
-            "dataset": "Cityscapes",
-            "student": "PSPNet-R18",
-            "from": 69.1,
-            "miou": 75.3,
-            "teacher": "PSPNet-R101 78.3",
-            "source": "SKD README, released weights [R]",
-        },
-        {
-            "dataset": "Cityscapes",
-            "student": "DeepLabV3-R18",
-            "from": 74.21,
-            "miou": 75.42,
-            "teacher": "DeepLabV3-R101 78.07",
-            "source": "CIRKD v1 README [R]",
-        },
-        {
-            "dataset": "ADE20K",
-            "student": "PSPNet-R18",
-            "from": 33.3,
-            "miou": 34.49,
-            "teacher": "PSPNet-R101 44.39",
-            "source": "BPKD README [3P]",
-        },
     )
 
     def build(self) -> None:
