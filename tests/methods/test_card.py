@@ -3,7 +3,7 @@ import inspect
 import pytest
 
 from isoclock.errors import ParamsError
-from isoclock.methods.card import card, cards
+from isoclock.methods.card import IMPLEMENTATIONS, card, cards
 
 
 def test_every_class_states_what_its_card_says() -> None:
@@ -54,3 +54,22 @@ def test_an_implementation_that_a_method_has_not() -> None:
 
 def test_good_params_are_silent() -> None:
     assert card("cwd").problems({"tap": "head", "temperature": 1, "divisor": "student_channels"}) == []
+
+
+def test_every_method_but_none_has_both_implementations() -> None:
+    for name, facts in cards().items():
+        assert facts.implementations == (("reference",) if name == "none" else IMPLEMENTATIONS), name
+
+
+def test_a_card_of_a_class_elsewhere_is_made_of_its_attributes() -> None:
+    from isoclock.methods import KD
+
+    class Hotter(KD):
+        """KD at a higher temperature."""
+
+        title = "hotter KD"
+
+    facts = Hotter.card()
+    assert (facts.name, facts.class_name, facts.title) == ("hotter", "Hotter", "hotter KD")
+    assert (facts.terms, facts.definition) == (("kd",), "KD at a higher temperature.")
+    assert KD.card() is cards()["kd"]
