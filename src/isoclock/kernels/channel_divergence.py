@@ -15,7 +15,7 @@ def channel_divergence(student: Tensor, teacher: Tensor, temperature: float, *, 
     q is the softmax of a channel's h w values / T.
 
     The published code takes log of a softmax, which is -inf where that underflows; log_softmax is equal and finite.
-    `tuned` makes value and gradient in one sweep, and reads channels-last maps as they lie in memory.
+    `tuned` computes value and gradient in one sweep, and reads channels-last maps without a copy.
     """
     maps = student.shape[0] * student.shape[1]
     if tuned:

@@ -47,7 +47,7 @@ def target_and_rest(student: Tensor, teacher: Tensor, target: Tensor, spec: Term
 class _TargetAndRest(torch.autograd.Function):
     """Sums over labelled pixels; the gradients are computed in the same sweep and returned by the first backward.
 
-    Of the classes but the label's only the softmax r is needed: p_y is a logistic function of the label's logit less the
+    Of the classes except the label's, only the softmax r is needed: p_y is a logistic function of the label's logit less the
     others' log-sum-exp, so that the target term's gradient is r times one number a pixel, and minus it at the label.
     """
 
@@ -103,7 +103,7 @@ def _sweep(
 
 
 class _Part:
-    """A block's softmaxes over all classes but the label's, student's and teacher's: `both`. All else is to base 2."""
+    """A block's softmaxes over all classes but the label's, student's and teacher's: `both`. Everything else is to base 2."""
 
     def __init__(
         self, student: Tensor, teacher: Tensor, label: Tensor, weight: Tensor, temperature: float, buffers: Tensor

@@ -1,4 +1,4 @@
-"""Distillation losses for semantic segmentation: one file is one method, found by being here.
+"""Distillation losses for semantic segmentation: each file or folder is a method, found by its presence.
 
     from isoclock.methods import CWD, build_method, available
 

@@ -16,7 +16,7 @@ from isoclock.methods.card import TUNED
 from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
 
-EPSILON = 1e-7  # of the published NCE, beside the noise probability
+EPSILON = 1e-7  # of the published NCE, added to the noise probability
 LEAST_NORM = 1e-12
 
 
@@ -61,7 +61,9 @@ class CRD(Method):
     def build(self) -> None:
         """Embeddings and banks. Raises ParamsError if the number of training samples is not known."""
         if self.dataset_size < 1:
-            raise ParamsError(f"crd: dataset_size {self.dataset_size}: its banks need the number of training samples")
+            raise ParamsError(
+                f"crd.dataset_size: {self.dataset_size}: must be the number of training samples; its banks need it"
+            )
         tap, width = self.settings["tap"], self.settings["embedding"]
         self.embed_student = nn.Linear(self.student_channels.of(tap), width)
         self.embed_teacher = nn.Linear(self.teacher_channels.of(tap), width)

@@ -38,11 +38,11 @@ class CWD(Method):
     reads = {"cwd": ("{tap}",)}
     cost = (
         "2 B C h w exponentials: negligible for logits, a 268 MB map for 512 channels of 8 crops of 512x1024,"
-        " beside the projector's 4.3 GMAC"
+        " compared with the projector's 4.3 GMAC"
     )
     made_fast_by = (
-        "value and gradient in one sweep over cache-sized blocks of whole channels, channels-last maps read as"
-        " they lie, powers of two instead of exponentials; one student-sized map is kept, the gradient"
+        "value and gradient in one sweep over cache-sized blocks of whole channels, channels-last maps read"
+        " without a copy, powers of two instead of exponentials; one student-sized map is kept, the gradient"
     )
 
     def build(self) -> None:

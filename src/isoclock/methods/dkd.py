@@ -14,7 +14,7 @@ PUBLISHED_OFFSET = 1000.0
 
 
 class DKD(Method):
-    """Plain KD, taken apart into a pixel's label y and the other K - 1 classes.
+    """Plain KD, split into a pixel's label y and the other K - 1 classes.
 
     tckd = T^2 / N sum over pixels of KL((p_y^T, 1 - p_y^T) || (p_y^S, 1 - p_y^S)), p = softmax of logits / T,
     nckd = T^2 / N sum over pixels of KL(r^T || r^S), r = softmax of logits / T over the classes but y.
@@ -38,7 +38,7 @@ class DKD(Method):
         "2 B K h w exponentials, two maps of gradients; as published three softmaxes, and masks as large as the logits"
     )
     made_fast_by = (
-        "one sweep for both terms in the layout as it lies: one softmax over the other classes serves both, the"
+        "one sweep for both terms in the layout as it is: one softmax over the other classes serves both, the"
         " label's share is a logistic function; labels by gather and scatter and a 0/1 weight instead of picked"
         " rows and masks"
     )

@@ -34,7 +34,7 @@ class FitNet(Method):
     title = "feature KD (FitNets)"
     source = "Romero et al. 2015, arXiv 1412.6550; winycg/CIRKD@2d8ad0f losses/fitnet.py"
     terms = ("fitnet",)
-    published = {"fitnet": "weight 10 at the head tap, beside KD of weight 1 (CIRKD scripts)"}
+    published = {"fitnet": "weight 10 at the head tap, together with KD of weight 1 (CIRKD scripts)"}
     params = {
         "tap": {"type": "choice", "of": ("head", "backbone"), "default": "head"},
         "projector": {"type": "choice", "of": ("conv", "conv-bias", "conv-bn", "conv-bn-relu"), "default": "conv"},

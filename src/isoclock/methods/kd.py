@@ -34,7 +34,7 @@ class KD(Method):
     reads = {"kd": ("logits",)}
     cost = "reading both logit maps: 2 B K h w exponentials; as published, most time goes into copies of the maps"
     made_fast_by = (
-        "value and gradient in one sweep over cache-sized blocks, in the layout as it lies (no row for each"
+        "value and gradient in one sweep over cache-sized blocks, in the layout as it is (no row for each"
         " pixel), powers of two instead of exponentials; one student-sized map is kept, the gradient"
     )
 

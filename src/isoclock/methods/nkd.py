@@ -12,7 +12,7 @@ from isoclock.models.outputs import SegmenterOutput
 
 
 class NKD(Method):
-    """Cross entropies with the teacher, apart for a pixel's label y and for the other K - 1 classes.
+    """Cross entropies with the teacher, separately for a pixel's label y and for the other K - 1 classes.
 
     nkd_target = -1 / N sum over pixels of p_y^T log p_y^S, p = softmax of the logits (never tempered),
     nkd_nontarget = -T^2 / N sum over pixels and c != y of r_c^T log r_c^S, r = softmax of logits / T over the classes but y.

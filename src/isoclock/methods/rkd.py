@@ -16,12 +16,12 @@ from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
 
 LEAST_SQUARE = 1e-12
-"""Squared distances below it count as this much, in the distance term."""
+"""Smaller squared distances are replaced by this value, in the distance term."""
 LEAST_NORM = 1e-12
-"""A difference is divided by its norm, or by this where that is smaller, in the angle term."""
+"""Smaller norms are replaced by this value, in the angle term."""
 SAME_IMAGE = 1e-14
-"""Two embeddings whose squared distance is below this share of their squared norms are one and the same to float64."""
-BLOCK = 1 << 18  # elements that are in float64 at one time
+"""Two embeddings whose squared distance is below this share of their squared norms count as equal in float64."""
+BLOCK = 1 << 18  # elements in float64 at a time
 
 
 class RKD(Method):
@@ -31,8 +31,8 @@ class RKD(Method):
     (pool "flatten", C h w numbers). d_ij = |e_i - e_j| over the mean of all d_ij of different images, a_ijk = cos of the
     angle at image i between images j and k, H(x) = x^2 / 2 up to |x| = 1 and |x| - 1/2 beyond (smooth L1).
 
-    A relation needs partners: one image has neither term, two have both at exactly 0. The published code gives NaN for
-    one image. How many images a device sees is therefore a part of the definition.
+    A relation needs several images: for one or two images both terms are exactly 0. The published code gives NaN for one
+    image. The number of images per device is therefore part of the definition.
     """
 
     title = "relational knowledge distillation"
@@ -107,10 +107,10 @@ def _cosines(embeddings: Tensor) -> Tensor:
 
 
 class _Relations(torch.autograd.Function):
-    """Both terms from the B x B Gram matrices of the embeddings, taken from their mean, in float64.
+    """Both terms from the B x B Gram matrices of the embeddings, minus their mean, in float64.
 
-    (e_j - e_i)(e_k - e_i) = G_jk - G_ij - G_ik + G_ii needs no B x B x D difference; what cancels in it is 1e-16 of the
-    norms. All that is B x B or B x B x B is tiny. The gradient is one B x B matrix times the embeddings, each term's own.
+    (e_j - e_i)(e_k - e_i) = G_jk - G_ij - G_ik + G_ii needs no B x B x D difference; the rounding error is 1e-16 of the
+    norms. The B x B and B x B x B tensors are small. The gradient of each term is a B x B matrix times the embeddings.
     """
 
     @staticmethod
@@ -138,7 +138,7 @@ class _Relations(torch.autograd.Function):
         student, *slopes = ctx.saved_tensors
         slope = slopes[0] * distance + slopes[1] * angle
         slope = slope + slope.t()  # d of a symmetric product
-        slope = slope - slope.mean(0)  # the embeddings were taken from their mean
+        slope = slope - slope.mean(0)  # the mean was subtracted from the embeddings
         gradient = torch.empty_like(student)
         for source, target in zip(_blocks(student), _blocks(gradient), strict=True):
             rows = source.flatten(1).double()

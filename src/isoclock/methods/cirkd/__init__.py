@@ -68,7 +68,7 @@ class CIRKD(Method):
     reads = {"minibatch": ("{tap}",), "pixel_memory": ("{tap}",), "region_memory": ("{tap}",)}
     cost = (
         "minibatch: (B N)^2 (3 C_S + C_T) multiplications and two N x N maps kept for each of B^2 pairs as"
-        " published, (B N)^2 (2 C_S + C_T) and no map as tuned (teacher tiles beyond 64 MiB are made twice, above"
+        " published, (B N)^2 (2 C_S + C_T) and no map as tuned (teacher tiles beyond 64 MiB are computed twice, above"
         " the diagonal only); memory: 3 B N M C_T for M keys (5130 with 19 classes) in both, and two rings of K x"
         " 20000 and K x 2000 x C_T (0.86 GB at K = 19, C_T = 512)"
     )
@@ -96,10 +96,10 @@ class CIRKD(Method):
             )
 
     def draw(self, student: SegmenterOutput, batch: Batch) -> Draw:  # noqa: ARG002
-        """What the memory terms draw.
+        """The random tensors of the memory terms.
 
         "enqueue_keys": (B, N) int64; a class' pixels are pushed in ascending order of their keys.
-        "pixel_perm", "region_perm": permutations of a ring's slots, of which the first are the step's.
+        "pixel_perm", "region_perm": permutations of a ring's slots, of which a step uses the first.
         """
         if not self.rings:
             return {}
@@ -171,5 +171,5 @@ class CIRKD(Method):
 
 
 def pooled(feature: Tensor) -> Tensor:
-    """Means over 2x2 windows; at an odd border over the pixels that are there."""
+    """Means over 2x2 windows; at an odd border over the existing pixels."""
     return F.avg_pool2d(in_loss_precision(feature), 2, ceil_mode=True)

@@ -22,12 +22,12 @@ class SKD(Method):
     entropy is not subtracted. pair: S_ij is the cosine of nodes i and j of the tap, N nodes by max-pooling (ceil mode).
     Two definitions share the name: `nodes: official` pools windows of half the map, so N = 4, divides by the norm +
     1e-8 and passes no gradient through that norm; `nodes: port` (CIRKD) pools 2x2, so N = h w / 4 and S has N^2 entries,
-    and does. holistic: D is a discriminator of logits, trained beside the student (`adversary_step`) to tell the two
-    networks apart, by the hinge loss or by the Wasserstein loss with gradient penalty; see `skd.discriminator` for its
-    layers and for what it does on small maps. No term looks at labels.
+    and does. holistic: D is a discriminator of logits, trained together with the student (`adversary_step`) to
+    distinguish the two networks, by the hinge loss or by the Wasserstein loss with gradient penalty; `skd.discriminator`
+    describes its layers and its behaviour on small maps. No term reads labels.
 
     D's own loss is `adversary_weight` times (its loss + the penalty, `gradient_penalty` included). Every forward pass of
-    D moves its power iterations and batch statistics; order of the passes of one step: student for the student's loss,
+    D updates its power iterations and batch statistics; order of the passes of one step: student for the student's loss,
     then, detached, student, teacher, the mixture (the original SKD code takes the teacher before the student).
     """
 
@@ -112,7 +112,7 @@ class SKD(Method):
         """{"adversary": D's loss, "gradient_penalty": its penalty (wgan-gp)}, neither times `adversary_weight`.
 
         `draw` may give {"gp_alpha": (B, 1, 1, 1) in [0, 1)}. Reference sums all losses before its one backward pass, as
-        published; tuned goes back after every forward pass, so that one graph exists at a time.
+        published; tuned runs a backward pass after every forward pass, so that only one graph exists at a time.
         """
         if self.adversary is None:
             return {}
@@ -136,7 +136,7 @@ class SKD(Method):
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _learn(self, loss: Tensor) -> Tensor:
-        """Tuned: adds the loss's gradient to D's and drops its graph."""
+        """Tuned: adds the gradient of the loss to D's and frees its graph."""
         if self.implementation == TUNED:
             self._backward(loss)
             return loss.detach()
