@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from isoclock.methods import REFERENCE, TUNED, cards, signature_problems
+from isoclock.methods import REFERENCE, TUNED, cards
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 BOTH = [name for name, card in cards().items() if {REFERENCE, TUNED} <= set(card.implementations)]
@@ -104,7 +104,7 @@ def test_settings_are_valid_params(rows: ModuleType) -> None:
         for setting in settings.values():
             for params in (setting.params, *setting.by_classes.values()):
                 terms = None if setting.terms is None else frozenset(setting.terms)
-                assert signature_problems(method, params, active_terms=terms) == []
+                assert cards()[method].problems(params, active_terms=terms) == []
 
 
 def test_every_method_with_both_is_measured(rows: ModuleType) -> None:

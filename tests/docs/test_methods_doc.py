@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from isoclock.methods import REFERENCE, TUNED, cards
+from isoclock.params.check import load_params
 
 ROOT = Path(__file__).parents[2]
 
@@ -97,3 +99,18 @@ def test_figures_are_kept_without_samples_and_never_tiny_ones(build: ModuleType)
     assert found["times_s"][TUNED]["median"] == 0.01
     with pytest.raises(ValueError, match="tiny"):
         build.figures_of(bench(row(), tiny=True))
+
+
+def test_published_scores_are_written_once(build: ModuleType) -> None:
+    """params/published.yaml has them; the page shows each row of a method, and no method's file repeats a score."""
+    page, params = build.page(None), load_params(ROOT / "params")
+    sources = {path: path.read_text() for path in (ROOT / "src" / "isoclock" / "methods").rglob("*.py")}
+    for row in params.published.values():
+        if row.method_name is not None:
+            assert f"| {row.student} | {row.undistilled or ''} | {row.miou} | {row.teacher} |" in page
+        if row.miou is not None:
+            assert [path for path, text in sources.items() if f"{row.miou:g}" in re.findall(r"\d+\.\d+", text)] == []
+
+
+def test_lines_of_the_page_are_short(build: ModuleType) -> None:
+    assert [line for line in build.page(build.read_figures()).splitlines() if len(line) > 100 and line[0] != "|"] == []

@@ -149,7 +149,7 @@ def test_a_methods_title_is_not_part_of_its_code(refresh: Callable[[], Refreshed
 
 
 def test_a_default_that_changes_is_an_edit(refresh: Callable[[], Refreshed], package: Path) -> None:
-    path = package / "methods" / "mgd" / "__init__.py"
+    path = package / "methods" / "mgd.py"
     edit(path, '"below": 1, "default": 0.75', '"below": 1, "default": 0.5')
     assert refresh() == {"student/streets/tiny/mgd", "profile/streets/tiny/mgd"}
 

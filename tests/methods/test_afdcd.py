@@ -2,11 +2,11 @@ import math
 
 import pytest
 import torch
-from method_contract import MethodContract, as_output, labels, outputs
 from torch import nn
 
 from isoclock.errors import ParamsError
 from isoclock.methods.afdcd import patch_vectors
+from isoclock.methods.testing import MethodContract, as_output, labels, outputs
 
 
 class TestAfDCD(MethodContract):

@@ -1,7 +1,7 @@
 import pytest
 import torch
-from method_contract import MethodContract, as_output, labels, outputs
 
+from isoclock.methods.testing import MethodContract, as_output, labels, outputs
 from isoclock.models import SegmenterOutput
 
 

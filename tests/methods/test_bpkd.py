@@ -3,11 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from method_contract import CLASSES, MethodContract, as_output, labels, outputs
 
 from isoclock.kernels import edges
 from isoclock.kernels.edges import edge_masks, fast_edge_masks
 from isoclock.methods import Batch
+from isoclock.methods.testing import CLASSES, MethodContract, as_output, labels, outputs
 
 GOLDENS = Path(__file__).parents[1] / "fidelity" / "goldens"
 

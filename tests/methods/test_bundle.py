@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from method_inputs import CLASSES, STUDENT, TEACHER, as_output, labels, outputs
 
 from isoclock.errors import ParamsError
 from isoclock.methods import Method, build_method
 from isoclock.methods.bundle import Bundle
+from isoclock.methods.testing import CLASSES, STUDENT, TEACHER, as_output, labels, outputs
 
 
 def part(name: str, *terms: str, seed: int = 3) -> Method:

@@ -1,11 +1,9 @@
+import inspect
+
 import pytest
 
 from isoclock.errors import ParamsError
-from isoclock.methods.card import card, cards, signature_problems
-
-
-def problems(name: str, **params: object) -> list[str]:
-    return signature_problems(name, params)
+from isoclock.methods.card import IMPLEMENTATIONS, card, cards
 
 
 def test_every_class_states_what_its_card_says() -> None:
@@ -14,14 +12,14 @@ def test_every_class_states_what_its_card_says() -> None:
     for name, facts in cards().items():
         found = getattr(isoclock.methods, facts.class_name)
         assert found.card() == facts
+        assert inspect.getdoc(found) == facts.definition
         assert found.terms == facts.terms, name
         assert found.params == facts.params, name
 
 
 def test_unknown_method_names_the_known_ones() -> None:
-    with pytest.raises(ParamsError, match="'kdd': unknown; there is afdcd, at, bpkd"):
+    with pytest.raises(ParamsError, match="unknown method 'kdd'; choose from afdcd, at, bpkd"):
         card("kdd")
-    assert problems("kdd") == [f"method: 'kdd': unknown; there is {', '.join(cards())}"]
 
 
 @pytest.mark.parametrize(
@@ -35,24 +33,43 @@ def test_unknown_method_names_the_known_ones() -> None:
         ("mgd", {"mask_ratio": 1.0}, "mgd.mask_ratio: 1.0: must be below 1"),
         ("cwd", {"tap": "neck"}, "cwd.tap: 'neck': must be logit or head or backbone"),
         ("cwd", {"tap": ["head"]}, "cwd.tap: ['head']: must be logit or head or backbone"),
+        ("afdcd", {"groups": 2.5}, "afdcd.groups: 2.5: must be an integer"),
         ("none", {"temperature": 1}, "none.temperature: 1: unknown parameter; choose from (it has none)"),
     ],
 )
 def test_a_wrong_value_is_said_in_one_line(name: str, params: dict[str, object], said: str) -> None:
-    assert signature_problems(name, params) == [said]
+    assert card(name).problems(params) == [said]
 
 
 def test_all_problems_come_at_once() -> None:
-    found = signature_problems(
-        "kd", {"temperature": -1, "tau": 2}, implementation="fastest", active_terms=frozenset({"cwd"})
+    found = card("kd").problems(
+        {"temperature": -1, "tau": 2}, implementation="fastest", active_terms=frozenset({"cwd"})
     )
     assert len(found) == 4
 
 
 def test_an_implementation_that_a_method_has_not() -> None:
-    (found,) = signature_problems("none", {}, implementation="tuned")
-    assert "not available" in found
+    assert card("none").problems({}, implementation="tuned") == ["none.implementation: 'tuned': must be reference"]
 
 
 def test_good_params_are_silent() -> None:
-    assert problems("cwd", tap="head", temperature=1, divisor="student_channels") == []
+    assert card("cwd").problems({"tap": "head", "temperature": 1, "divisor": "student_channels"}) == []
+
+
+def test_every_method_but_none_has_both_implementations() -> None:
+    for name, facts in cards().items():
+        assert facts.implementations == (("reference",) if name == "none" else IMPLEMENTATIONS), name
+
+
+def test_a_card_of_a_class_elsewhere_is_made_of_its_attributes() -> None:
+    from isoclock.methods import KD
+
+    class Hotter(KD):
+        """KD at a higher temperature."""
+
+        title = "hotter KD"
+
+    facts = Hotter.card()
+    assert (facts.name, facts.class_name, facts.title) == ("hotter", "Hotter", "hotter KD")
+    assert (facts.terms, facts.definition) == (("kd",), "KD at a higher temperature.")
+    assert KD.card() is cards()["kd"]

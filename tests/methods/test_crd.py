@@ -2,9 +2,9 @@ import math
 
 import pytest
 import torch
-from method_contract import MethodContract, as_output, labels, outputs
 
 from isoclock.errors import ParamsError
+from isoclock.methods.testing import MethodContract, as_output, labels, outputs
 
 
 class TestCRD(MethodContract):

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from method_contract import MethodContract
 
 from isoclock.methods.cwd import channel_divergence
+from isoclock.methods.testing import MethodContract
 
 
 class TestCWDOnLogits(MethodContract):

@@ -1,9 +1,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from method_contract import STRIDE, MethodContract, as_output, labels, outputs
 
 from isoclock.methods import Batch
+from isoclock.methods.testing import STRIDE, MethodContract, as_output, labels, outputs
 
 
 class TestDKD(MethodContract):

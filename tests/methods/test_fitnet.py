@@ -1,8 +1,8 @@
 import pytest
 import torch
-from method_contract import MethodContract, as_output, labels, outputs
 
 from isoclock.errors import ParamsError
+from isoclock.methods.testing import MethodContract, as_output, labels, outputs
 
 
 class TestFitNet(MethodContract):

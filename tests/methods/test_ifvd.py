@@ -1,9 +1,9 @@
 import pytest
 import torch
-from method_contract import CLASSES, MethodContract, as_output, labels, outputs
 from torch import Tensor
 
 from isoclock.methods import Batch, ifvd
+from isoclock.methods.testing import CLASSES, MethodContract, as_output, labels, outputs
 
 
 class TestIFVD(MethodContract):

@@ -2,9 +2,9 @@ import math
 
 import pytest
 import torch
-from method_contract import STRIDE, MethodContract, as_output, labels, outputs
 
 from isoclock.methods import Batch
+from isoclock.methods.testing import STRIDE, MethodContract, as_output, labels, outputs
 
 
 class TestKD(MethodContract):

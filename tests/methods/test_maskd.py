@@ -2,13 +2,13 @@ import copy
 
 import pytest
 import torch
-from method_contract import CLASSES, MethodContract, PretrainContract, as_output, labels, outputs
 
 from isoclock.methods import Batch, Method
 from isoclock.methods.maskd import _dice, _published_dice
+from isoclock.methods.testing import CLASSES, MethodContract, as_output, labels, outputs
 
 
-class TestMasKD(PretrainContract):
+class TestMasKD(MethodContract):
     name = "maskd"
 
     def test_value_by_hand(self) -> None:
@@ -77,7 +77,7 @@ class TestMasKD(PretrainContract):
         assert nothing.pretrain_iterations == 0
 
 
-class TestMasKDAtTheHead(PretrainContract):
+class TestMasKDAtTheHead(MethodContract):
     name = "maskd"
     params = {"tap": "head", "tokens": 3}
 

@@ -20,7 +20,7 @@ def imported_by(statement: str) -> set[str]:
 
 def test_names_and_checks_import_no_torch() -> None:
     loaded = imported_by(
-        "import isoclock.methods as m, isoclock.models\nm.available()\nm.signature_problems('kd', {'temperature': 2})"
+        "import isoclock.methods as m, isoclock.models\nm.available()\nm.card('kd').problems({'temperature': 2})"
     )
     assert not loaded & {"torch", "numpy"}
 
@@ -47,10 +47,10 @@ def test_classes_can_be_imported_from_the_package() -> None:
 
 
 def test_an_implementation_that_is_not_there_is_refused() -> None:
-    with pytest.raises(ParamsError, match=r"none\.implementation: 'tuned': not available"):
+    with pytest.raises(ParamsError, match=r"none\.implementation: 'tuned': must be reference"):
         build_method("none", **SPECS, implementation="tuned")
 
 
 def test_an_unknown_method_is_refused() -> None:
-    with pytest.raises(ParamsError, match="method: 'nope': unknown"):
+    with pytest.raises(ParamsError, match="unknown method 'nope'"):
         build_method("nope", **SPECS)

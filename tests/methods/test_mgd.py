@@ -1,8 +1,8 @@
 import torch
-from method_contract import CLASSES, MethodContract, as_output, labels, outputs
 from torch import nn
 
 from isoclock.methods import ChannelSpec, build_method
+from isoclock.methods.testing import CLASSES, MethodContract, as_output, labels, outputs
 
 
 class TestMGD(MethodContract):

@@ -1,4 +1,4 @@
-from method_contract import MethodContract
+from isoclock.methods.testing import MethodContract
 
 
 class TestNoDistillation(MethodContract):

@@ -11,12 +11,12 @@ from typing import Any, cast
 
 import pytest
 import torch
-from method_inputs import CLASSES, as_output, labels, outputs
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from isoclock.data.loading.prepared import PreparedData
 from isoclock.methods import REFERENCE, ChannelSpec, Method, available, build_method, cards
+from isoclock.methods.testing import CLASSES, as_output, labels, outputs
 from isoclock.models.outputs import AUX_LOGITS, BACKBONE, HEAD, LOGITS
 from isoclock.models.pspnet import PSPNet
 from isoclock.params.schema import Method as Entry

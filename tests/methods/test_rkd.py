@@ -1,8 +1,8 @@
 import pytest
 import torch
-from method_contract import MethodContract, as_output, labels, outputs
 
 from isoclock.methods import ChannelSpec, build_method
+from isoclock.methods.testing import MethodContract, as_output, labels, outputs
 
 
 class TestRKDOnAverages(MethodContract):

@@ -5,19 +5,23 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from method_contract import CLASSES, AdversaryContract, as_output, labels
 from torch import Tensor
 
 from isoclock.methods.skd.discriminator import Discriminator
 from isoclock.methods.skd.pairwise import pair_term, pair_term_tuned
+from isoclock.methods.testing import CLASSES, MethodContract, as_output, labels
 
 
-class TestSKDAsPublished(AdversaryContract):
+class TestSKDAsPublished(MethodContract):
     name = "skd"
     params = {"conv_dim": 8}
+    exact_gradient = False  # none through the norm of the pair term
+
+    def test_has_an_adversary(self) -> None:
+        assert self.make().adversary is not None
 
 
-class TestSKDAsInCIRKD(AdversaryContract):
+class TestSKDAsInCIRKD(MethodContract):
     name = "skd"
     params = {
         "tap": "backbone",

@@ -249,7 +249,7 @@ def test_extras_of_extras_are_refused(empty_study: TinyStudy) -> None:
     empty_study.edit("methods.yaml", "weights: {fitnet: 1.0}\n", "weights: {fitnet: 1.0}\n  extras: [kd]\n")
     empty_study.edit("methods.yaml", "weights: {cwd: 3.0}\n", "weights: {cwd: 3.0}\n  extras: [fitnet]\n")
     (found,) = problems(empty_study)
-    assert "methods.yaml: cwd.extras: 'fitnet' has extras of its own; name kd here instead" in found
+    assert "methods.yaml: cwd.extras: 'fitnet' has extras of its own; list kd here instead" in found
 
 
 def test_an_implementation_that_is_not_there(empty_study: TinyStudy) -> None:

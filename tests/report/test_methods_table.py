@@ -1,4 +1,4 @@
-"""What `isoclock methods` tells of a variant: all of its entry, and what its method's file states."""
+"""`isoclock methods` prints every variant: its entry, the facts of its method's file, and published scores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 from isoclock.cli.main import main
 from isoclock.methods.card import cards
 from isoclock.params.check import load_params
-from isoclock.report.methods import LOG_WIDTH, describe, print_methods
+from isoclock.progress import LOG_WIDTH
+from isoclock.report.methods import describe, print_methods
 from tiny_study import TinyStudy
 
 ROOT = Path(__file__).parents[2]
@@ -23,19 +24,28 @@ def variants() -> dict[str, dict[str, Any]]:
     return {variant["variant"]: variant for variant in describe(load_params(ROOT / "params"))}
 
 
-def test_every_variant_is_told_whole(variants: dict[str, dict[str, Any]]) -> None:
+def test_every_variant_is_printed_whole(variants: dict[str, dict[str, Any]]) -> None:
     params = load_params(ROOT / "params")
     assert variants.keys() == params.methods.keys()
     for name, entry in params.methods.items():
-        told, card = variants[name], cards()[entry.method]
-        assert (told["method"], told["implementation"], told["weights"]) == (
+        shown, card = variants[name], cards()[entry.method]
+        assert (shown["method"], shown["implementation"], shown["weights"]) == (
             entry.method,
             entry.implementation,
             entry.weights,
         )
-        assert (told["source"], told["title"], told["extras"]) == (card.source, card.title, entry.extras)
-        assert told["params"] == {**card.defaults(), **entry.params}
-        assert len(told["published_miou"]) == len(card.miou)
+        assert (shown["source"], shown["title"], shown["extras"]) == (card.source, card.title, entry.extras)
+        assert shown["params"] == {**card.defaults(), **entry.params}
+        rows = [row for row in params.published.values() if row.method_name == entry.method]
+        assert [score["source"] for score in shown["published_miou"]] == [row.source for row in rows]
+
+
+def test_published_scores_are_those_of_params(variants: dict[str, dict[str, Any]]) -> None:
+    scores = variants["cwd"]["published_miou"]
+    assert {"dataset": "cityscapes", "student": "PSPNet-R18", "undistilled": 74.23, "miou": 76.26}.items() <= scores[
+        0
+    ].items()
+    assert all(score["method"].startswith("CWD") for score in scores)
 
 
 def test_variants_of_one_method_stand_together(variants: dict[str, dict[str, Any]]) -> None:
@@ -61,9 +71,9 @@ def test_as_json_it_can_be_read_by_programs(
 ) -> None:
     monkeypatch.chdir(empty_study.folder)
     assert main(["methods", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert [variant["variant"] for variant in told] == ["none", "kd", "fitnet", "cwd", "mgd"]
-    assert told[1]["weights"] == {"kd": 1.0}
+    shown = json.loads(capsys.readouterr().out)
+    assert [variant["variant"] for variant in shown] == ["none", "kd", "fitnet", "cwd", "mgd"]
+    assert shown[1]["weights"] == {"kd": 1.0}
 
 
 def test_the_table_has_one_line_of_source_for_each_method(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ SECTIONS = [
     "protocol",
     "comparison",
     "break-even",
-    "beside",
+    "published",
     "figures",
     "cost",
     "overlays",
@@ -44,8 +44,8 @@ def built(study_tree, tmp_path_factory):
 def test_all_files_are_written(built):
     names = sorted(path.name for path in built[0].iterdir())
     assert names == [
-        "beside-published.csv", "beside-published.md", "break-even.csv", "break-even.md", "cells.csv", "comparison.csv",
-        "comparison.md", "comparison.tex", "figures", "report.html",
+        "break-even.csv", "break-even.md", "cells.csv", "comparison.csv", "comparison.md", "comparison.tex", "figures",
+        "published-rows.csv", "published-rows.md", "report.html",
     ]  # fmt: skip
 
 

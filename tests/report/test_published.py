@@ -11,7 +11,7 @@ from isoclock.params.check import load_params
 from isoclock.params.schema import Published
 from isoclock.report import build_report
 from isoclock.report.collect import collect
-from isoclock.report.published import HERE, besides, count_parameters
+from isoclock.report.published import HERE, count_parameters, published_rows
 from isoclock.report.summary import summarise
 from tiny_study import TinyStudy
 
@@ -25,9 +25,9 @@ def published(**changes) -> Published:
     return Published.model_validate({key: value for key, value in (row | changes).items() if value is not None})
 
 
-def rows(tree, *published_rows):
+def rows(tree, *rows_given):
     study = collect(tree.root, tree.cells, tree.audit)
-    return besides(study, summarise(study.rows), published_rows, "streets", "demo")
+    return published_rows(study, summarise(study.rows), rows_given, "streets", "demo")
 
 
 def test_parameters_are_those_that_are_trained(tmp_path):
@@ -67,8 +67,8 @@ def test_the_report_has_them_as_files_and_on_its_page(tree, tmp_path):
     tree.scored(cell("kd"))
     page = build_report(tree.root, tree.cells, "g", tmp_path / "out", published=[published(caveat="a | b <i>")])
     assert "a | b &lt;i&gt;" in page.read_text()
-    assert "a \\| b <i>" in (tmp_path / "out" / "beside-published.md").read_text()
-    told = list(csv.DictReader(io.StringIO((tmp_path / "out" / "beside-published.csv").read_text())))
+    assert "a \\| b <i>" in (tmp_path / "out" / "published-rows.md").read_text()
+    told = list(csv.DictReader(io.StringIO((tmp_path / "out" / "published-rows.csv").read_text())))
     assert [(row["source"], row["method"]) for row in told] == [(HERE, "kd"), ("some README", "KD")]
     assert float(told[1]["teacher_share"]) == pytest.approx(0.9)
 

@@ -111,12 +111,12 @@ def test_cells_of_one_earlier_version_are_a_table_of_it_that_says_so(old, tmp_pa
     assert {(row.status, row.protocol_version, row.teacher_miou) for row in study.rows} == {("finished", 1, 0.545)}
     out = tmp_path / "report"
     page = build_report(old.root, old.cells, "demo", out, audit=old.audit).read_text(encoding="utf-8")
-    for name in ("comparison.md", "comparison.tex", "break-even.md", "beside-published.md"):
+    for name in ("comparison.md", "comparison.tex", "break-even.md", "published-rows.md"):
         assert NOTE in (out / name).read_text(encoding="utf-8"), name
     assert f'<p class="status">{NOTE}</p>' in page
     figures = page[page.index('<section id="figures">') : page.index('<section id="cost">')]
     assert figures.count(f"{NOTE}</figcaption>") == figures.count("<figure>") > 0
-    assert "this study, protocol version 1" in (out / "beside-published.csv").read_text()
+    assert "this study, protocol version 1" in (out / "published-rows.csv").read_text()
     for name in ("cells.csv", "comparison.csv", "break-even.csv"):
         lines = list(csv.DictReader(io.StringIO((out / name).read_text())))
         assert lines

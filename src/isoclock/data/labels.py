@@ -1,12 +1,14 @@
-"""Label values that the whole pipeline agrees on."""
+"""Label values that the whole pipeline shares."""
 
 from __future__ import annotations
 
-IGNORE = 255
-"""Train id of pixels that no loss and no score looks at."""
+from typing import Final
 
-ILLEGAL = 254
-"""Entry of a label table for raw values that the data set does not have."""
+IGNORE: Final = 255
+"""Train id of pixels without a label: no loss and no score counts them."""
 
-UNLABELLED = "unlabelled"
-"""Name of the packed split of images that are trained on without labels."""
+ILLEGAL: Final = 254
+"""Entry of a label table for raw values that do not occur in the data set."""
+
+UNLABELLED: Final = "unlabelled"
+"""Name of the packed split of images without labels."""

@@ -29,7 +29,7 @@ VERB_MODULES = {
 """Modules that determine a verb's numbers; what they import is followed. Code that stores, reports or survives is not there."""
 
 # Attributes of a method's class that are text: a corrected source or published figure retrains nothing.
-PROSE = ("title", "source", "published", "equation", "cost", "made_fast_by", "miou")
+PROSE = ("title", "source", "published", "cost", "made_fast_by")
 DISCOVERED = ("scoring.metrics", "report.figures")  # packages whose files are imported because they are there
 
 

@@ -1,19 +1,20 @@
-"""KL divergences added up over blocks of both softmaxes, to their last digits where student and teacher are close."""
+"""Sums of KL divergences over blocks of two softmaxes, accurate also where student and teacher are close."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from isoclock.kernels.softmax_blocks import LOG2_E, is_for_kernel, kernel_shares, loss_dtype, softmax_powers
+from isoclock.kernels.precision import loss_dtype
+from isoclock.kernels.softmax_blocks import LOG2_E, is_for_kernel, kernel_shares, softmax_powers
 
-_NEAR = {torch.float32: 0.1, torch.float64: 0.001}  # log-ratios up to which a series is as good as the sum's rounding
+_NEAR = {torch.float32: 0.1, torch.float64: 0.001}  # log-ratios up to which the series is as accurate as the sum
 
 
 def shares(student: Tensor, teacher: Tensor, temperature: float, both: Tensor, ratio: Tensor) -> float:
     """Softmax along axis 1 of two blocks of logits / T into `both`, q and p; log(q / p) = unit * ratio.
 
-    Returns the unit. The ratio comes of the logits' difference, which is exact where the two are close.
+    Returns the unit. The ratio is computed from the difference of the logits, which is exact where the two are close.
     """
     if is_for_kernel(student):
         kernel_shares(student, teacher, temperature, both, ratio)
@@ -24,11 +25,11 @@ def shares(student: Tensor, teacher: Tensor, temperature: float, both: Tensor, r
 
 
 class DivergenceSum:
-    """Adds up KL(p || q) over blocks, without losing its digits where q is near p.
+    """Adds up KL(p || q) over blocks, accurate also where q is near p.
 
-    With u = log(q / p), KL = -sum p u. Where u is small that is the rest of a sum of first order, whose rounding errors
-    swamp it. But KL = sum (q - p) (1 - u / (exp(u) - 1)) as well, all of whose summands are of second order. The factor
-    is u / 2 - u^2 / 12 + u^4 / 720 - ... (Bernoulli's numbers). Its first two parts are taken if all |u| are small.
+    With u = log(q / p), KL = -sum p u. If u is small, summands of first order cancel and leave their rounding errors.
+    But KL = sum (q - p) (1 - u / (exp(u) - 1)) as well, all of whose summands are of second order. The factor is
+    u / 2 - u^2 / 12 + u^4 / 720 - ... (Bernoulli's numbers). Its first two terms are used if all |u| are small.
     """
 
     def __init__(self, like: Tensor) -> None:
@@ -42,22 +43,22 @@ class DivergenceSum:
     def add_(
         self, both: Tensor | tuple[Tensor, Tensor], ratio: Tensor, unit: float, *, difference: Tensor | None = None
     ) -> None:
-        """A block: q and p, log(q / p) = unit * ratio. Overwrites ratio and q, by q - p; `difference` gets that too."""
+        """A block: q and p, log(q / p) = unit * ratio. Overwrites ratio, and q by q - p; copies q - p to `difference` too."""
         gap, expected = both[0].sub_(both[1]), both[1]
         least, most = torch.aminmax(ratio)
         self._furthest = self._furthest.maximum(most).maximum(least.neg_())
         self._plain += torch.dot(expected.view(-1), ratio.view(-1))
         self._near += torch.dot(gap.view(-1), ratio.addcmul_(ratio, ratio, value=-unit / 6).view(-1))
         self._drift += gap.sum()
-        if difference is not None:  # last, for it may lie where the ratio is
+        if difference is not None:  # last: it may share memory with the ratio
             difference.copy_(gap)
         self._unit = unit
 
     def value(self, *, shared_norm: bool = False) -> Tensor:
         """The sum.
 
-        `shared_norm`: shares and ratios come of the same normalisers, whose rounding is then in -sum p u, and in the
-        shares by as much as they do not add up to one; sum (q - p) takes it out.
+        `shared_norm`: shares and ratios were computed with the same normalisers. Their rounding is in -sum p u, and the
+        shares add up to as much more or less than one; sum (q - p) corrects for it.
         """
         plain = self._plain.mul_(-self._unit)
         if shared_norm:

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from isoclock.kernels.labels import IGNORE
+from isoclock.data.labels import IGNORE
 
 WORD = 32  # classes in one integer
-BLOCK_ELEMENTS = 1 << 18  # pixels times words looked at together: 1 MiB of them, which a core's cache holds
+BLOCK_ELEMENTS = 1 << 18  # pixels times words processed together: 1 MiB, which fits into a core's cache
 ONES, LOW_HALVES = 0x11111111, 0x0F0F0F0F  # one bit, or four, of every four or eight
 
 
@@ -21,7 +21,7 @@ def edge_masks(
     """Edge shares (B, K, h, w) and labelled shares (B, 1, h, w) in [0, 1] of `target` (B, H, W), as published.
 
     A labelled pixel is on the edge of class c if c occurs in its window of side 2 `radius` + 1 and does not fill it:
-    dilation minus erosion of the class's one-hot map. Unlabelled pixels are of no class, so they erode; what lies
+    dilation minus erosion of the class's one-hot map. Unlabelled pixels are of no class, so they erode; the area
     beyond the image does not. The average over a cell is multiplied by the cell's labelled share.
     """
     known = (target >= 0) & (target < num_classes)
@@ -83,7 +83,7 @@ def fast_edge_masks(
 
 
 def _cell_means(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Averages over the pixels of each grid cell; cells overlap where the sides are no multiples."""
+    """Averages over the pixels of each grid cell; cells overlap if the sides are not multiples."""
     height, width = maps.shape[-2] // size[0], maps.shape[-1] // size[1]
     if maps.shape[-2:] == (height * size[0], width * size[1]):
         return F.avg_pool2d(maps, (height, width))

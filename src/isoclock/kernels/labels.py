@@ -5,9 +5,6 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-IGNORE = 255
-"""Train id of pixels without a label."""
-
 
 def labels_on_grid(target: Tensor, size: tuple[int, int]) -> Tensor:
     """Nearest labels of `target` (B, H, W) on a grid of `size`: (B, h, w) int64; every k-th one if H = k h, W = k w."""

@@ -1,4 +1,4 @@
-"""Projectors that lift a student's feature to its teacher's channels; the literature disagrees on the kind."""
+"""Projectors from the student's to the teacher's channels; the literature uses several kinds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import nn
 def build_projector(kind: str, student_channels: int, teacher_channels: int) -> nn.Module:
     """A 1x1 projector: "conv" (no bias, as in CIRKD), "conv-bias" (mmsegmentation's), "conv-bn", or "conv-bn-relu".
 
-    The last is TorchDistiller's. A batch norm takes no single image of a single pixel.
+    The last is TorchDistiller's. A batch norm does not accept a single image of a single pixel.
     """
     convolution = nn.Conv2d(student_channels, teacher_channels, 1, bias=kind == "conv-bias")
     if kind in ("conv", "conv-bias"):

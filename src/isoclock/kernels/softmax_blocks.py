@@ -1,4 +1,4 @@
-"""Softmaxes of logit maps by blocks: a dense tensor in the order of its memory, buffers used anew, powers of two."""
+"""Softmaxes of logit maps by blocks: in the order of memory, with reused buffers and powers of two."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from isoclock.kernels.precision import loss_dtype
+
 LOG2_E = math.log2(math.e)
 _CPU_BLOCK = (
     1 << 19
-)  # elements: buffers stay in the last cache, and calls are few, for threads wait for each other in each
+)  # elements: buffers stay in the last-level cache, and calls are few, as threads synchronise in each
 _DEVICE_BLOCK = 1 << 23  # an accelerator wants few launches; this bounds the buffers
-_LINE = 64  # elements: whole cache lines whatever the type; torch's vectors do badly along a shorter innermost axis
+_LINE = 64  # elements: whole cache lines whatever the type; torch vectorises poorly along a shorter innermost axis
 
 
 class Layout:
@@ -43,7 +45,7 @@ class Layout:
         self.whole = self._width == inner  # so that blocks of a tensor in this layout are contiguous
 
     def view(self, tensor: Tensor) -> Tensor:
-        """`tensor` in this layout: a view if it is laid out alike."""
+        """`tensor` in this layout: a view if its strides have the same order."""
         return tensor.permute(self._axes).reshape(self._outer, self._length, *self._inner)
 
     def view_rows(self, rows: Tensor) -> Tensor:
@@ -62,12 +64,12 @@ class Layout:
 
 
 def _lines(elements: int) -> int:
-    """`elements`, rounded down to whole cache lines: vectors across two lines are read at half the pace."""
+    """`elements`, rounded down to whole cache lines: vectors across two lines are read at half the speed."""
     return max(1, elements - elements % _LINE if elements > _LINE else elements)
 
 
 class Workspace:
-    """Buffers in loss precision that every block of a sweep uses anew: fresh memory costs a CPU more than arithmetic."""
+    """Buffers in loss precision that every block of a sweep reuses: new memory costs a CPU more than arithmetic."""
 
     def __init__(self, layout: Layout, like: Tensor, count: int) -> None:
         """`count` buffers, each as large as the largest block."""
@@ -75,7 +77,7 @@ class Workspace:
         self._memory = torch.empty(count * layout.block_size, dtype=loss_dtype(like), device=like.device)
 
     def take(self, shape: torch.Size) -> Tensor:
-        """All buffers, as a contiguous tensor (count, *shape), with whatever is in them."""
+        """All buffers, as a contiguous tensor (count, *shape), uninitialised."""
         return self._memory[: self._count * shape.numel()].view(self._count, *shape)
 
 
@@ -103,7 +105,7 @@ def kernel_shares(
 def softmax_powers(student: Tensor, teacher: Tensor, factor: float, both: Tensor) -> Tensor:
     """Softmax of base 2 along axis 1 of factor * logits; returns the logits' offset, student's less teacher's.
 
-    Base 2, because the scaling by a temperature takes the change of base along, and powers of two are cheap on a CPU.
+    Base 2, because the scaling by a temperature includes the change of base, and powers of two are cheap on a CPU.
     """
     tops = []
     for logits, exponents in zip((student, teacher), both, strict=True):
@@ -130,7 +132,7 @@ def largest(values: Tensor, dim: int) -> Tensor:
 
 
 def is_for_kernel(logits: Tensor) -> bool:
-    """Whether torch's own log_softmax is the fastest: for short rows, and where launches count."""
+    """Whether torch's own log_softmax is fastest: for short rows, and on devices where launches are expensive."""
     return (logits.dim() == 2 and logits.shape[1] < _LINE) or logits.device.type != "cpu"
 
 
@@ -139,13 +141,8 @@ def exponential_(values: Tensor) -> Tensor:
     return values.mul_(LOG2_E).exp2_() if values.device.type == "cpu" else values.exp_()
 
 
-def loss_dtype(values: Tensor) -> torch.dtype:
-    """The precision that `in_loss_precision` gives."""
-    return torch.float64 if values.dtype == torch.float64 else torch.float32
-
-
 def scaled(block: Tensor, factor: float, out: Tensor) -> Tensor:
-    """`block` times `factor`, in loss precision: in `out`, or the block itself where that is all."""
+    """`block` times `factor`, in loss precision: in `out`, or the block itself if nothing is to be done."""
     if factor == 1 and block.dtype == out.dtype:
         return block
     return torch.mul(block if block.dtype == out.dtype else block.to(out.dtype), factor, out=out)

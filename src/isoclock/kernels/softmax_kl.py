@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from isoclock.kernels.divergence_sum import DivergenceSum
-from isoclock.kernels.softmax_blocks import Layout, Workspace, kernel_shares, loss_dtype
+from isoclock.kernels.precision import loss_dtype
+from isoclock.kernels.softmax_blocks import Layout, Workspace, kernel_shares
 
 
 def softmax_kl_sum(
@@ -18,14 +19,14 @@ def softmax_kl_sum(
     """Sum over all positions of weight * KL(softmax(teacher / T) || softmax(student / T)), softmax along `dim`.
 
     `weight` is a constant and broadcasts over the shape without `dim`. The value is in loss precision (float32, or
-    float64 if the student is); the gradient goes to the student only. Any dense layout is read as it lies in memory.
+    float64 if the student is); the gradient goes to the student only. Any dense layout is read without a copy.
     """
     value: Tensor = _SoftmaxKL.apply(student, teacher.detach(), weight, dim % student.dim(), float(temperature))
     return value
 
 
 class _SoftmaxKL(torch.autograd.Function):
-    """The gradient is made beside the value and handed out at the first backward; a second one makes it afresh."""
+    """The gradient is computed together with the value and returned by the first backward; a second one computes it again."""
 
     @staticmethod
     def forward(

@@ -1,8 +1,8 @@
-"""Squared errors between a projected feature and a teacher's, streamed: no projected map and no difference is kept.
+"""Squared errors between a projected feature and a teacher's, streamed: neither projected map nor difference is stored.
 
 A projected map has the teacher's channels, 33 MB an image pair at 512 x 64 x 128, and a plain implementation writes and
-reads it five to ten times. Here it is made a block at a time; loss and gradients are taken while the block is in the
-cache, so that what waits for the backward pass has the size of the student's feature and of the projector.
+reads it five to ten times. Here it is computed a block at a time, with loss and gradients while the block is in the
+cache. What is saved for the backward pass has the size of the student's feature and of the projector.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isoclock.methods.contract import in_loss_precision
+from isoclock.kernels.precision import in_loss_precision
 
 BlockLoss = Callable[[Tensor, Tensor], Tensor]
-"""(found, expected), both (b, c, n), to the block's loss; leaves the loss's gradient in `found`, its private buffer."""
+"""(found, expected), both (b, c, n), to the block's loss; overwrites `found` with the gradient of the loss."""
 
 LEAST_NORM, LEAST_DEVIATION = 1e-6, 1e-6
 
@@ -41,7 +41,7 @@ def streamed(
     """Sum of `loss` over blocks of (P f, target): f (B, C_S, h, w), target (B, C_T, h, w), P of `build_projector`.
 
     A block has all channels of some pixels, or, for losses that need a channel's statistics, all pixels of some
-    channels. A loss that may not see several images as one says so by `merge_images`. The scalar is float32, or float64
+    channels. `merge_images` is False for a loss that must not treat several images as one. The scalar is float32, or float64
     where the inputs are. Under autocast the projector is left to autocast: the same shortened product as reference's.
     """
     layers = list(projector) if isinstance(projector, nn.Sequential) else [projector]
@@ -97,7 +97,7 @@ def half_unit_squares(found: Tensor, expected: Tensor, *, dim: int, centred: boo
     unit = found / length
     torch.addcdiv(unit, expected.to(found.dtype), theirs, value=-1, out=found)
     value = _half_square_sum(found)
-    # Turning a vector is all that changes its direction: the part of the gradient along it goes.
+    # Only the direction counts: the part of the gradient along the vector is removed.
     found.addcmul_(unit, (found * unit).sum(dim, keepdim=True).mul_(long_enough), value=-1).div_(length)
     if centred:
         found.sub_(found.mean(dim, keepdim=True))
@@ -178,7 +178,7 @@ class _BatchNorm:
 
 
 class _Streamed(torch.autograd.Function):
-    """Takes loss and gradients in the forward pass, block by block; the backward pass only scales them."""
+    """Computes loss and gradients in the forward pass, block by block; the backward pass only scales them."""
 
     @staticmethod
     def forward(
@@ -240,7 +240,7 @@ class _Streamed(torch.autograd.Function):
 
 
 def _dense(one: Tensor) -> Tensor:
-    """As it is if channels come first or last in memory, else copied."""
+    """The tensor itself if its channels are first or last in memory, else a copy."""
     return one if one.is_contiguous(memory_format=torch.channels_last) else one.contiguous()
 
 
@@ -263,7 +263,7 @@ def _blocks(matrices: Tensor, whole_channels: bool) -> Iterator[tuple[slice, sli
     images, channels, pixels = matrices.shape
     whole = slice(0, None)
     if whole_channels:
-        # Each block reads all of the student's feature again, so that a few times the cache is the better size.
+        # Each block reads all of the student's feature again, so a few times the cache is the better size.
         step = max(8, 4 * block_elements(matrices.device) // max(1, images * pixels))
         for start in range(0, channels, step):
             yield whole, slice(start, start + step), whole
@@ -276,5 +276,5 @@ def _blocks(matrices: Tensor, whole_channels: bool) -> Iterator[tuple[slice, sli
 
 
 def block_elements(device: torch.device) -> int:
-    """How many elements a block should have: what stays in the cores' caches, or fills an accelerator."""
+    """How many elements a block should have: as many as stay in the cores' caches, or fill an accelerator."""
     return _CPU_BLOCK * torch.get_num_threads() if device.type == "cpu" else _DEVICE_BLOCK

@@ -1,4 +1,4 @@
-"""Distillation losses for semantic segmentation: one file is one method, found by being here.
+"""Distillation losses for semantic segmentation: each file or folder is a method, found by its presence.
 
     from isoclock.methods import CWD, build_method, available
 
@@ -11,8 +11,7 @@ import importlib
 from collections.abc import Set
 from typing import TYPE_CHECKING, Any
 
-from isoclock.errors import ParamsError
-from isoclock.methods.card import REFERENCE, TUNED, Card, card, cards, signature_problems
+from isoclock.methods.card import REFERENCE, TUNED, Card, card, cards
 from isoclock.models.outputs import ChannelSpec
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ __all__ = [
     "build_method",
     "card",
     "cards",
-    "signature_problems",
 ]
 
 
@@ -49,28 +47,26 @@ def build_method(
     active_terms: Set[str] | None = None,
     **params: Any,
 ) -> Method:
-    """A method, ready to train with, on the CPU in float32; adapters are drawn from torch's generator.
+    """A method that is ready for training, on the CPU in float32; torch's global generator initialises its adapters.
 
-    `active_terms` are the terms with a weight (None: all); the others are not built, and what only they need is not
-    asked of the networks. Raises ParamsError that lists every unknown or unfit name and value.
+    `active_terms` are the terms with a weight (None: all). The others are not built, and the networks are not asked for
+    outputs that only they read. Raises ParamsError if the name is unknown, or with a line for each wrong value.
     """
-    active = None if active_terms is None else frozenset(active_terms)
-    if problems := signature_problems(name, params, implementation=implementation, active_terms=active):
-        raise ParamsError(problems)
-    method: Method = _class_of(name)(
+    method: Method = _class_of(card(name))(
         student=student,
         teacher=teacher,
         num_classes=num_classes,
         dataset_size=dataset_size,
         implementation=implementation,
-        active_terms=active,
+        active_terms=active_terms,
         **params,
     )
     return method
 
 
-def _class_of(name: str) -> Any:
-    return cards()[name].defined.load()
+def _class_of(known: Card) -> Any:
+    assert known.defined is not None
+    return known.defined.load()
 
 
 def __getattr__(name: str) -> Any:
@@ -78,7 +74,7 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(f"{__name__}.contract"), name)
     for known in cards().values():
         if known.class_name == name:
-            return _class_of(known.name)
+            return _class_of(known)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

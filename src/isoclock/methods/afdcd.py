@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from isoclock.errors import ParamsError
+from isoclock.kernels.masking import masked_first_convolution, pixel_uniforms
+from isoclock.kernels.precision import in_loss_precision
 from isoclock.kernels.squared_error import block_elements, half_squared_error
-from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
-from isoclock.methods.mgd.masking import masked_first_convolution, pixel_uniforms
-from isoclock.methods.mgd.winograd import convolve
+from isoclock.kernels.winograd import convolve
+from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
 
 PATCH = 4
@@ -32,9 +33,9 @@ class AfDCD(Method):
     (3x3, ReLU, 3x3), "enhanced" (two 3x3-ReLU in a row, each followed by a 3x3 of its own, their mean), or "none".
 
     Quirks of the published code: its Cityscapes script says `--rand_mask False`, which the parser refuses (it knows
-    `--rand-mask`) and would read as true (`type=bool`), so "random" stands here; it cannot take C_S = C_T nor pooled
-    sides that 4 does not divide. Here a smaller map makes smaller pools and patches, and what is left over at the right
-    and bottom is left out.
+    `--rand-mask`) and would read as true (`type=bool`), so "random" is used here; it accepts neither C_S = C_T nor pooled
+    sides that 4 does not divide. Here a smaller map has smaller pools and patches, and the remainder at the right and
+    bottom is left out.
     """
 
     title = "augmentation-free dense contrastive KD (Af-DCD)"
@@ -42,7 +43,7 @@ class AfDCD(Method):
     terms = ("feature", "contrast")
     published = {
         "feature": "weight 2e-6 (Cityscapes), 1e-6 (ADE20K), 8e-6 (CamVid), head tap (OSVAI/Af-DCD scripts)",
-        "contrast": "weight 0.005 (Cityscapes), 0.04 (ADE20K), 0.01 (CamVid); beside KD 1 (ADE20K: 0.5)",
+        "contrast": "weight 0.005 (Cityscapes), 0.04 (ADE20K), 0.01 (CamVid); together with KD 1 (ADE20K: 0.5)",
     }
     params = {
         "tap": {"type": "choice", "of": ("head", "backbone"), "default": "head"},
@@ -55,11 +56,6 @@ class AfDCD(Method):
     }
     implementations = ("reference", "tuned")
     reads = {"feature": ("{tap}",), "contrast": ("{tap}",)}
-    equation = (
-        "feature: 1/B sum of (r - f^T)^2, r = G(M * A f^S); contrast: 1/(B H W) sum of cross-entropies of -L1"
-        " distance / tau between pieces of channels in 4x4 patches of pooled r and f^T, negatives from other"
-        " groups"
-    )
     cost = (
         "2 (plain) or 4 (enhanced) 3x3 convolutions at C_T, 9 B h w C_T^2 multiply-adds each, and 16 M C_T L1"
         " terms for each pooled pixel"
@@ -67,24 +63,6 @@ class AfDCD(Method):
     made_fast_by = (
         "alignment and mask folded into the first 3x3 kernel, Winograd convolutions (CPU, full precision),"
         " distances of a few patches at a time with a masked log-sum-exp instead of copied positives and negatives"
-    )
-    miou = (
-        {
-            "dataset": "cityscapes",
-            "student": "DeepLabV3-R18",
-            "from": 74.21,
-            "miou": 77.03,
-            "teacher": "DeepLabV3-R101 78.07",
-            "source": "Af-DCD README [R]",
-        },
-        {
-            "dataset": "ade20k",
-            "student": "DeepLabV3-R18",
-            "from": 33.91,
-            "miou": 36.21,
-            "teacher": "DeepLabV3-R101 42.70",
-            "source": "Af-DCD README [R]",
-        },
     )
 
     def build(self) -> None:
@@ -197,7 +175,7 @@ def patch_vectors(feature: Tensor, *, pool: int, groups: int) -> Tensor:
 
 
 def _contrast(vectors: Tensor, anchors: Tensor, groups: int, temperature: float) -> Tensor:
-    """Sum of cross-entropies, with copies of positives and negatives taken by masks of every patch."""
+    """Sum of cross-entropies, with copies of positives and negatives selected by a mask for every patch."""
     patches, count = vectors.shape[:2]
     similarity = -torch.cdist(vectors, anchors, p=1)
     same = torch.eye(count, dtype=torch.bool, device=vectors.device).repeat(patches, 1, 1)
@@ -216,7 +194,7 @@ def _contrast_tuned(vectors: Tensor, anchors: Tensor, groups: int, temperature: 
 
 
 class _Contrast(torch.autograd.Function):
-    """Distances of a few patches at a time; what is left out has logit -inf, and only the gradient stays."""
+    """Distances of a few patches at a time; excluded pairs have logit -inf, and only the gradient is saved."""
 
     @staticmethod
     def forward(ctx: Any, vectors: Tensor, anchors: Tensor, groups: int, temperature: float) -> Tensor:
@@ -231,7 +209,7 @@ class _Contrast(torch.autograd.Function):
             with torch.enable_grad():
                 distances = torch.cdist(ours, anchors[start : start + size], p=1)
             logits = (distances.detach() * (-1 / temperature)).masked_fill_(left_out, -torch.inf)
-            # Less their maximum, or large distances would leave the normaliser without digits.
+            # Minus their maximum: otherwise large distances would cost the normaliser its precision.
             logits.sub_(logits.amax(2, keepdim=True))
             normaliser = logits.logsumexp(2)
             total += (normaliser - logits.diagonal(dim1=1, dim2=2)).sum()

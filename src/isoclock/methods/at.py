@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from isoclock.kernels.precision import in_loss_precision
 from isoclock.kernels.squared_error import block_elements
-from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
+from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
 
 LEAST_NORM = 1e-12
@@ -25,15 +26,14 @@ class AT(Method):
     title = "attention transfer"
     source = "Zagoruyko and Komodakis 2017, arXiv 1612.03928; winycg/CIRKD@2d8ad0f losses/at.py"
     terms = ("at",)
-    published = {"at": "weight 10000 at the head tap, beside KD of weight 1 (CIRKD scripts)"}
+    published = {"at": "weight 10000 at the head tap, together with KD of weight 1 (CIRKD scripts)"}
     params = {"tap": {"type": "choice", "of": ("head", "backbone"), "default": "head"}}
     implementations = ("reference", "tuned")
     reads = {"at": ("{tap}",)}
-    equation = "mean over B, h w of (a(f^S) - a(f^T))^2, a(f) = m / |m|, m = mean over channels of f^2"
     cost = "reading both maps once: B h w (C_S + C_T)"
     made_fast_by = (
-        "one pass of squares summed over channels, block by block; the gradient is one product, nothing but the"
-        " feature is kept"
+        "one pass of squares summed over channels, block by block; the gradient is one product, only the"
+        " feature is saved"
     )
 
     def compute(
@@ -60,7 +60,7 @@ def _mean_square(feature: Tensor) -> Tensor:
     """Mean over channels of the squares (B, h, w) without a map of squares."""
     precision = torch.float64 if feature.dtype == torch.float64 else torch.float32
     images, channels, height, width = feature.shape
-    if feature.is_contiguous(memory_format=torch.channels_last):  # a pixel's channels lie together
+    if feature.is_contiguous(memory_format=torch.channels_last):  # a pixel's channels are adjacent in memory
         return torch.linalg.vector_norm(feature, dim=1, dtype=precision).square_().div_(channels)
     total = torch.zeros(images, height, width, dtype=precision, device=feature.device)
     step = max(1, block_elements(feature.device) // max(1, images * height * width))

@@ -12,16 +12,17 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from isoclock.kernels.edges import edge_masks, fast_edge_masks
+from isoclock.kernels.precision import in_loss_precision
 from isoclock.methods.card import TUNED
-from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
+from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
 
 LOG2_E = math.log2(math.e)
-BLOCK_ELEMENTS = 1 << 16  # of the logits, looked at together: the half dozen buffers fit a core's cache
+BLOCK_ELEMENTS = 1 << 16  # of the logits, processed together: the half dozen buffers fit into a core's cache
 
 
 class BPKD(Method):
-    """Edges pixel by pixel, bodies channel by channel, told apart by the labels; the authors published no training code.
+    """Edges pixel by pixel, bodies channel by channel, separated by the labels; the authors published no training code.
 
     M (B, K, h, w) is the share of a cell's pixels on the edge of a class (`edge_masks`), V (B, 1, h, w) the share with
     a label. phi_p = T^2 KL(softmax_c(z^T M / T) || softmax_c(z^S M / T)) at cell p.
@@ -50,10 +51,6 @@ class BPKD(Method):
     }
     implementations = ("reference", "tuned")
     reads = {"edge": ("logits",), "body": ("logits",)}
-    equation = (
-        "edge = alpha/B sum_b,c 1/n_bc sum_p M_cp T^2 KL_classes(z^T M / T || z^S M / T); body = T^2/(B K) sum_b,c"
-        " KL_positions(z^T (1-M) V / T || z^S (1-M) V / T)"
-    )
     cost = (
         "one-hot labels of K H W elements and three poolings of them as published; as tuned K/32 integers a pixel"
         " a few times, and then the softmaxes of B K h w logits"
@@ -62,24 +59,6 @@ class BPKD(Method):
         "edge masks from the label map: a set of classes is bits of 32-bit integers, windows by doubling unions,"
         " pixels of a cell counted for 32 classes at once; masked softmax divergences with their gradient in one"
         " pass over cache-sized blocks"
-    )
-    miou = (
-        {
-            "dataset": "Cityscapes",
-            "student": "PSPNet-R18",
-            "from": 74.23,
-            "miou": 77.57,
-            "teacher": "PSPNet-R101 79.74",
-            "source": "BPKD README [R]",
-        },
-        {
-            "dataset": "ADE20K",
-            "student": "PSPNet-R18",
-            "from": 33.3,
-            "miou": 38.51,
-            "teacher": "PSPNet-R101 44.39",
-            "source": "BPKD README [R]",
-        },
     )
 
     def compute(
@@ -116,7 +95,7 @@ class BPKD(Method):
 
 
 def _published_edge(student: Tensor, teacher: Tensor, edges: Tensor, sizes: Tensor, temperature: float) -> Tensor:
-    """The edge term over alpha: the map of divergences is repeated for each class."""
+    """The edge term divided by alpha; the map of divergences is repeated for each class."""
     divergence = _published_kl(student, teacher, edges, temperature, dim=1)
     by_class = (divergence[:, None] * edges).sum((2, 3)) / sizes
     return by_class.sum(1).mean()
@@ -150,9 +129,9 @@ def _body(student: Tensor, teacher: Tensor, bodies: Tensor, temperature: float) 
 
 class _MaskedKL(torch.autograd.Function):
     """Sum of KL(softmax(teacher mask / T) || softmax(student mask / T)): with `weights` (B, 1, N) softmax over classes
-    and a weight for each position, without them softmax over positions.
+    and a weight for each position, and without them over positions.
 
-    The gradient is made beside the value and handed out at the first backward; a second one makes it afresh.
+    The gradient is computed together with the value and returned by the first backward; a second one computes it again.
     """
 
     @staticmethod
@@ -201,14 +180,14 @@ def _sweep(
             slope *= by_line
         total += divergence.sum()
         places[block] = slope
-    return total, gradient.div_(LOG2_E)  # which the scale has too much
+    return total, gradient.div_(LOG2_E)  # which the scale already contains
 
 
 def _divergence(p: Tensor, ratio: Tensor, slope: Tensor) -> Tensor:
-    """What each entry adds to KL(p || q), from u = log(q / p) and q - p: q - p - p u, overwriting u.
+    """The summand of KL(p || q) of each entry, from u = log(q / p) and q - p: q - p - p u, overwriting u.
 
-    For a student near its teacher the first order cancels, in the sum and here, and only rounding would be left; so for
-    small u it is the series of p (exp(u) - 1 - u), of which u^3 / 60 is left out: less than is lost above that u.
+    For a student near its teacher the first order cancels, in the sum and here, and only rounding would remain; for
+    small u it is therefore the series of p (exp(u) - 1 - u) without u^3 / 60, which is less than the rounding above that u.
     """
     small = torch.finfo(ratio.dtype).eps ** 0.2
     near = torch.add(1 / 6, ratio, alpha=1 / 24).mul_(ratio).add_(1 / 2).mul_(ratio).mul_(ratio)
@@ -224,7 +203,7 @@ def _powers(exponents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _in_rows(logits: Tensor) -> bool:
-    """Whether a position's classes lie together."""
+    """Whether the classes of a position are adjacent in memory."""
     return logits.is_contiguous(memory_format=torch.channels_last) and not logits.is_contiguous()
 
 
@@ -237,7 +216,7 @@ def _lines(maps: Tensor, *, over_classes: bool, in_rows: bool) -> Tensor:
 
 
 def _blocks(lines: Tensor) -> Iterator[tuple[slice, slice, slice]]:
-    """Whole lines, as many as are `BLOCK_ELEMENTS`, but not under 64 of neighbouring ones."""
+    """Whole lines, `BLOCK_ELEMENTS` together, but at least 64 neighbouring ones."""
     outer, length, inner = lines.shape
     limit = lines.numel() if lines.is_cuda else BLOCK_ELEMENTS
     each, width = max(1, limit // (length * inner)), max(64, limit // length)

@@ -1,4 +1,4 @@
-"""Several methods trained as one: official runs often bundle a method with plain KD or an adversary."""
+"""Several methods trained together: official runs often combine a method with plain KD or an adversary."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from isoclock.models.outputs import SegmenterOutput
 
 
 class Bundle(nn.Module):
-    """A method and its extras, with the surface of one `Method`: terms side by side, needs united.
+    """A method and its extras with the interface of one `Method`: all terms, and the union of the needs.
 
-    Term names must be distinct (`isoclock.params.check` sees to it).
+    Term names must be distinct (`isoclock.params.check` checks this).
     """
 
     def __init__(self, parts: Sequence[Method]) -> None:
-        """Raises ParamsError if more than one part has a pre-training: which comes first, nobody has said."""
+        """Raises ParamsError if more than one part has a pre-training: their order is undefined."""
         super().__init__()
         if len(trained := [part.card().name for part in parts if part.pretrain_iterations]) > 1:
             raise ParamsError(
@@ -79,6 +79,6 @@ class Bundle(nn.Module):
         return part.pretrain_step(teacher, batch, lr_factor=lr_factor)
 
     def seed(self, seed: int) -> None:
-        """Start every part's draws afresh, each from a seed of its own."""
+        """Reset the random draws of every part, each to a seed of its own."""
         for number, part in enumerate(self.methods):
             part.seed(seed + 7919 * number)

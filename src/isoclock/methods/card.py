@@ -1,25 +1,27 @@
-"""What a method's file says of itself, read from its source: names, terms, parameters, provenance. Imports no torch.
+"""The facts that a method's class states in its body: names, terms, parameters, provenance. Imports no torch.
 
-`plan`, `grid` and `--help` must know which methods there are and whether `params/methods.yaml` fits them, and may not
-wait seconds for torch. So a method writes these facts as plain literals in its class body, and they are read
-without running the file.
+`plan`, `check` and `--help` must know which methods there are and whether params/methods.yaml fits them, without the seconds
+that importing torch takes. A method therefore states these facts as literals, and they are read from the source without
+running it.
 """
 
 from __future__ import annotations
 
+import ast
+import inspect
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from isoclock.discovery import Source, plugin_folder, sources
 from isoclock.errors import ParamsError
 from isoclock.facts import defaults, literal_facts, param_problems
 
-REFERENCE = "reference"
-TUNED = "tuned"
-IMPLEMENTATIONS = (REFERENCE, TUNED)
+Implementation = Literal["reference", "tuned"]
+IMPLEMENTATIONS: tuple[str, ...] = get_args(Implementation)
+REFERENCE, TUNED = IMPLEMENTATIONS
 
 _REQUIRED = {"title": str, "source": str, "terms": tuple}
 _OPTIONAL: dict[str, Any] = {
@@ -27,20 +29,19 @@ _OPTIONAL: dict[str, Any] = {
     "params": {},
     "implementations": (REFERENCE,),
     "reads": {},
-    "equation": "",
     "cost": "",
     "made_fast_by": "",
-    "miou": (),
 }
 
 
 @dataclass(frozen=True)
 class Card:
-    """The facts of one method. `params` maps a name to its rule, see `isoclock.facts.Rules`.
+    """The facts of one method. `params` maps a parameter's name to the rule for its value, see `isoclock.facts.Rules`.
 
-    `reads` maps a term to the outputs that it reads of the two networks, "{tap}" standing for the value of the parameter
-    `tap`: the networks are asked for these. For `isoclock methods` and docs/methods.md, where a file states them: `miou` are
-    published scores, each with student, dataset, miou, from (without the method), teacher, source.
+    `reads` maps a term to the outputs of the two networks that it reads; "{tap}" is replaced by the value of the parameter
+    `tap`. `definition` is the class's docstring, which has the formula of each term. `published` maps a term to its
+    published weight and parameters; published scores are in params/published.yaml. `defined` is where the class was found;
+    None for a class that no file that isoclock searches defines.
     """
 
     name: str
@@ -52,11 +53,10 @@ class Card:
     params: Mapping[str, Mapping[str, Any]]
     implementations: tuple[str, ...]
     reads: Mapping[str, tuple[str, ...]]
-    equation: str
+    definition: str
     cost: str
     made_fast_by: str
-    miou: tuple[Mapping[str, Any], ...]
-    defined: Source
+    defined: Source | None = field(default=None, compare=False)
 
     def defaults(self) -> dict[str, Any]:
         """Every parameter's value where none is given."""
@@ -66,6 +66,20 @@ class Card:
         """Outputs that `terms` read under `params`, as the file states them: none where it states nothing."""
         values = {key: "logits" if value == "logit" else value for key, value in {**self.defaults(), **params}.items()}
         return frozenset(output.format(**values) for term in terms for output in self.reads.get(term, ()))
+
+    def problems(
+        self, params: Mapping[str, Any], *, implementation: str = REFERENCE, active_terms: frozenset[str] | None = None
+    ) -> list[str]:
+        """Everything that is wrong with an implementation, terms and parameters for this method, one line each."""
+        problems = []
+        if implementation not in self.implementations:
+            problems.append(
+                f"{self.name}.implementation: {implementation!r}: must be {' or '.join(self.implementations)}"
+            )
+        for term in sorted((active_terms or frozenset()) - set(self.terms)):
+            choices = ", ".join(self.terms) or "(it has none)"
+            problems.append(f"{self.name}.terms: {term!r}: unknown term; choose from {choices}")
+        return problems + param_problems(self.name, self.params, params)
 
 
 def cards() -> dict[str, Card]:
@@ -79,45 +93,31 @@ def _cards(_plugins: Path | None) -> dict[str, Card]:
 
 
 def card(name: str) -> Card:
-    """The card of one method. Raises ParamsError for a name that no file has."""
+    """The card of one method. Raises ParamsError for an unknown name."""
     if name not in cards():
-        raise ParamsError(f"method: {name!r}: unknown; there is {', '.join(cards())}")
+        raise ParamsError(f"unknown method {name!r}; choose from {', '.join(cards())}")
     return cards()[name]
 
 
 @cache
 def card_of(method: type) -> Card:
-    """The card of a method's class. Raises ParamsError for a class that is in no file found."""
-    by_class = {(known.defined.module, known.class_name): known for known in cards().values()}
-    for base in method.__mro__:
-        if (base.__module__, base.__name__) in by_class:
-            return by_class[base.__module__, base.__name__]
-    raise ParamsError(f"{method.__module__}.{method.__name__}: not found by file; docs/plugins.md says where to put it")
-
-
-def signature_problems(
-    name: str,
-    params: Mapping[str, Any],
-    *,
-    implementation: str = REFERENCE,
-    active_terms: frozenset[str] | None = None,
-) -> list[str]:
-    """All that is wrong with a method's name, implementation, terms and parameters: a line each, or no line."""
-    if name not in cards():
-        return [f"method: {name!r}: unknown; there is {', '.join(cards())}"]
-    known = cards()[name]
-    problems = []
-    if implementation not in IMPLEMENTATIONS:
-        problems.append(f"{name}.implementation: {implementation!r}: takes {' or '.join(IMPLEMENTATIONS)}")
-    elif implementation not in known.implementations:
-        problems.append(
-            f"{name}.implementation: {implementation!r}: not available yet; set {' or '.join(known.implementations)}"
-        )
-    for term in sorted((active_terms or frozenset()) - set(known.terms)):
-        problems.append(f"{name}.terms: {term!r}: unknown; {name} has {', '.join(known.terms) or 'none'}")
-    return problems + param_problems(name, known.params, params)
+    """The card of a method's class: the one found by file, or one made of the attributes of a class defined elsewhere."""
+    for known in cards().values():
+        if known.defined and (known.defined.module, known.class_name) == (method.__module__, method.__name__):
+            return known
+    stated = {name: getattr(method, name) for name in (*_REQUIRED, *_OPTIONAL) if hasattr(method, name)}
+    if missing := sorted(set(_REQUIRED) - set(stated)):
+        raise ParamsError(f"{method.__module__}.{method.__name__}: class attributes are missing: {', '.join(missing)}")
+    definition = inspect.getdoc(method) or ""
+    return Card(method.__name__.lower(), method.__name__, definition=definition, **{**_OPTIONAL, **stated})
 
 
 def _card(source: Source) -> Card:
-    facts = literal_facts(source, _REQUIRED, _OPTIONAL)
-    return Card(name=source.name, class_name=source.attribute, defined=source, **facts)
+    assert isinstance(source.definition, ast.ClassDef)
+    return Card(
+        name=source.name,
+        class_name=source.attribute,
+        definition=ast.get_docstring(source.definition) or "",
+        defined=source,
+        **literal_facts(source, _REQUIRED, _OPTIONAL),
+    )

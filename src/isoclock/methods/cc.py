@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from isoclock.kernels.pooling import image_vectors
 from isoclock.methods.card import TUNED
 from isoclock.methods.contract import Batch, Draw, Method
-from isoclock.methods.rkd import image_vectors
 from isoclock.models.outputs import SegmenterOutput
 
 
@@ -32,7 +32,6 @@ class CC(Method):
     }
     implementations = ("reference", "tuned")
     reads = {"cc": ("{tap}",)}
-    equation = "cc = 1/(B-1) sum_i |delta_i| . |delta_(i+1)|, delta_i = A^S gap(f^S_i) - A^T gap(f^T_i)"
     cost = "reading the two maps once; 0 for one image"
     made_fast_by = "the two averages without float32 copies, their gradient an expanded view; nothing else to gain"
 

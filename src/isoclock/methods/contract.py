@@ -1,4 +1,4 @@
-"""The contract of a distillation method: what the engine may rely on, and what a new method's file has to fill in."""
+"""The contract of a distillation method: what training relies on, and what the file of a method defines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from isoclock.errors import ArtifactError, ParamsError
-from isoclock.methods.card import REFERENCE, Card, card_of, signature_problems
+from isoclock.kernels.precision import in_loss_precision as in_loss_precision  # which methods use
+from isoclock.methods.card import REFERENCE, Card, card_of
 from isoclock.models.outputs import ChannelSpec, SegmenterOutput
 
 Draw = Mapping[str, Tensor]
@@ -20,9 +21,9 @@ Draw = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Batch:
-    """What a method may know of the data.
+    """What a method may use of the data.
 
-    target: (B, H, W) integer train ids, 255 = ignore (everywhere so in unlabelled images).
+    target: (B, H, W) integer train ids, 255 = ignore (everywhere in unlabelled images).
     index: (B,) int64 position of each sample in the training set.
     labelled: (B,) bool, which samples carry labels.
     """
@@ -35,8 +36,8 @@ class Batch:
 class Method(nn.Module, ABC):
     """A distillation method: maps the two networks' outputs to unweighted loss terms.
 
-    A subclass states the facts below as literals (`isoclock.methods.card` reads them without torch), tells its needs,
-    and implements `compute`. Its `adapters()` are trained by the student's optimiser; its buffers are banks.
+    A subclass states the facts below as literals (`isoclock.methods.card` reads them without torch), has its formula in
+    its docstring, and implements `compute`. The student's optimiser trains its `adapters()`; its buffers are banks.
 
     Two things are optional. An adversary: `build` sets `adversary` and its optimiser, `adversary_step` trains it after
     the student's step. A pre-training: `build` sets `pretrained` and its optimiser, `pretrain_step` is called
@@ -62,11 +63,10 @@ class Method(nn.Module, ABC):
         active_terms: Set[str] | None = None,
         **params: Any,
     ) -> None:
-        """Check everything given; raises ParamsError with all problems. `active_terms` None means all terms."""
+        """Check all arguments; raises ParamsError with every problem. `active_terms` None means all terms."""
         super().__init__()
         active = None if active_terms is None else frozenset(active_terms)
-        name = self.card().name
-        if problems := signature_problems(name, params, implementation=implementation, active_terms=active):
+        if problems := self.card().problems(params, implementation=implementation, active_terms=active):
             raise ParamsError(problems)
         self.student_channels = student
         self.teacher_channels = teacher
@@ -77,7 +77,7 @@ class Method(nn.Module, ABC):
         self.settings = self.card().defaults() | params
         self.adversary: nn.Module | None = None
         self.pretrained: nn.Module | None = None
-        self.optimisers: dict[str, torch.optim.Optimizer] = {}  # of those two; their state travels with the method's
+        self.optimisers: dict[str, torch.optim.Optimizer] = {}  # of those two; state_dict includes their state
         self._seed = 0
         self._generator: torch.Generator | None = None
         if self.active_terms:
@@ -89,7 +89,7 @@ class Method(nn.Module, ABC):
         return card_of(cls)
 
     def build(self) -> None:
-        """Make adapters and buffers for the active terms, of which there are some; `settings` and channels are known."""
+        """Create adapters and buffers of the active terms, of which there is at least one; `settings` and channels are set."""
 
     @property
     def student_needs(self) -> frozenset[str]:
@@ -106,21 +106,21 @@ class Method(nn.Module, ABC):
         return self.card().outputs_read(self.settings, self.active_terms)
 
     def draw(self, student: SegmenterOutput, batch: Batch) -> Draw:  # noqa: ARG002
-        """Fresh random tensors for one call, from `self.generator`; both implementations use them in the same way."""
+        """Fresh random tensors for one call, from `self.generator`; both implementations use them identically."""
         return {}
 
     @abstractmethod
     def compute(
         self, student: SegmenterOutput, teacher: SegmenterOutput, batch: Batch, draw: Draw
     ) -> dict[str, Tensor]:
-        """The active terms, of which there are some, unweighted, as scalars. Teacher tensors are detached already."""
+        """The active terms, at least one, unweighted, as scalars. Teacher tensors are already detached."""
 
     def forward(
         self, student: SegmenterOutput, teacher: SegmenterOutput, batch: Batch, *, draw: Draw | None = None
     ) -> dict[str, Tensor]:
         """Unweighted terms, one scalar for each active term: float32, or float64 if the inputs are.
 
-        `draw` replaces what would be drawn. Raises ParamsError if an output is missing or the two networks' maps
+        `draw` replaces the random tensors. Raises ParamsError if an output is missing or the two networks' maps
         differ in size.
         """
         if not self.active_terms:
@@ -130,7 +130,7 @@ class Method(nn.Module, ABC):
         return self.compute(student, teacher, batch, self.draw(student, batch) if draw is None else draw)
 
     def adapters(self) -> list[nn.Parameter]:
-        """Parameters that the student's optimiser trains: all but an adversary's and what is pre-trained."""
+        """Parameters that the student's optimiser trains: all except the adversary's and the pre-trained ones."""
         apart = [module for module in (self.adversary, self.pretrained) if module is not None]
         others = {id(parameter) for module in apart for parameter in module.parameters()}
         return [parameter for parameter in self.parameters() if id(parameter) not in others]
@@ -149,7 +149,7 @@ class Method(nn.Module, ABC):
         lr_factor: float,  # noqa: ARG002
         draw: Draw | None = None,  # noqa: ARG002
     ) -> dict[str, Tensor]:
-        """One step of the adversary's own optimiser, after the student's; returns its losses, detached, for the ledger.
+        """One step of the adversary's own optimiser, after the student's; returns its losses, detached.
 
         Called under the student's autocast with the outputs of the same iteration. `lr_factor` is the student's
         learning rate over its initial one, for an adversary that follows the schedule.
@@ -171,23 +171,23 @@ class Method(nn.Module, ABC):
         raise NotImplementedError(f"{self.card().name} has no pre-training")
 
     def seed(self, seed: int) -> None:
-        """Start the method's random draws afresh from `seed`."""
+        """Reset the method's random draws to `seed`."""
         self._seed = seed
         self._generator = None
 
     def generator(self, device: torch.device) -> torch.Generator:
-        """The method's own generator, on the device of its inputs: a draw on the host would hold up an accelerator."""
+        """The method's own generator, on the device of its inputs: draws on the host would delay an accelerator."""
         if self._generator is None:
             self._generator = torch.Generator(device).manual_seed(self._seed)
         elif self._generator.device.type != device.type:
             raise ArtifactError(
-                f"{self.card().name}: its random draws began on {self._generator.device.type}, not {device.type};"
+                f"{self.card().name}: the run was started on {self._generator.device.type}, but this is {device.type};"
                 " resume on the same kind of device"
             )
         return self._generator
 
     def get_extra_state(self) -> dict[str, Any]:
-        """State of random draws and own optimisers, so that a resumed run goes on as it would have."""
+        """State of the random draws and own optimisers, so that a resumed run continues identically."""
         generator = self._generator
         return {
             "seed": self._seed,
@@ -197,7 +197,7 @@ class Method(nn.Module, ABC):
         }
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Take up draws and optimisers where `get_extra_state` left them."""
+        """Restore draws and optimisers from `get_extra_state`."""
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
         self.seed(state["seed"])
@@ -212,23 +212,20 @@ class Method(nn.Module, ABC):
             ("teacher", teacher, self.teacher_needs),
         ):
             if absent := sorted(need for need in needs if output.get(need) is None):
-                raise ParamsError(f"{name}: the {whose} did not give {', '.join(absent)}; ask it for `{whose}_needs`")
+                raise ParamsError(
+                    f"{name}: the {whose} did not return {', '.join(absent)}; request all of `{whose}_needs`"
+                )
         for need in sorted(self.student_needs & self.teacher_needs):
             ours, theirs = student.get(need), teacher.get(need)
             if ours is not None and theirs is not None and ours.shape[-2:] != theirs.shape[-2:]:
                 raise ParamsError(
                     f"{name}: {need} is {tuple(ours.shape[-2:])} in the student, {tuple(theirs.shape[-2:])} in the"
-                    " teacher; choose two networks of one output stride"
+                    " teacher; choose two networks with the same output stride"
                 )
 
 
-def in_loss_precision(values: Tensor) -> Tensor:
-    """Float32 for whatever is shorter (autocast makes bfloat16); float64 stays."""
-    return values if values.dtype == torch.float64 else values.float()
-
-
 def detached(output: SegmenterOutput) -> SegmenterOutput:
-    """The same tensors, through which no gradient flows."""
+    """The same tensors, detached."""
     return SegmenterOutput(
         None if output.logits is None else output.logits.detach(),
         None if output.aux_logits is None else output.aux_logits.detach(),

@@ -11,22 +11,22 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from isoclock.errors import ParamsError
+from isoclock.kernels.pooling import image_vectors
 from isoclock.methods.card import TUNED
 from isoclock.methods.contract import Batch, Draw, Method
-from isoclock.methods.rkd import image_vectors
 from isoclock.models.outputs import SegmenterOutput
 
-EPSILON = 1e-7  # of the published NCE, beside the noise probability
+EPSILON = 1e-7  # of the published NCE, added to the noise probability
 LEAST_NORM = 1e-12
 
 
 class CRD(Method):
-    """crd = sum over both directions of -1/B sum over b of log P(+) / (P(+) + c) + sum over k of log m p / (P(-_k) + c).
+    """crd = sum over both directions of -1/B sum over b of [log(P+ / (P+ + c)) + sum over k of log(m p / (P-_k + c))].
 
     v_i = unit vector of A g_i (A linear with bias to `embedding` numbers, g_i the feature's average over positions), of
     student and teacher. P = exp(v . m / `temperature`) / Z, m a row of the *other* network's bank: row i of the anchor's
     own sample is the positive, `negatives` rows drawn evenly and with replacement are the others (the positive may be
-    among them, as published). p = 1 / n of n training samples, c = negatives p + 1e-7. Z is set on the first call, to n
+    among them, as published). p = 1 / n of n training samples, m = `negatives`, c = m p + 1e-7. Z is set on the first call, to n
     times the mean of exp(v . m / temperature), and constant from then on.
 
     Banks `memory_v1` (student) and `memory_v2` (teacher), (n, embedding): rows of the batch become the unit vectors of
@@ -47,10 +47,6 @@ class CRD(Method):
     }
     implementations = ("reference", "tuned")
     reads = {"crd": ("{tap}",)}
-    equation = (
-        "crd = -1/B sum_b [log P+/(P+ + c) + sum_k log m p/(P-_k + c)] in both directions, P = exp(v . bank / T) /"
-        " Z, p = 1/n, c = m p + 1e-7"
-    )
     cost = "reference 2 B (negatives + 1) 128 gathered numbers, tuned 2 B n 128 multiplications; two banks of n x 128"
     made_fast_by = (
         "one B x n product with each bank and counts of the drawn rows in place of gathering 16,385 rows of 128"
@@ -65,7 +61,9 @@ class CRD(Method):
     def build(self) -> None:
         """Embeddings and banks. Raises ParamsError if the number of training samples is not known."""
         if self.dataset_size < 1:
-            raise ParamsError(f"crd: dataset_size {self.dataset_size}: its banks need the number of training samples")
+            raise ParamsError(
+                f"crd.dataset_size: {self.dataset_size}: must be the number of training samples; its banks need it"
+            )
         tap, width = self.settings["tap"], self.settings["embedding"]
         self.embed_student = nn.Linear(self.student_channels.of(tap), width)
         self.embed_teacher = nn.Linear(self.teacher_channels.of(tap), width)

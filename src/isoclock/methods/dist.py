@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from isoclock.kernels.softmax_blocks import Layout, Workspace, loss_dtype, softmax_into
-from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
+from isoclock.kernels.precision import in_loss_precision, loss_dtype
+from isoclock.kernels.softmax_blocks import Layout, Workspace, softmax_into
+from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import AUX_LOGITS, LOGITS, SegmenterOutput
 
 EPSILON = 1e-8
@@ -36,43 +37,13 @@ class DIST(Method):
     }
     implementations = ("reference", "tuned")
     reads = {"inter": ("logits",), "intra": ("logits",), "aux_inter": ("aux_logits",), "aux_intra": ("aux_logits",)}
-    equation = (
-        "inter = 1 - mean over pixels of rho(y^S, y^T) along classes, intra = 1 - mean over classes of rho along"
-        " all pixels of the batch, y = softmax of logits"
-    )
     cost = (
         "2 B K h w exponentials and a dozen passes over both maps, twice with auxiliary logits, for which the"
         " teacher runs its auxiliary head (19.4 GMAC a crop of 512x1024)"
     )
     made_fast_by = (
-        "softmaxes once, in the layout as it lies; sums of products by blocks (centred, in two passes); both"
+        "softmaxes once, in the layout as it is; sums of products by blocks (centred, in two passes); both"
         " gradients in one sweep, written over the kept softmax; no transposed matrices, no centred copies"
-    )
-    miou = (
-        {
-            "dataset": "Cityscapes",
-            "student": "PSPNet-R18",
-            "from": 72.55,
-            "miou": 76.31,
-            "teacher": "DeepLabV3-R101 78.07",
-            "source": "DIST README [R], weight decay 5e-4 (baseline: CIRKD README)",
-        },
-        {
-            "dataset": "Cityscapes",
-            "student": "DeepLabV3-R18",
-            "from": 74.21,
-            "miou": 77.1,
-            "teacher": "DeepLabV3-R101 78.07",
-            "source": "DIST README [R], weight decay 5e-4 (baseline: CIRKD README)",
-        },
-        {
-            "dataset": "Cityscapes",
-            "student": "DeepLabV3-R18",
-            "from": 76.31,
-            "miou": 77.54,
-            "teacher": "DeepLabV3-R101 78.07",
-            "source": "DIST issue 8, re-run with and without at the same settings [I]",
-        },
     )
 
     def compute(
@@ -114,10 +85,10 @@ def _correlation(first: Tensor, second: Tensor) -> Tensor:
 
 
 class _Correlations(torch.autograd.Function):
-    """Both terms of one pair of maps. Two softmaxes are kept; the gradient is made in one of them at the first backward.
+    """Both terms of one pair of maps. Two softmaxes are saved; the first backward overwrites one of them with the gradient.
 
-    A second backward makes everything afresh. For either term the gradient with respect to y is a x - b z, x and z the
-    centred shares and a, b a number for each pixel or class: one sweep for both, whose softmax derivative is taken once.
+    A second backward computes everything again. For either term the gradient with respect to y is a x - b z, x and z the
+    centred shares and a, b a number for each pixel or class: one sweep for both, whose softmax derivative is applied once.
     """
 
     @staticmethod
@@ -146,7 +117,7 @@ class _Slopes:
         """Sums over centred shares x, z of x^2, z^2, x z and (x - z)^2, one for each correlation."""
         norm, teacher_norm = squares.sqrt(), teacher_squares.sqrt()
         both = norm * teacher_norm
-        # Where rho is near 1 its digits are in |x| |z| - x z = (|x - z|^2 - (|x| - |z|)^2) / 2.
+        # If rho is near 1, its precision is in |x| |z| - x z = (|x - z|^2 - (|x| - |z|)^2) / 2.
         gap = torch.where(differences < both, (differences - (norm - teacher_norm).square()) / 2, both - products)
         self.value = ((gap + EPSILON) / (both + EPSILON)).mean()
         self.teacher = 1 / ((both + EPSILON) * both.numel())
@@ -196,7 +167,7 @@ def _sweep(student: Tensor, teacher: Tensor, inter: bool, intra: bool) -> _Kept:
 
 
 def _over_pixels(blocks: Tensor) -> Tensor:
-    """Sum over all axes but 0 and 2, the classes; but for axis 0 all stay."""
+    """Sum over all axes except 0 and 2, the classes; all axes except 0 are kept."""
     return blocks.sum([axis for axis in range(1, blocks.dim()) if axis != 2], keepdim=True)
 
 
@@ -209,7 +180,7 @@ def _products_(both: Tensor, spare: Tensor) -> Iterator[tuple[slice, Tensor]]:
 
 
 def _gradient(like: Tensor, kept: _Kept, of_inter: Tensor, of_intra: Tensor) -> Tensor:
-    """For the student's logits; overwrites its shares, and is they unless the logits are of another dtype."""
+    """The gradient for the student's logits; it overwrites the student's shares if the dtypes are the same."""
     layout = Layout(kept.shares, 1)
     q_map, p_map = layout.view(kept.shares), layout.view(kept.teacher_shares)
     workspace = Workspace(layout, kept.shares, 3)
@@ -224,7 +195,7 @@ def _gradient(like: Tensor, kept: _Kept, of_inter: Tensor, of_intra: Tensor) -> 
     for block in layout.blocks():
         q, p = q_map[block], p_map[block]
         slope, factor, spare = workspace.take(q.shape).unbind()
-        torch.mul(q, _factor(ours, block, factor), out=slope)  # a constant for each pixel would not be felt
+        torch.mul(q, _factor(ours, block, factor), out=slope)  # a constant for each pixel has no effect
         slope.addcmul_(p, _factor(theirs, block, factor), value=-1).add_(constant)
         expected = torch.mul(slope, q, out=spare).sum(1, keepdim=True)
         q.mul_(slope.sub_(expected))
@@ -232,7 +203,7 @@ def _gradient(like: Tensor, kept: _Kept, of_inter: Tensor, of_intra: Tensor) -> 
 
 
 def _factor(factors: list[Tensor], block: tuple[slice, ...], out: Tensor) -> Tensor:
-    """The sum of what there is for each pixel and for each class, for a block."""
+    """The sum of the factors of each pixel and each class, for a block."""
     rows = (block[0], slice(None), *block[2:])
     parts = [factor if factor.shape[0] == 1 and factor.shape[1] > 1 else factor[rows] for factor in factors]
     return parts[0] if len(parts) == 1 else torch.add(*parts, out=out)

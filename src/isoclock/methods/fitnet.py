@@ -7,6 +7,7 @@ from functools import partial
 import torch.nn.functional as F
 from torch import Tensor
 
+from isoclock.kernels.precision import in_loss_precision
 from isoclock.kernels.projector import build_projector
 from isoclock.kernels.squared_error import (
     BlockLoss,
@@ -17,7 +18,7 @@ from isoclock.kernels.squared_error import (
     streamed,
     unit_vectors,
 )
-from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
+from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
 
 
@@ -33,7 +34,7 @@ class FitNet(Method):
     title = "feature KD (FitNets)"
     source = "Romero et al. 2015, arXiv 1412.6550; winycg/CIRKD@2d8ad0f losses/fitnet.py"
     terms = ("fitnet",)
-    published = {"fitnet": "weight 10 at the head tap, beside KD of weight 1 (CIRKD scripts)"}
+    published = {"fitnet": "weight 10 at the head tap, together with KD of weight 1 (CIRKD scripts)"}
     params = {
         "tap": {"type": "choice", "of": ("head", "backbone"), "default": "head"},
         "projector": {"type": "choice", "of": ("conv", "conv-bias", "conv-bn", "conv-bn-relu"), "default": "conv"},
@@ -41,9 +42,6 @@ class FitNet(Method):
     }
     implementations = ("reference", "tuned")
     reads = {"fitnet": ("{tap}",)}
-    equation = (
-        "mean over B, C_T, h, w of (n(P f^S) - n(f^T))^2; P 1x1, n: none, channels standardised, or pixels of length 1"
-    )
     cost = (
         "three products of C_S x C_T over B h w pixels (each 4.3 GMAC at the head, 69 GMAC at the backbone for 8"
         " crops of 512x1024); as published, most time goes into writing and reading maps of C_T channels"
@@ -51,15 +49,6 @@ class FitNet(Method):
     made_fast_by = (
         "projection, difference, loss and gradients in one pass over blocks that stay in the cache: no projected"
         " map is ever written"
-    )
-    miou = (
-        {
-            "dataset": "cityscapes",
-            "student": "PSPNet-R18",
-            "miou": 79.0,
-            "teacher": "PSPNet-R101 79.8",
-            "source": "abstract of arXiv 2604.25530 (which feature KD, is not known)",
-        },
     )
 
     def build(self) -> None:

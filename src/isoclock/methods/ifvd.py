@@ -1,4 +1,4 @@
-"""Intra-class feature variation distillation (Wang et al., ECCV 2020): how alike a pixel is to its class's centre."""
+"""Intra-class feature variation distillation (Wang et al., ECCV 2020): the similarity of a pixel to the centre of its class."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from isoclock.kernels.labels import labels_on_grid
+from isoclock.kernels.precision import in_loss_precision
 from isoclock.methods.card import TUNED
-from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
+from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
 
 COUNT_EPS, NORM_EPS = 1e-6, 1e-8
-BLOCK_ELEMENTS = 1 << 18  # of a feature, looked at together: 1 MiB of float32, which a core's cache holds
+BLOCK_ELEMENTS = 1 << 18  # of a feature, processed together: 1 MiB of float32, which fits into a core's cache
 FEW_CLASSES = 32  # up to here a product with one-hot labels is no slower than scattering planes
 
 
@@ -36,13 +37,10 @@ class IFVD(Method):
         " (same values)"
     )
     terms = ("ifvd",)
-    published = {"ifvd": "weight 200 (YukangWang/IFVD, beside KD 10 and a GAN), 20 (CIRKD, beside KD 1 and a GAN)"}
+    published = {"ifvd": "weight 200 (YukangWang/IFVD, with KD 10 and a GAN), 20 (CIRKD, with KD 1 and a GAN)"}
     params = {"tap": {"type": "choice", "of": ("head", "backbone"), "default": "head"}}
     implementations = ("reference", "tuned")
     reads = {"ifvd": ("{tap}",)}
-    equation = (
-        "1/(B N) sum_b,p (cos(f^S_p, m^S_y(p)) - cos(f^T_p, m^T_y(p)))^2, m_c the mean feature of class c in the image"
-    )
     cost = (
         "K full passes of about ten operations over both features as published, masks and maps of each class kept"
         " for backward; as tuned two passes over each feature and one more for the gradient, whatever K is"
@@ -51,40 +49,6 @@ class IFVD(Method):
         "class centres by scattered sums (a product with one-hot labels on a GPU), similarity and gradient from"
         " (K, C) centres: no loop over classes, no mask, no map of centres; only norms and similarities wait for"
         " backward"
-    )
-    miou = (
-        {
-            "dataset": "Cityscapes",
-            "student": "PSPNet-R18",
-            "from": 74.23,
-            "miou": 76.24,
-            "teacher": "PSPNet-R101 79.74",
-            "source": "BPKD README [3P]",
-        },
-        {
-            "dataset": "Cityscapes",
-            "student": "PSPNet-R18",
-            "from": 69.1,
-            "miou": 74.54,
-            "teacher": "PSPNet-R101 78.56",
-            "source": "paper, via IFVD issue 6 [I]; users got 63.7 to 73.6 in retraining",
-        },
-        {
-            "dataset": "Cityscapes",
-            "student": "DeepLabV3-R18",
-            "from": 74.21,
-            "miou": 75.59,
-            "teacher": "DeepLabV3-R101 78.07",
-            "source": "CIRKD v1 README [R]",
-        },
-        {
-            "dataset": "ADE20K",
-            "student": "PSPNet-R18",
-            "from": 33.3,
-            "miou": 34.54,
-            "teacher": "PSPNet-R101 44.39",
-            "source": "BPKD README [3P]",
-        },
     )
 
     def compute(
@@ -117,7 +81,7 @@ def _similarity(feature: Tensor, labels: Tensor, num_classes: int) -> Tensor:
 
 
 class _Variation(torch.autograd.Function):
-    """The loss, from (B, K + 1, C) centres that no map is built of; the last one collects pixels without a class.
+    """The loss, from centres (B, K + 1, C), without a map of them; the last one collects pixels without a class.
 
     Saved for backward: labels, similarities, norms and the student's centres. With g_p = dL/dv_p, a_p = g_p / |f_p| and
     u_c = m_c / |m_c|, the gradient is a_p u_y(p) - g_p v_p f_p / |f_p|^2, and through the centre
@@ -154,7 +118,7 @@ class _Variation(torch.autograd.Function):
 
 
 class _ByClass:
-    """A feature (B, C, h, w) whose pixels are summed by class, and met with a vector of their class, block by block."""
+    """A feature (B, C, h, w) whose pixels are summed by class, or combined with a vector of their class, block by block."""
 
     def __init__(self, feature: Tensor, classes: Tensor, pixels: Tensor) -> None:
         self.feature = feature
@@ -162,8 +126,8 @@ class _ByClass:
         self.dtype = torch.float64 if feature.dtype == torch.float64 else torch.float32
         self.pixels = pixels.to(self.dtype)
         rows = feature.permute(0, 2, 3, 1)
-        self.in_rows = rows.is_contiguous() and not feature.is_contiguous()  # a pixel's channels lie together
-        # (B, N, C) or (B, C, N), without a copy for both layouts; `channel` is where the channels stand.
+        self.in_rows = rows.is_contiguous() and not feature.is_contiguous()  # a pixel's channels are adjacent in memory
+        # (B, N, C) or (B, C, N), without a copy for both layouts; `channel` is the axis of the channels.
         self.flat = rows.flatten(1, 2) if self.in_rows else feature.flatten(2)
         self.channel = 2 if self.in_rows else 1
         self.by_product = feature.is_cuda or (pixels.shape[1] <= FEW_CLASSES and not self.in_rows)

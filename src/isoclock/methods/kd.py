@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from isoclock.kernels.labels import IGNORE, labels_on_grid
+from isoclock.data.labels import IGNORE
+from isoclock.kernels.labels import labels_on_grid
+from isoclock.kernels.precision import in_loss_precision
 from isoclock.kernels.softmax_kl import softmax_kl_sum
-from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
+from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
 
 
@@ -30,29 +32,10 @@ class KD(Method):
 
     implementations = ("reference", "tuned")
     reads = {"kd": ("logits",)}
-    equation = "T^2 / (B N) sum over pixels of KL(p^T || p^S), p = softmax of logits / T over classes"
     cost = "reading both logit maps: 2 B K h w exponentials; as published, most time goes into copies of the maps"
     made_fast_by = (
-        "value and gradient in one sweep over cache-sized blocks, in the layout as it lies (no row for each"
+        "value and gradient in one sweep over cache-sized blocks, in the layout as it is (no row for each"
         " pixel), powers of two instead of exponentials; one student-sized map is kept, the gradient"
-    )
-    miou = (
-        {
-            "dataset": "ADE20K",
-            "student": "DeepLabV3-R18",
-            "from": 33.91,
-            "miou": 34.88,
-            "teacher": "DeepLabV3-R101 42.70",
-            "source": "CIRKD, Af-DCD README [R]",
-        },
-        {
-            "dataset": "Cityscapes",
-            "student": "DeepLabV3-R18",
-            "from": 76.21,
-            "miou": 76.61,
-            "teacher": "DeepLabV3-R101 78.07",
-            "source": "CIRKD issue 5, batch 8, 80k [I]",
-        },
     )
 
     def compute(

@@ -1,4 +1,4 @@
-"""Masked distillation with receptive tokens (Huang et al., ICLR 2023, arXiv 2205.14589): learned regions to imitate in."""
+"""Masked distillation with receptive tokens (Huang et al., ICLR 2023, arXiv 2205.14589): distillation in learned regions."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isoclock.kernels.labels import IGNORE
+from isoclock.data.labels import IGNORE
+from isoclock.kernels.precision import in_loss_precision
 from isoclock.kernels.projector import build_projector
 from isoclock.kernels.squared_error import streamed
 from isoclock.methods.card import TUNED
-from isoclock.methods.contract import Batch, Draw, Method, detached, in_loss_precision
+from isoclock.methods.contract import Batch, Draw, Method, detached
 from isoclock.models.outputs import AUX_LOGITS, LOGITS, SegmenterOutput
 
 MASS_EPS, DICE_EPS = 1e-5, 1e-12
-BLOCK_ELEMENTS = 1 << 18  # of a teacher's map, brought to loss precision together
+BLOCK_ELEMENTS = 1 << 18  # of a teacher's map, converted to loss precision together
 
 
 class MasKD(Method):
@@ -26,7 +27,7 @@ class MasKD(Method):
 
     The tokens are trained before the student and frozen then: SGD with momentum 0.9, weight decay 1e-3, a rate that
     falls with power 0.9. Their loss is the mean Dice coefficient of two different masks, and the cross-entropy of the
-    teacher's logits z sum_t m_t, upsampled to the labels. Through a feature tap no loss of the task is at hand; ours is
+    teacher's logits z sum_t m_t, upsampled to the labels. At a feature tap there is no task loss; ours is
     then the share of the map that the masks fail to keep, sum of (sum_t m_t - 1)^2 |x|^2 over sum of |x|^2. The
     published pre-training ran the teacher's batch norms in training mode; ours runs the teacher as it teaches.
     """
@@ -56,34 +57,13 @@ class MasKD(Method):
             "logits",
         ),
     }
-    equation = (
-        "1/(2 B T C) sum_b,t,c (sum_p m_tp^2 (x^S_cp - x^T_cp)^2) / (sum_p m_tp + 1e-5), m_t = sigmoid(token_t . x^T_p)"
-    )
     cost = (
         "T copies of B C h w elements several times over as published; as tuned one pass, and B T C h w"
-        " multiplications for the masks; besides, the pre-training of the tokens, a teacher's forward pass each"
+        " multiplications for the masks; and the pre-training of the tokens, a teacher's forward pass for each step"
     )
     made_fast_by = (
         "the T masks become one weight for each position, sum_t m_t^2 / mass_t: one weighted squared error in one"
         " pass with its gradient, instead of T copies of both maps"
-    )
-    miou = (
-        {
-            "dataset": "Cityscapes",
-            "student": "PSPNet-R18",
-            "from": 72.55,
-            "miou": 75.34,
-            "teacher": "DeepLabV3-R101 78.07",
-            "source": "MasKD README; baseline CIRKD v1's [R]",
-        },
-        {
-            "dataset": "Cityscapes",
-            "student": "DeepLabV3-R18",
-            "from": 74.21,
-            "miou": 77.0,
-            "teacher": "DeepLabV3-R101 78.07",
-            "source": "MasKD README; baseline CIRKD v1's [R]",
-        },
     )
 
     def build(self) -> None:
@@ -146,7 +126,7 @@ class MasKD(Method):
 
     @property
     def pretrain_iterations(self) -> int:
-        """As many as `pretrain_iterations` says, if there is a token to train."""
+        """The parameter `pretrain_iterations`, or 0 if there is no token to train."""
         return int(self.settings["pretrain_iterations"]) if self.active_terms else 0
 
     @property
@@ -178,7 +158,7 @@ class MasKD(Method):
         return {"mask_task": task.detach(), "mask_dice": dice.detach()}
 
     def _token_losses(self, tokens: Tensor, teacher: SegmenterOutput, batch: Batch, name: str) -> tuple[Tensor, Tensor]:
-        """(loss of the task or of what is kept, mean Dice coefficient)."""
+        """(loss of the task, or share of the map that is lost; mean Dice coefficient)."""
         given = teacher.get(name)
         assert given is not None
         theirs = in_loss_precision(given)
@@ -194,12 +174,12 @@ class MasKD(Method):
 
 
 def _tokens(count: int, channels: int) -> nn.Parameter:
-    """Nearly equal masks to begin with; not a parameter that anything but the pre-training moves."""
+    """Nearly equal masks at first; only the pre-training changes them."""
     return nn.Parameter(0.01 * torch.randn(count, channels), requires_grad=False)
 
 
 def _masks(tokens: Tensor, teacher: Tensor) -> Tensor:
-    """m (B, T, h, w), in full precision under autocast too: they weigh what is compared."""
+    """m (B, T, h, w), in full precision under autocast too, because they are weights."""
     flat = teacher.flatten(2)
     step = flat.shape[2] if flat.dtype == tokens.dtype else max(1, BLOCK_ELEMENTS // (len(flat) * flat.shape[1]))
     with torch.autocast(teacher.device.type, enabled=False):
@@ -227,7 +207,7 @@ def _error(student: Tensor, teacher: Tensor, masks: Tensor, projector: nn.Module
 
 
 class _WeightedSquares:
-    """1/2 sum of w (found - expected)^2, w (B, h, w); blocks (b, c, n) have to come in the order of their positions."""
+    """1/2 sum of w (found - expected)^2, w (B, h, w); blocks (b, c, n) must be in the order of their positions."""
 
     def __init__(self, weights: Tensor) -> None:
         self.weights = weights.flatten()
@@ -266,7 +246,7 @@ def _dice(masks: Tensor) -> Tensor:
 
 
 def _mean_of_pairs(values: Tensor) -> Tensor:
-    """Mean of (B, T, T) off the diagonal; zero if there is but one mask."""
+    """Mean of (B, T, T) off the diagonal; zero if there is only one mask."""
     count = values.shape[1]
     others = 1 - torch.eye(count, dtype=values.dtype, device=values.device)
     return (values * others).sum() / max(1, len(values) * count * (count - 1))

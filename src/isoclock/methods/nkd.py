@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from isoclock.kernels.target_and_rest import TermSpec, labelled_rows, target_and_rest
 from isoclock.methods.contract import Batch, Draw, Method
-from isoclock.methods.dkd import Asked, labelled_rows, target_and_rest
 from isoclock.models.outputs import SegmenterOutput
 
 
 class NKD(Method):
-    """Cross entropies with the teacher, apart for a pixel's label y and for the other K - 1 classes.
+    """Cross entropies with the teacher, separately for a pixel's label y and for the other K - 1 classes.
 
     nkd_target = -1 / N sum over pixels of p_y^T log p_y^S, p = softmax of the logits (never tempered),
     nkd_nontarget = -T^2 / N sum over pixels and c != y of r_c^T log r_c^S, r = softmax of logits / T over the classes but y.
@@ -31,10 +31,6 @@ class NKD(Method):
     params = {"temperature": {"type": "number", "above": 0, "default": 1.0}}
     implementations = ("reference", "tuned")
     reads = {"nkd_target": ("logits",), "nkd_nontarget": ("logits",)}
-    equation = (
-        "nkd_target = -mean of p_y^T log p_y^S, nkd_nontarget = -T^2 mean of sum over c != y of r_c^T log r_c^S, r"
-        " = softmax of logits / T over the classes but the label's; over labelled pixels"
-    )
     cost = (
         "2 B K h w exponentials (4 if T is not 1), two maps of gradients; as published two softmaxes, and copies"
         " by a mask"
@@ -52,8 +48,8 @@ class NKD(Method):
         assert student.logits is not None
         assert teacher.logits is not None
         if self.implementation == "tuned":
-            return self._tuned(student.logits, teacher.logits, batch)
-        student_rows, teacher_rows, label = labelled_rows(student.logits, teacher.logits, batch)
+            return self._tuned(student.logits, teacher.logits, batch.target)
+        student_rows, teacher_rows, label = labelled_rows(student.logits, teacher.logits, batch.target)
         temperature, pixels = self.settings["temperature"], max(1, len(label))
         terms = {}
         if "nkd_target" in self.active_terms:
@@ -69,16 +65,16 @@ class NKD(Method):
             terms["nkd_nontarget"] = -entropies.sum() * temperature**2 / pixels
         return terms
 
-    def _tuned(self, student: Tensor, teacher: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def _tuned(self, student: Tensor, teacher: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """One sweep for both terms, unless they differ in temperature."""
         temperature, active = self.settings["temperature"], self.active_terms
         if temperature == 1 or len(active) == 1:
             alone = 1.0 if active == {"nkd_target"} else temperature
             both = target_and_rest(
-                student, teacher, batch, Asked(alone, False, "nkd_target" in active, "nkd_nontarget" in active)
+                student, teacher, labels, TermSpec(alone, False, "nkd_target" in active, "nkd_nontarget" in active)
             )
         else:
-            target = target_and_rest(student, teacher, batch, Asked(1.0, False, True, False))[0]
-            both = target, target_and_rest(student, teacher, batch, Asked(temperature, False, False, True))[1]
+            target = target_and_rest(student, teacher, labels, TermSpec(1.0, False, True, False))[0]
+            both = target, target_and_rest(student, teacher, labels, TermSpec(temperature, False, False, True))[1]
         values = {"nkd_target": both[0], "nkd_nontarget": both[1] * temperature**2}
         return {term: value for term, value in values.items() if term in active}

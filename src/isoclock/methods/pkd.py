@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from isoclock.kernels.precision import in_loss_precision
 from isoclock.kernels.projector import build_projector
 from isoclock.kernels.squared_error import half_standard_squares, standardised, streamed
-from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
+from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
 
 
@@ -30,9 +31,6 @@ class PKD(Method):
     }
     implementations = ("reference", "tuned")
     reads = {"pkd": ("{tap}",)}
-    equation = (
-        "1/2 mean over B, C_T, h, w of (s(P f^S) - s(f^T))^2, s: each channel at mean 0 and deviation 1 over B h w"
-    )
     cost = (
         "three products of C_S x C_T over B h w pixels; as published, most time goes into about ten passes over"
         " maps of C_T channels"

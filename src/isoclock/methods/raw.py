@@ -1,4 +1,4 @@
-"""Angular feature distillation, RECONSTRUCTED: neither code nor full text of the method it stands for is public."""
+"""Angular feature distillation, RECONSTRUCTED: neither code nor full text of the original method is public."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ from functools import partial
 
 from torch import Tensor
 
+from isoclock.kernels.precision import in_loss_precision
 from isoclock.kernels.projector import build_projector
 from isoclock.kernels.squared_error import half_unit_squares, streamed, unit_vectors
-from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
+from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
 
 
 class Raw(Method):
     """L = mean over vectors of 1 - cos(P f^S, f^T) = 1/2 |u - v|^2, u and v the vectors of both over their lengths.
 
-    What is known of the original ("raw features", Tao Liu et al., WACV 2024) is its abstract: of a feature's L2
-    distance, split into magnitude and angle, the angular part suffices. Which vectors, tap, projector and weight are
-    not known, so that this is "Angular-FD, reconstructed", and no number of it is a reproduction.
+    Only the abstract of the original ("raw features", Tao Liu et al., WACV 2024) is known: the L2 distance of features is
+    split into magnitude and angle, and the angular part suffices. Vectors, tap, projector and weight are not known, so
+    this is "Angular-FD, reconstructed", and none of its scores is a reproduction.
 
     P is a trainable 1x1 projector. `axis`: the vectors are each pixel's C_T channels ("pixel", B h w of them), each
     channel's h w positions in each image ("channel", B C_T of them), or the latter less their mean ("centred-channel":
-    1 - correlation over space, as in the same group's NFD, arXiv 2207.05256). A vector shorter than 1e-6 counts as one
-    of that length.
+    1 - correlation over space, as in the same group's NFD, arXiv 2207.05256). Vectors shorter than 1e-6 are divided
+    by 1e-6.
     """
 
     title = "raw feature angles (reconstructed)"
@@ -36,7 +37,6 @@ class Raw(Method):
     }
     implementations = ("reference", "tuned")
     reads = {"angular": ("{tap}",)}
-    equation = "mean over vectors of 1 - cos(P f^S, f^T), a vector for each pixel (or channel); a reconstruction"
     cost = "three products of C_S x C_T over B h w pixels; written plainly, most time goes into maps of C_T channels"
     made_fast_by = (
         "blocks of pixels (or channels): projection, lengths, difference of the unit vectors and gradients while a"

@@ -9,17 +9,19 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from isoclock.kernels.pooling import image_vectors
+from isoclock.kernels.precision import in_loss_precision
 from isoclock.methods.card import TUNED
-from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
+from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
 
 LEAST_SQUARE = 1e-12
-"""Squared distances below it count as this much, in the distance term."""
+"""Smaller squared distances are replaced by this value, in the distance term."""
 LEAST_NORM = 1e-12
-"""A difference is divided by its norm, or by this where that is smaller, in the angle term."""
+"""Smaller norms are replaced by this value, in the angle term."""
 SAME_IMAGE = 1e-14
-"""Two embeddings whose squared distance is below this share of their squared norms are one and the same to float64."""
-BLOCK = 1 << 18  # elements that are in float64 at one time
+"""Two embeddings whose squared distance is below this share of their squared norms count as equal in float64."""
+BLOCK = 1 << 18  # elements in float64 at a time
 
 
 class RKD(Method):
@@ -29,8 +31,8 @@ class RKD(Method):
     (pool "flatten", C h w numbers). d_ij = |e_i - e_j| over the mean of all d_ij of different images, a_ijk = cos of the
     angle at image i between images j and k, H(x) = x^2 / 2 up to |x| = 1 and |x| - 1/2 beyond (smooth L1).
 
-    A relation needs partners: one image has neither term, two have both at exactly 0. The published code gives NaN for
-    one image. How many images a device sees is therefore a part of the definition.
+    A relation needs several images: for one or two images both terms are exactly 0. The published code gives NaN for one
+    image. The number of images per device is therefore part of the definition.
     """
 
     title = "relational knowledge distillation"
@@ -46,10 +48,6 @@ class RKD(Method):
     }
     implementations = ("reference", "tuned")
     reads = {"distance": ("{tap}",), "angle": ("{tap}",)}
-    equation = (
-        "distance = mean_ij H(d^S_ij - d^T_ij), angle = mean_ijk H(cos^S_ijk - cos^T_ijk) of one embedding an"
-        " image, H smooth L1, d over its mean"
-    )
     cost = (
         "B^2 D, D = C (gap) or C h w (flatten); with gap it is reading the two maps. Both terms are 0 below three"
         " images"
@@ -83,18 +81,6 @@ class RKD(Method):
             return {term: functions[term](ours, theirs) for term in self.terms if term in self.active_terms}
 
 
-def image_vectors(feature: Tensor, *, tuned: bool) -> Tensor:
-    """(B, C, h, w) -> (B, C): the average over positions, in loss precision.
-
-    Tuned sums without a float32 copy of a bfloat16 map, and divides the C sums instead of the map's whole gradient,
-    which then stays an expanded view.
-    """
-    if not tuned:
-        return in_loss_precision(feature).mean((2, 3))
-    accurate = torch.float64 if feature.dtype == torch.float64 else torch.float32
-    return feature.sum((2, 3), dtype=accurate) / (feature.shape[2] * feature.shape[3])
-
-
 def _distance(student: Tensor, teacher: Tensor) -> Tensor:
     """The distance term of two sets of embeddings (B, D), as published: |a|^2 + |b|^2 - 2ab, and a mask of positives."""
     if len(student) < 2:
@@ -121,10 +107,10 @@ def _cosines(embeddings: Tensor) -> Tensor:
 
 
 class _Relations(torch.autograd.Function):
-    """Both terms from the B x B Gram matrices of the embeddings, taken from their mean, in float64.
+    """Both terms from the B x B Gram matrices of the embeddings, minus their mean, in float64.
 
-    (e_j - e_i)(e_k - e_i) = G_jk - G_ij - G_ik + G_ii needs no B x B x D difference; what cancels in it is 1e-16 of the
-    norms. All that is B x B or B x B x B is tiny. The gradient is one B x B matrix times the embeddings, each term's own.
+    (e_j - e_i)(e_k - e_i) = G_jk - G_ij - G_ik + G_ii needs no B x B x D difference; the rounding error is 1e-16 of the
+    norms. The B x B and B x B x B tensors are small. The gradient of each term is a B x B matrix times the embeddings.
     """
 
     @staticmethod
@@ -152,7 +138,7 @@ class _Relations(torch.autograd.Function):
         student, *slopes = ctx.saved_tensors
         slope = slopes[0] * distance + slopes[1] * angle
         slope = slope + slope.t()  # d of a symmetric product
-        slope = slope - slope.mean(0)  # the embeddings were taken from their mean
+        slope = slope - slope.mean(0)  # the mean was subtracted from the embeddings
         gradient = torch.empty_like(student)
         for source, target in zip(_blocks(student), _blocks(gradient), strict=True):
             rows = source.flatten(1).double()

@@ -7,14 +7,13 @@ from typing import Any
 
 from isoclock.discovery import sources
 from isoclock.errors import ParamsError
-from isoclock.methods.card import cards, signature_problems
+from isoclock.methods.card import IMPLEMENTATIONS, cards
 from isoclock.models.card import architectures
 from isoclock.params.check_datasets import teacher_problems, unlabelled_problems
 from isoclock.params.credentials import credential_problems
 from isoclock.params.load import Params, read_params
 from isoclock.params.networks import model_problems, network_problems
 from isoclock.params.recipes import ROLES
-from isoclock.params.schema import IMPLEMENTATIONS
 
 FOLDER = Path("params")
 SUFFIXES = tuple(f".{kind}" for kind in IMPLEMENTATIONS)
@@ -71,22 +70,22 @@ def problems_of(params: Params) -> list[str]:
             problems.append(f"{params.folder / 'methods.yaml'}: {name}: this name is taken; choose another")
         known("methods.yaml", f"{name}.method", method.method, cards(), "method")
         if method.method in cards():
-            found = signature_problems(
-                method.method,
-                method.params,
-                implementation=method.implementation,
-                active_terms=frozenset(method.weights),
+            found = cards()[method.method].problems(
+                method.params, implementation=method.implementation, active_terms=frozenset(method.weights)
             )
             file = params.folder / "methods.yaml"
             problems += [f"{file}: {name}.{_in_methods_yaml(problem, method.method)}" for problem in found]
             problems += [
-                f"{file}: {name}.weights.{term}: missing; give its weight, or 0 to leave the term out"
+                f"{file}: {name}.weights.{term}: missing; set its weight, or 0 to leave the term out"
                 for term in cards()[method.method].terms
                 if term not in method.weights
             ]
         problems += _extras_problems(params, name)
         for dataset_name in method.weights_for:
             known("methods.yaml", f"{name}.weights_for", dataset_name, params.datasets, "data set")
+    for name, row in params.published.items():
+        if row.method_name is not None:
+            known("published.yaml", f"{name}.method_name", row.method_name, cards(), "method")
     variants = _variants(params)
     for name, budget in params.budgets.items():
         if budget.yardstick is not None:
@@ -112,7 +111,7 @@ def problems_of(params: Params) -> list[str]:
 
 
 def _variants(params: Params) -> dict[str, None]:
-    """Names that may stand for a method: the entries, and each with `.reference` or `.tuned` behind it."""
+    """Names of methods in grids and budgets: the entries, each also with `.reference` or `.tuned` appended."""
     names = dict.fromkeys(params.methods)
     for name, entry in params.methods.items():
         if entry.method in cards() and len(implementations := cards()[entry.method].implementations) > 1:
@@ -121,16 +120,16 @@ def _variants(params: Params) -> dict[str, None]:
 
 
 def _extras_problems(params: Params, name: str) -> list[str]:
-    """What is wrong with the entries that a variant bundles."""
+    """Everything that is wrong with the `extras` of a method entry."""
     where, method = f"{params.folder / 'methods.yaml'}: {name}.extras", params.methods[name]
     problems, terms = [], dict.fromkeys(method.weights, name)
     for extra in method.extras:
         if extra not in params.methods:
-            problems.append(f"{where}: {extra!r} is no method; there are: {', '.join(sorted(params.methods))}")
+            problems.append(f"{where}: unknown method {extra!r}; choose from {', '.join(sorted(params.methods))}")
             continue
         entry = params.methods[extra]
         if entry.extras:
-            problems.append(f"{where}: {extra!r} has extras of its own; name {', '.join(entry.extras)} here instead")
+            problems.append(f"{where}: {extra!r} has extras of its own; list {', '.join(entry.extras)} here instead")
         for term in sorted(set(entry.active_terms()) & set(terms)):
             problems.append(f"{where}: {extra!r} has the term {term}, and so has {terms[term]}; keep one of them")
         terms |= dict.fromkeys(entry.active_terms(), extra)
@@ -145,7 +144,7 @@ def _trained_on(params: Params, name: str) -> list[str]:
 
 
 def _in_methods_yaml(problem: str, method: str) -> str:
-    """A method knows its parameters and terms by name; in methods.yaml they stand under `params` and `weights`."""
+    """The same problem with its key in methods.yaml, where parameters are under `params` and terms under `weights`."""
     key, _, told = problem.removeprefix(f"{method}.").partition(": ")
     place = {"implementation": key, "terms": "weights"}.get(key, f"params.{key}")
     return f"{place}: {told}"

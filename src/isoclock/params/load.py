@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from isoclock.errors import ParamsError
+from isoclock.methods.card import IMPLEMENTATIONS
 from isoclock.params.recipes import read_recipes
 from isoclock.params.schema import (
-    IMPLEMENTATIONS,
     Budget,
     Dataset,
     Grid,

@@ -14,7 +14,7 @@ from isoclock.report import format, tables
 from isoclock.report.break_even import break_even
 from isoclock.report.break_even_tables import break_even_csv, break_even_markdown
 from isoclock.report.collect import collect
-from isoclock.report.published import beside_csv, beside_markdown, besides
+from isoclock.report.published import published_csv, published_markdown, published_rows
 from isoclock.report.summary import differences, summarise
 
 
@@ -29,7 +29,7 @@ def build_report(
 ) -> Path:
     """Write the report of `cells` into `out` and return the page's path.
 
-    Makes cells.csv (tidy, one line a cell), comparison.md/.csv/.tex, beside-published.md/.csv (the students' share of the
+    Makes cells.csv (tidy, one line a cell), comparison.md/.csv/.tex, published-rows.md/.csv (the students' share of the
     teacher and their size, with `published` rows of the same data sets below), figures/*.svg/.pdf/.png and report.html,
     which needs no other file. Cells that are missing or diverged are shown as such. The same results give the same bytes.
 
@@ -50,18 +50,18 @@ def build_report(
         out / "comparison.md", f"# Comparison: grid {grid_name}\n\n" + tables.to_markdown(study, summaries, found)
     )
     write_text(out / "comparison.tex", tables.to_latex(study, summaries))
-    beside = {of: besides(study, summaries, published, *of) for of in study.pairs}
+    rows = {of: published_rows(study, summaries, published, *of) for of in study.pairs}
     note = f"{told}\n\n" if (told := format.version_note(study.version)) else ""
-    title = f"# Beside published rows: grid {grid_name}\n\n{note}"
-    write_text(out / "beside-published.md", title + beside_markdown(beside))
-    write_text(out / "beside-published.csv", beside_csv(beside))
+    title = f"# Published rows: grid {grid_name}\n\n{note}"
+    write_text(out / "published-rows.md", title + published_markdown(rows))
+    write_text(out / "published-rows.csv", published_csv(rows))
     even = {of: break_even(summaries, *of) for of in study.pairs}
     title = f"# Break-even: grid {grid_name}\n\n{note}"
     write_text(out / "break-even.md", title + break_even_markdown(list(even.values())))
     write_text(out / "break-even.csv", break_even_csv(list(even.values())))
     figures = draw_figures(study, summaries, even, out / "figures")
     page = out / REPORT_PAGE
-    write_text(page, render_page(study, summaries, found, figures, grid_name, beside, even))
+    write_text(page, render_page(study, summaries, found, figures, grid_name, rows, even))
     return page
 
 

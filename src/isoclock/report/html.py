@@ -18,7 +18,7 @@ from isoclock.report.collect import DIVERGED, FINISHED, MISSING, Study
 from isoclock.report.figures import Drawing
 from isoclock.report.metrics_table import metrics_table
 from isoclock.report.overlays import overlay_blocks
-from isoclock.report.published import BESIDE_NOTE, BESIDE_TITLES, Beside
+from isoclock.report.published import PUBLISHED_NOTE, PUBLISHED_TITLES, PublishedRow
 from isoclock.report.style import FAINT, HOLE, INK, PAPER, RULE
 from isoclock.report.summary import Difference, Summary
 from isoclock.report.tables import COLUMNS, DIFFERENCE_TITLES, FOOTNOTE, difference_cells
@@ -36,7 +36,7 @@ def render_page(
     found: Sequence[Difference],
     figures: Sequence[Drawing],
     grid_name: str,
-    beside: Mapping[tuple[str, str], Sequence[Beside]],
+    published: Mapping[tuple[str, str], Sequence[PublishedRow]],
     even: Mapping[tuple[str, str], BreakEven],
 ) -> str:
     """The report as HTML. Text from results is escaped; figures are inserted from their SVG files."""
@@ -60,13 +60,13 @@ def render_page(
         provenance=_provenance(study),
         pairs=[
             _pair(study, summaries, found, figures, *pair, devices)
-            | {"beside": [row.cells() for row in beside[pair]], "even": _break_even(even[pair])}
+            | {"published": [row.cells() for row in published[pair]], "even": _break_even(even[pair])}
             for pair in study.pairs
         ],
         footnote=FOOTNOTE,
         difference_titles=DIFFERENCE_TITLES,
-        beside_titles=BESIDE_TITLES,
-        beside_note=BESIDE_NOTE,
+        published_titles=PUBLISHED_TITLES,
+        published_note=PUBLISHED_NOTE,
         break_even=break_even_tables,
         overlays=overlays,
         overlays_left_out=overlays_left_out,

@@ -1,25 +1,24 @@
-"""What `isoclock methods` tells: the variants of params/methods.yaml, beside what their methods' files say of themselves."""
+"""The output of `isoclock methods`: the variants of params/methods.yaml with the facts of their methods and published scores."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from isoclock.files import to_json
 from isoclock.methods.card import cards
 from isoclock.params.load import Params
-from isoclock.params.schema import Method
+from isoclock.params.schema import Method, Published
+from isoclock.progress import table_console
 
-LOG_WIDTH = 160  # columns, where there is no terminal
-OUTPUTS = ("logits", "aux_logits", "backbone", "head")
-_HEADINGS = ("variant", "implementation", "terms x weight", "taps", "parameters", "method, source, published mIoU")
+_HEADINGS = ("variant", "implementation", "terms x weight", "taps", "parameters")
 
 
 def describe(params: Params) -> list[dict[str, Any]]:
-    """Every variant, as plain data, those of one method side by side."""
+    """Every variant as plain data, the variants of one method next to each other."""
     found = []
     order = list(dict.fromkeys(entry.method for entry in params.methods.values()))
     for name, entry in sorted(params.methods.items(), key=lambda item: order.index(item[1].method)):
@@ -38,53 +37,63 @@ def describe(params: Params) -> list[dict[str, Any]]:
             "provenance": dict(entry.provenance),
             "source": card.source,
             "published_weights": dict(card.published),
-            "published_miou": [dict(score) for score in card.miou],
+            "published_miou": [_score(row) for row in published_rows_of(params, entry.method)],
         }
         found.append(about)
     return found
 
 
+def published_rows_of(params: Params, method: str) -> list[Published]:
+    """The rows of params/published.yaml for a method, in the order of the file."""
+    return [row for row in params.published.values() if row.method_name == method]
+
+
 def outputs_read(params: Params, entry: Method) -> list[str]:
-    """Outputs of the networks that a variant and its extras read, as far as their files state it."""
+    """Outputs of the networks that a variant and its extras read, as far as their files state it; sorted."""
     read: set[str] = set()
     for part in (entry, *(params.methods[extra] for extra in entry.extras)):
         read |= cards()[part.method].outputs_read(part.params, part.active_terms())
-    return [output for output in OUTPUTS if output in read]
+    return sorted(read)
 
 
 def print_methods(params: Params, *, as_json: bool = False) -> None:
-    """A table of all variants; or, for programs, the whole of what is known of them."""
+    """Print a table of all variants, or everything that `describe` returns as JSON."""
     variants = describe(params)
     if as_json:
         print(to_json(variants), end="")
         return
-    console = Console(markup=False)  # a source may have brackets in it
-    if not console.is_terminal:
-        console.width = LOG_WIDTH
+    console = table_console()
     table = Table(*_HEADINGS, title="Methods")
     table.columns[0].no_wrap = table.columns[1].no_wrap = True
-    for number, variant in enumerate(variants):
-        first = not number or variants[number - 1]["method"] != variant["method"]
-        if first and number:
+    first_of = {variant["method"]: variant for variant in reversed(variants)}
+    for variant in variants:
+        if variant is first_of[variant["method"]]:
             table.add_section()
-        table.add_row(
+        cells = (
             variant["variant"],
             variant["implementation"],
             _terms(variant),
             ", ".join(variant["taps"]) or "-",
-            ", ".join(f"{key}={_spelled(value)}" for key, value in variant["params"].items()) or "-",
-            _about(variant) if first else "",
+            ", ".join(f"{key}={_format(value)}" for key, value in variant["params"].items()) or "-",
         )
+        table.add_row(*(Text(cell) for cell in cells))
     console.print(table)
+    for variant in reversed(first_of.values()):
+        console.print(Text(_about(variant)))  # not markup: a source may contain brackets
     if without := sorted(set(cards()) - {entry.method for entry in params.methods.values()}):
         console.print(f"Without an entry in {params.folder / 'methods.yaml'}: {', '.join(without)}")
 
 
-def told_score(score: Mapping[str, Any]) -> str:
-    """A published mIoU in one line: data set, student, from what to what, teacher, source."""
-    gain = score["miou"] if score.get("from") in (None, "") else f"{score['from']} -> {score['miou']}"
-    teacher = f" (teacher {score['teacher']})" if score.get("teacher") else ""
-    return f"{score['dataset']} {score['student']} {gain}{teacher}; {score['source']}"
+def _score(row: Published) -> dict[str, Any]:
+    return row.model_dump(exclude={"provenance", "method_name", "in_report"}) | {"source": row.source}
+
+
+def _score_line(score: Mapping[str, Any]) -> str:
+    share = score["teacher_share"]
+    reached = score["miou"] if share is None else f"{100 * share:g} % of the teacher"
+    gain = reached if score["undistilled"] is None else f"{score['undistilled']} -> {reached}"
+    teacher = f"{score['teacher']} {score['teacher_miou'] or ''}".strip()
+    return f"{score['dataset']} {score['student']} {gain} (teacher {teacher}); {score['method']}; {score['source']}"
 
 
 def _terms(variant: Mapping[str, Any]) -> str:
@@ -93,9 +102,9 @@ def _terms(variant: Mapping[str, Any]) -> str:
 
 
 def _about(variant: Mapping[str, Any]) -> str:
-    scores = [told_score(score) for score in variant["published_miou"]]
-    return "\n".join([f"{variant['method']}: {variant['title']}", variant["source"], *scores])
+    scores = [_score_line(score) for score in variant["published_miou"]]
+    return "\n  ".join([f"{variant['method']}: {variant['title']}", variant["source"], *scores])
 
 
-def _spelled(value: Any) -> str:
+def _format(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""A study's students beside published ones: share of the teacher's mIoU, and size."""
+"""A study's students together with published ones: share of the teacher's mIoU, and size."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from isoclock.report.collect import FINISHED, Study
 from isoclock.report.summary import Summary
 from isoclock.report.tables import csv_text, markdown_table
 
-BESIDE_TITLES = (
+PUBLISHED_TITLES = (
     "method", "recipe", "undistilled mIoU %", "mIoU %", "teacher", "teacher mIoU %", "% of teacher", "student",
     "parameters (M)", "source", "caveat",
 )  # fmt: skip
-BESIDE_NOTE = (
-    "Published rows are of other recipes, teachers and hardware, and of equal iterations at best; they are no comparison "
-    "under this protocol. Undistilled: `none` at the same budget here, the source's own baseline there. Parameters "
+PUBLISHED_NOTE = (
+    "Published rows have other recipes, teachers and hardware, and equal iterations at best; they are not comparable under "
+    "this protocol. Undistilled: `none` at the same budget here, the source's own baseline there. Parameters "
     "include the auxiliary head, which is used in training alone."
 )
 HERE = "this study"
@@ -30,8 +30,8 @@ _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 @dataclass(frozen=True)
-class Beside:
-    """One row: shares and mIoUs in 0..1, parameters as a number; None where nobody tells."""
+class PublishedRow:
+    """One row: shares and mIoUs in 0..1, parameters as a number; None where unknown."""
 
     dataset: str
     pair: str
@@ -49,7 +49,7 @@ class Beside:
     caveat: str
 
     def cells(self) -> list[str]:
-        """As texts under BESIDE_TITLES."""
+        """The cells as text, in the order of PUBLISHED_TITLES."""
         size = format.NOTHING if self.parameters is None else f"{self.parameters / 1e6:.2f}"
         return [
             self.method, self.recipe, format.percent(self.undistilled, 2), self.miou_text, self.teacher,
@@ -58,15 +58,15 @@ class Beside:
         ]  # fmt: skip
 
 
-def besides(
+def published_rows(
     study: Study, summaries: Sequence[Summary], published: Sequence[Published], dataset: str, pair: str
-) -> list[Beside]:
+) -> list[PublishedRow]:
     """Rows of one pair: this study's scored ones, then the published ones of the same data set."""
     mine = [s for s in summaries if (s.first.dataset, s.first.pair) == (dataset, pair) and s.miou.mean is not None]
     teacher = study.teachers.get((dataset, pair))
     plain = {s.first.budget: s.miou.mean for s in mine if s.first.method == "none"}
     return [
-        Beside(
+        PublishedRow(
             dataset,
             pair,
             s.first.method,
@@ -83,11 +83,14 @@ def besides(
             f"n = {s.count(FINISHED)} of {len(s.rows)}" + (f"; {', '.join(s.marks)}" if s.marks else ""),
         )
         for s in mine
-    ] + [_row_of(row, dataset, pair) for row in published if row.dataset == dataset]
+    ] + [_row_of(row, dataset, pair) for row in published if row.dataset == dataset and row.in_report]
 
 
 def count_parameters(weights: Path) -> int | None:
-    """Trained numbers in a safetensors file, by its header; None where it is not there. Batch statistics are not trained."""
+    """Number of trained parameters in a safetensors file, from its header; None if there is no file.
+
+    Batch statistics do not count.
+    """
     if not weights.is_file():
         return None
     with weights.open("rb") as stream:
@@ -96,20 +99,22 @@ def count_parameters(weights: Path) -> int | None:
     return sum(math.prod(shape) for name, shape in tensors.items() if not name.endswith(_STATISTICS))
 
 
-def beside_markdown(beside: Mapping[tuple[str, str], Sequence[Beside]]) -> str:
+def published_markdown(pairs: Mapping[tuple[str, str], Sequence[PublishedRow]]) -> str:
     """Every pair's rows as markdown."""
-    words = [title not in BESIDE_TITLES[2:4] + BESIDE_TITLES[5:7] + BESIDE_TITLES[8:9] for title in BESIDE_TITLES]
-    parts = [
-        f"## {dataset} / {pair}\n\n" + markdown_table(BESIDE_TITLES, [row.cells() for row in rows], words)
-        for (dataset, pair), rows in beside.items()
+    words = [
+        title not in PUBLISHED_TITLES[2:4] + PUBLISHED_TITLES[5:7] + PUBLISHED_TITLES[8:9] for title in PUBLISHED_TITLES
     ]
-    return "\n".join([*parts, BESIDE_NOTE, ""])
+    parts = [
+        f"## {dataset} / {pair}\n\n" + markdown_table(PUBLISHED_TITLES, [row.cells() for row in rows], words)
+        for (dataset, pair), rows in pairs.items()
+    ]
+    return "\n".join([*parts, PUBLISHED_NOTE, ""])
 
 
-def beside_csv(beside: Mapping[tuple[str, str], Sequence[Beside]]) -> str:
+def published_csv(pairs: Mapping[tuple[str, str], Sequence[PublishedRow]]) -> str:
     """Every pair's rows as CSV, plain numbers: mIoU and shares in 0..1."""
-    names = [name for name in Beside.__dataclass_fields__ if name != "miou_text"]
-    rows = [{name: getattr(row, name) for name in names} for rows in beside.values() for row in rows]
+    names = [name for name in PublishedRow.__dataclass_fields__ if name != "miou_text"]
+    rows = [{name: getattr(row, name) for name in names} for rows in pairs.values() for row in rows]
     return csv_text(rows, names)
 
 
@@ -118,12 +123,12 @@ def _student_parameters(study: Study, summary: Summary) -> int | None:
     return next((count for path in paths if (count := count_parameters(path)) is not None), None)
 
 
-def _row_of(row: Published, dataset: str, pair: str) -> Beside:
+def _row_of(row: Published, dataset: str, pair: str) -> PublishedRow:
     undistilled, miou, teacher_miou = (
         None if value is None else value / 100 for value in (row.undistilled, row.miou, row.teacher_miou)
     )
     text = format.percent(miou, 2)
-    return Beside(
+    return PublishedRow(
         dataset, pair, row.method, row.recipe, undistilled, miou, text, row.teacher, teacher_miou, row.share, row.student,
         None, row.source, row.caveat,
     )  # fmt: skip

@@ -8,11 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isoclock.kernels.labels import IGNORE, labels_on_grid
+from isoclock.data.labels import IGNORE
+from isoclock.kernels.labels import labels_on_grid
+from isoclock.kernels.precision import in_loss_precision
 from isoclock.methods.cirkd.bank import KEY_BITS, Pushes, Ring, enqueue_at_once, enqueue_by_loops
 from isoclock.methods.cirkd.memory import BatchNorm, divergence_from_keys, streamed_divergence_from_keys
 from isoclock.methods.cirkd.minibatch import pairwise_divergence, streamed_pairwise_divergence
-from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
+from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
 
 RINGS = {"pixel_memory": "pixel", "region_memory": "region"}
@@ -64,14 +66,9 @@ class CIRKD(Method):
     }
     implementations = ("reference", "tuned")
     reads = {"minibatch": ("{tap}",), "pixel_memory": ("{tap}",), "region_memory": ("{tap}",)}
-    equation = (
-        "minibatch = 1/(B^2 N) sum_i,j,n KL(softmax_m(f^T_in . f^T_jm / tau) || softmax_m(f^S_in . f^S_jm / tau));"
-        " pixel_memory, region_memory = T^2/|V| sum_n in V KL(softmax_m(f^T_n . k_m / (tau T)) || softmax_m(P"
-        " f^S_n . k_m / (tau T)))"
-    )
     cost = (
         "minibatch: (B N)^2 (3 C_S + C_T) multiplications and two N x N maps kept for each of B^2 pairs as"
-        " published, (B N)^2 (2 C_S + C_T) and no map as tuned (teacher tiles beyond 64 MiB are made twice, above"
+        " published, (B N)^2 (2 C_S + C_T) and no map as tuned (teacher tiles beyond 64 MiB are computed twice, above"
         " the diagonal only); memory: 3 B N M C_T for M keys (5130 with 19 classes) in both, and two rings of K x"
         " 20000 and K x 2000 x C_T (0.86 GB at K = 19, C_T = 512)"
     )
@@ -80,48 +77,6 @@ class CIRKD(Method):
         " exponentials without a shift so that a tile serves its rows and its columns, (G + G^t) F in one product,"
         " gradient in the forward pass; memory: both networks' similarities in one product a tile, gradient from"
         " the same exponentials; rings pushed at once by sorted keys, a one-hot product and computed slots"
-    )
-    miou = (
-        {
-            "dataset": "Cityscapes",
-            "student": "PSPNet-R18",
-            "from": 72.55,
-            "miou": 74.73,
-            "teacher": "DeepLabV3-R101 78.07",
-            "source": "CIRKD v1 README [R]",
-        },
-        {
-            "dataset": "Cityscapes",
-            "student": "DeepLabV3-R18",
-            "from": 74.21,
-            "miou": 76.38,
-            "teacher": "DeepLabV3-R101 78.07",
-            "source": "CIRKD v1 README [R]",
-        },
-        {
-            "dataset": "ADE20K",
-            "student": "DeepLabV3-R18",
-            "from": 33.91,
-            "miou": 35.41,
-            "teacher": "DeepLabV3-R101 42.70",
-            "source": "CIRKD v1 README [R]",
-        },
-        {
-            "dataset": "Cityscapes",
-            "student": "PSPNet-R18",
-            "from": 74.23,
-            "miou": 76.03,
-            "teacher": "PSPNet-R101 79.74",
-            "source": "BPKD README [3P]",
-        },
-        {
-            "dataset": "ADE20K",
-            "student": "PSPNet-R18",
-            "from": 33.3,
-            "miou": 35.07,
-            "teacher": "PSPNet-R101 44.39",
-            "source": "BPKD README [3P]",
-        },
     )
 
     def build(self) -> None:
@@ -141,10 +96,10 @@ class CIRKD(Method):
             )
 
     def draw(self, student: SegmenterOutput, batch: Batch) -> Draw:  # noqa: ARG002
-        """What the memory terms draw.
+        """The random tensors of the memory terms.
 
         "enqueue_keys": (B, N) int64; a class' pixels are pushed in ascending order of their keys.
-        "pixel_perm", "region_perm": permutations of a ring's slots, of which the first are the step's.
+        "pixel_perm", "region_perm": permutations of a ring's slots, of which a step uses the first.
         """
         if not self.rings:
             return {}
@@ -216,5 +171,5 @@ class CIRKD(Method):
 
 
 def pooled(feature: Tensor) -> Tensor:
-    """Means over 2x2 windows; at an odd border over the pixels that are there."""
+    """Means over 2x2 windows; at an odd border over the existing pixels."""
     return F.avg_pool2d(in_loss_precision(feature), 2, ceil_mode=True)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from isoclock.kernels.labels import IGNORE
+from isoclock.data.labels import IGNORE
 
 KEY_BITS = 40
 """Random keys are below 2^KEY_BITS, so that a class id fits above them in an int64."""
@@ -23,10 +23,10 @@ class Ring(NamedTuple):
 
 
 class Pushes(NamedTuple):
-    """What a batch has to push.
+    """What a batch pushes to the rings.
 
     feature: (B, C, h, w) of the teacher, not normalised. labels: (B, N) on its grid. keys: (B, N) int64 below
-    2^KEY_BITS: the order in which a class' pixels are taken, or None without a pixel ring. pixel_update: how many at
+    2^KEY_BITS: the order in which pixels of a class are selected, or None without a pixel ring. pixel_update: how many at
     most, for each image and class. published_sampling: see `CIRKD`.
     """
 
@@ -39,7 +39,7 @@ class Pushes(NamedTuple):
 
 @torch.no_grad()
 def enqueue_by_loops(pushes: Pushes, rings: Mapping[str, Ring]) -> None:
-    """To the rings "pixel" and "region", image by image and class by class, as published: many waits for the device."""
+    """Push to the rings "pixel" and "region", image by image and class by class, as published, with many device syncs."""
     pixel, region = rings.get("pixel"), rings.get("region")
     feature = F.normalize(pushes.feature, dim=1)
     for b, labels in enumerate(pushes.labels):
@@ -112,8 +112,8 @@ def _taken(pushes: Pushes, counts: Tensor, most: int) -> Tensor:
 def _write(ring: Ring, counts: Tensor, most: int, vectors: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
     """Push `counts` (B, K) vectors, at most `most`; `vectors(b, c, i)` gives the i-th of image b and class c.
 
-    Several images may write to one slot, and the last of them must win whatever order a device writes in. So every
-    writer writes the winner's vector, and those with nothing to write (i beyond the count) what stands there.
+    Several images may write to one slot, and the last of them must win in whatever order a device writes. Every
+    writer therefore writes the winner's vector, and those with nothing to write (i beyond the count) the slot's old one.
     """
     size, device = ring.queue.shape[1], counts.device
     counts = counts.t()
@@ -133,19 +133,19 @@ def _write(ring: Ring, counts: Tensor, most: int, vectors: Callable[[Tensor, Ten
 
 
 def _starts(ring: Ring, counts: Tensor) -> Tensor:
-    """(K, B) slots at which each image begins to write, for `counts` (K, B); moves the pointers.
+    """(K, B) slots at which each image begins to write, for `counts` (K, B); updates the pointers.
 
     The pointer follows p -> 0 if p + n >= size else p + n, image by image. Without a loop: if the pointer was 0 before
-    image s, sums of counts say which image wraps next, after which it is 0 again. So each s has one successor, and
-    those that really come, from the first, are a row of the inverse of a triangular 0/1 matrix.
+    image s, sums of counts say which image wraps next, after which it is 0 again. Each s therefore has one successor, and
+    the images reached from the first one are a row of the inverse of a triangular 0/1 matrix.
     """
     size, images = ring.queue.shape[1], counts.shape[1]
     before = counts.cumsum(1) - counts
-    begin = F.pad(ring.ptr[:, None], (0, images - 1))  # the pointer before s: as it is now, and 0 if s begins afresh
-    pointer = (begin - before)[:, :, None] + before[:, None, :]  # (K, s, b): before image b, if s began afresh
+    begin = F.pad(ring.ptr[:, None], (0, images - 1))  # the pointer before s: as it is now, and 0 after a wrap
+    pointer = (begin - before)[:, :, None] + before[:, None, :]  # (K, s, b): before image b, if it was 0 before s
     wraps = (pointer + counts[:, None, :] >= size).triu()
     first = wraps & (wraps.cumsum(2) == 1)
-    follows = F.pad(first, (1, 0))[..., :images].to(torch.float32)  # (K, s, s'): the image after the wrap begins afresh
+    follows = F.pad(first, (1, 0))[..., :images].to(torch.float32)  # (K, s, s'): the image after the wrap begins at 0
     eye = torch.eye(images, device=counts.device)
     comes = torch.linalg.solve_triangular(eye - follows.mT, eye[:, :1].expand(len(counts), -1, -1), upper=False)[..., 0]
     latest = torch.where(comes > 0.5, torch.arange(images, device=counts.device), 0).cummax(1).values

@@ -1,4 +1,4 @@
-"""KL divergences of rows of similarities from sums over their tiles, to their last digits where S and T are close."""
+"""KL divergences of rows of similarities from sums over their tiles, accurate also where S and T are close."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def divergence(sums: Tensor) -> Tensor:
 
     With u = S - T, E the mean under softmax T and r = Z^S / Z^T the ratio of the sums of exponentials, KL is
     log r - E u, whose parts are of first order in u and cancel where S and T are close. It is also
-    E phi(u) - (r - 1 - log r), whose parts are of second order and positive; but those grow with exp u. Each row takes
-    the form whose parts are smaller, for rounding is in proportion to them. The last steps are in float64.
+    E phi(u) - (r - 1 - log r), whose parts are of second order and positive; but those grow with exp u. Each row uses
+    the form whose parts are smaller, as rounding is proportional to them. The last steps are in float64.
     """
     of_student, of_teacher, gap, rest = sums.double()
     ratio = of_student / of_teacher

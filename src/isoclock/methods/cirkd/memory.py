@@ -1,4 +1,4 @@
-"""The memory terms of CIRKD: every labelled pixel against keys out of a ring, as published and streamed."""
+"""The memory terms of CIRKD: every labelled pixel against keys from a ring, as published and streamed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from isoclock.kernels.precision import in_loss_precision
 from isoclock.methods.cirkd.divergence import SUMS, divergence, summands_
 from isoclock.methods.cirkd.rows import empty_map, spans, through_unit_, unit_rows, write_rows
-from isoclock.methods.contract import in_loss_precision
 
 BLOCK = {"cpu": 1 << 21, "cuda": 1 << 24}
 """Similarities of a block of pixels with all keys: on a CPU their exponentials stay in its last-level cache."""
@@ -22,10 +22,10 @@ COLUMNS = {"cpu": 512, "cuda": 1 << 13}
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch norm that takes its running statistics where a batch is a single pixel, whose variance is none."""
+    """Batch norm that uses its running statistics if the batch is a single pixel, which has no variance."""
 
     def forward(self, values: Tensor) -> Tensor:
-        """Like `nn.BatchNorm2d`, which refuses a single value a channel."""
+        """As `nn.BatchNorm2d`, which does not accept a single value per channel."""
         if self.training and values.numel() == values.shape[1]:
             return F.batch_norm(values, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         return super().forward(values)
@@ -63,12 +63,12 @@ def streamed_divergence_from_keys(
 
 
 class _Streamed(torch.autograd.Function):
-    """Values and gradients of all terms in one pass over blocks of pixels; no similarity outlives its block.
+    """Values and gradients of all terms in one pass over blocks of pixels; only the similarities of one block exist at a time.
 
-    A block's similarities S and T, |S| <= 1 / (tau temperature), are made tile by tile of keys, the student's and
+    A block's similarities S and T, |S| <= 1 / (tau temperature), are computed tile by tile of keys, the student's and
     the teacher's in one product; their exponentials need no shift and stay until the row sums Z are known, as all that
     `divergence` needs. Then exp(S) / Z^S - exp(T) / Z^T times the keys is the gradient.
-    All pixels are computed: to pick out the valid ones, the host would have to know how many they are.
+    All pixels are computed: to select the valid ones, the host would have to wait for their number.
     """
 
     @staticmethod

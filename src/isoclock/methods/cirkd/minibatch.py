@@ -9,15 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from isoclock.kernels.precision import in_loss_precision
 from isoclock.methods.cirkd.divergence import SUMS, divergence, summands_
 from isoclock.methods.cirkd.rows import empty_map, spans, through_unit_, unit_rows, write_rows
-from isoclock.methods.contract import in_loss_precision
 
 SIDE = {"cpu": 1024, "cuda": 2048}
-"""Rows and columns of a tile: on a CPU four stay in its last-level cache, and threads wait for each other seldom."""
+"""Rows and columns of a tile: on a CPU four fit into the last-level cache, and threads synchronise rarely."""
 
 KEPT = 1 << 24
-"""Numbers of the teacher's tiles that are kept for the second pass (64 MiB); the rest is computed anew."""
+"""Numbers of the teacher's tiles that are kept for the second pass (64 MiB); the rest is computed again."""
 
 
 def pairwise_divergence(student: Tensor, teacher: Tensor, tau: float) -> Tensor:
@@ -41,7 +41,7 @@ def streamed_pairwise_divergence(student: Tensor, teacher: Tensor, tau: float) -
 
 
 class _Streamed(torch.autograd.Function):
-    """Value and gradient in two passes over the tiles on and above the diagonal; no tile outlives its turn.
+    """Value and gradient in two passes over the tiles on and above the diagonal; only one tile exists at a time.
 
     All B N pixels are rows of one matrix X, with S = X X^t / tau and T alike of the teacher. Both are symmetric, and
     so are their exponentials, which need no shift: |S| <= 1 / tau. Pass one sums what `divergence` needs over the rows of

@@ -20,7 +20,7 @@ def unit_rows(feature: Tensor, span: tuple[int, int], rows: Tensor, scale: float
     feature: (B, C, N), of any strides. Returns their lengths before, (B r, 1), at least EPSILON.
     """
     part = feature[:, :, span[0] : span[1]]
-    if part.stride(2) == 1:  # by way of a matrix that lies as closely, which is transposed four times as fast
+    if part.stride(2) == 1:  # through a contiguous matrix, which is transposed four times as fast
         close = rows.new_empty(rows.shape[1], rows.shape[0])
         close.view(-1, len(part), part.shape[2]).copy_(part.transpose(0, 1))
         rows.copy_(close.t())
@@ -32,7 +32,7 @@ def unit_rows(feature: Tensor, span: tuple[int, int], rows: Tensor, scale: float
 
 
 def write_rows(rows: Tensor, feature: Tensor, span: tuple[int, int]) -> None:
-    """The way back: `rows` (B r, C) into a span of `feature` (B, C, h, w), which `empty_map` made."""
+    """The inverse: copies `rows` (B r, C) into a span of `feature` (B, C, h, w), a tensor of `empty_map`."""
     part = feature.flatten(2)[:, :, span[0] : span[1]]
     if part.stride(2) == 1:
         part.copy_(rows.t().contiguous().view(-1, len(part), part.shape[2]).transpose(0, 1))

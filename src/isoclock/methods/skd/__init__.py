@@ -22,12 +22,12 @@ class SKD(Method):
     entropy is not subtracted. pair: S_ij is the cosine of nodes i and j of the tap, N nodes by max-pooling (ceil mode).
     Two definitions share the name: `nodes: official` pools windows of half the map, so N = 4, divides by the norm +
     1e-8 and passes no gradient through that norm; `nodes: port` (CIRKD) pools 2x2, so N = h w / 4 and S has N^2 entries,
-    and does. holistic: D is a discriminator of logits, trained beside the student (`adversary_step`) to tell the two
-    networks apart, by the hinge loss or by the Wasserstein loss with gradient penalty; see `skd.discriminator` for its
-    layers and for what it does on small maps. No term looks at labels.
+    and does. holistic: D is a discriminator of logits, trained together with the student (`adversary_step`) to
+    distinguish the two networks, by the hinge loss or by the Wasserstein loss with gradient penalty; `skd.discriminator`
+    describes its layers and its behaviour on small maps. No term reads labels.
 
     D's own loss is `adversary_weight` times (its loss + the penalty, `gradient_penalty` included). Every forward pass of
-    D moves its power iterations and batch statistics; order of the passes of one step: student for the student's loss,
+    D updates its power iterations and batch statistics; order of the passes of one step: student for the student's loss,
     then, detached, student, teacher, the mixture (the original SKD code takes the teacher before the student).
     """
 
@@ -56,10 +56,6 @@ class SKD(Method):
     }
     implementations = ("reference", "tuned")
     reads = {"pixel": ("logits",), "pair": ("{tap}",), "holistic": ("logits",)}
-    equation = (
-        "pixel = -1/(h w) sum_b,pixel,c p^T log p^S; pair = 1/(B N^2) sum_b,i,j (cos^T_ij - cos^S_ij)^2 over N"
-        " max-pooled nodes; holistic = -mean D(z^S)"
-    )
     cost = (
         "pair: official 2x2 nodes, reading the maps; port N = h w / 4 nodes, N^2 (C_S + C_T) and several N x N"
         " maps as published, the smaller of that by strips and N (C_T^2 + C_S C_T) as tuned; holistic: 3"
@@ -70,64 +66,6 @@ class SKD(Method):
         " strips of the difference above its diagonal, gradient in the same pass; teacher pooled by row maxima."
         " pixel: one pass over cache-sized blocks. holistic: no gradient of the discriminator's weights, one graph"
         " at a time in its own step (its passes are not merged)"
-    )
-    miou = (
-        {
-            "dataset": "Cityscapes",
-            "student": "PSPNet-R18",
-            "from": 74.23,
-            "miou": 76.13,
-            "teacher": "PSPNet-R101 79.74",
-            "source": "BPKD README [3P]",
-        },
-        {
-            "dataset": "Cityscapes",
-            "student": "PSPNet-R18",
-            "from": 69.1,
-            "miou": 70.51,
-            "teacher": "PSPNet-R101 78.3",
-            "source": "SKD README, pixel [R]",
-        },
-        {
-            "dataset": "Cityscapes",
-            "student": "PSPNet-R18",
-            "from": 69.1,
-            "miou": 71.78,
-            "teacher": "PSPNet-R101 78.3",
-            "source": "SKD README, pixel + pair [R]",
-        },
-        {
-            "dataset": "Cityscapes",
-            "student": "PSPNet-R18",
-            "from": 69.1,
-            "miou": 74.08,
-            "teacher": "PSPNet-R101 78.3",
-            "source": "SKD README, pixel + pair + holistic [R]",
-        },
-        {
-            "dataset": "Cityscapes",
-            "student": "PSPNet-R18",
-            "from": 69.1,
-            "miou": 75.3,
-            "teacher": "PSPNet-R101 78.3",
-            "source": "SKD README, released weights [R]",
-        },
-        {
-            "dataset": "Cityscapes",
-            "student": "DeepLabV3-R18",
-            "from": 74.21,
-            "miou": 75.42,
-            "teacher": "DeepLabV3-R101 78.07",
-            "source": "CIRKD v1 README [R]",
-        },
-        {
-            "dataset": "ADE20K",
-            "student": "PSPNet-R18",
-            "from": 33.3,
-            "miou": 34.49,
-            "teacher": "PSPNet-R101 44.39",
-            "source": "BPKD README [3P]",
-        },
     )
 
     def build(self) -> None:
@@ -174,7 +112,7 @@ class SKD(Method):
         """{"adversary": D's loss, "gradient_penalty": its penalty (wgan-gp)}, neither times `adversary_weight`.
 
         `draw` may give {"gp_alpha": (B, 1, 1, 1) in [0, 1)}. Reference sums all losses before its one backward pass, as
-        published; tuned goes back after every forward pass, so that one graph exists at a time.
+        published; tuned runs a backward pass after every forward pass, so that only one graph exists at a time.
         """
         if self.adversary is None:
             return {}
@@ -198,7 +136,7 @@ class SKD(Method):
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _learn(self, loss: Tensor) -> Tensor:
-        """Tuned: adds the loss's gradient to D's and drops its graph."""
+        """Tuned: adds the gradient of the loss to D's and frees its graph."""
         if self.implementation == TUNED:
             self._backward(loss)
             return loss.detach()

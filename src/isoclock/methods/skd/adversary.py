@@ -1,4 +1,4 @@
-"""The holistic term of SKD and what trains its discriminator."""
+"""The holistic term of SKD, and the losses and optimiser of its discriminator."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from isoclock.methods.contract import in_loss_precision
+from isoclock.kernels.precision import in_loss_precision
 
 ADAM_BETAS = (0.9, 0.99)
 SGD_MOMENTUM = 0.9
@@ -16,15 +16,15 @@ def build_optimiser(adversary: nn.Module, kind: str, lr: float, weight_decay: fl
     """ "adam" as in IFVD and CIRKD, "sgd" as in SKD's own code."""
     if kind == "sgd":
         return torch.optim.SGD(adversary.parameters(), lr=lr, momentum=SGD_MOMENTUM, weight_decay=weight_decay)
-    # Not fused, it would read its step count on the host.
+    # If not fused, it would read its step count on the host.
     return torch.optim.Adam(adversary.parameters(), lr=lr, betas=ADAM_BETAS, weight_decay=weight_decay, fused=True)
 
 
 def generator_loss(adversary: nn.Module, student: Tensor, *, frozen: bool) -> Tensor:
-    """- mean D(student logits): what the student shall lower.
+    """- mean D(student logits), which the student minimises.
 
-    Its gradient stays out of the discriminator either way. Not `frozen`, the backward pass finds the gradient of every
-    weight of the discriminator and throws it away, which is what the published loops pay for; `frozen` it does not.
+    The discriminator keeps no gradient of it. If not `frozen`, the backward pass computes the gradient of every weight of
+    the discriminator and discards it, as the published loops do; if `frozen`, it does not.
     """
     weights = {name: parameter.detach().requires_grad_(not frozen) for name, parameter in adversary.named_parameters()}
     return -in_loss_precision(functional_call(adversary, weights, (in_loss_precision(student),))).mean()

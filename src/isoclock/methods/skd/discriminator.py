@@ -1,4 +1,4 @@
-"""The discriminator of SKD: tells a student's class scores from a teacher's (self-attention GAN, arXiv 1805.08318)."""
+"""The discriminator of SKD: distinguishes a student's class scores from a teacher's (self-attention GAN, arXiv 1805.08318)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ class Discriminator(nn.Module):
     Batch norm, four spectrally normalised 4x4 convolutions of stride 2 (d, 2 d, 4 d, 8 d channels, d = `conv_dim`) with
     leaky ReLU, self-attention after the third and the fourth, and a 4x4 convolution. 3.2 M parameters at d = 64, K = 19.
 
-    As published it takes logits of 64x64 and more. On smaller ones a map that is smaller than the kernel of the next
-    layer is filled up with zeros, below and to the right: there is then one window, which sees all of the logits. From
-    64x64 on nothing is filled up.
+    The published one accepts logits of 64x64 and more. For smaller logits, a map that is smaller than the kernel of the
+    next layer is padded with zeros, below and to the right; there is then one window, which covers all logits.
     """
 
     def __init__(self, num_classes: int, conv_dim: int = 64) -> None:
@@ -35,7 +34,7 @@ class Discriminator(nn.Module):
         self.last = nn.Sequential(nn.Conv2d(widths[3], 1, LAST_KERNEL))
 
     def forward(self, logits: Tensor) -> Tensor:
-        """Scores; each call in training moves the batch norm's statistics and every layer's power iteration by one."""
+        """Scores; each call in training updates the batch norm's statistics and every layer's power iteration by one."""
         hidden = self.l3(self.l2(self.l1(self.input_bn(logits))))
         hidden = self.attn2(self.l4(self.attn1(hidden)))
         scores: Tensor = self.last(filled_up(hidden, LAST_KERNEL))
@@ -65,10 +64,10 @@ class SelfAttention(nn.Module):
 class SpectralConv2d(nn.Conv2d):
     """A convolution with weight W / sigma, sigma = u . W v close to W's largest singular value, W (out, in * 4 * 4).
 
-    Each call makes one power iteration, v from u and then u from v. They are constants to the gradient; sigma is not.
-    Every call keeps its own u and v for its backward pass. The published module moves them under the graph, so that a
-    gradient that is taken after further calls is of another sigma than the loss was (the golden file's `grad_deferred`);
-    that is not reproduced.
+    Each call makes one power iteration, v from u and then u from v. They are constants for the gradient; sigma is not.
+    Every call saves its own u and v for its backward pass. The published module changes them in place, so that a gradient
+    computed after further calls belongs to another sigma than the loss (the golden file's `grad_deferred`); this is not
+    reproduced.
     """
 
     u: Tensor
@@ -94,7 +93,7 @@ class SpectralConv2d(nn.Conv2d):
 
 
 class InputNorm(nn.Module):
-    """Batch norm; a single value a channel has no variance, so running statistics serve it, and stay."""
+    """Batch norm; a single value per channel has no variance, so running statistics are used, and are not updated."""
 
     running_mean: Tensor
     running_var: Tensor
@@ -123,6 +122,6 @@ def _unit(vector: Tensor) -> Tensor:
 
 
 def filled_up(feature: Tensor, side: int) -> Tensor:
-    """The map with zeros below and to the right until no side is shorter than `side`; itself if none is."""
+    """The map, padded with zeros below and to the right to sides of at least `side`."""
     below, right = (max(0, side - length) for length in feature.shape[-2:])
     return F.pad(feature, (0, right, 0, below)) if below or right else feature

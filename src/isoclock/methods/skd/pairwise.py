@@ -9,17 +9,17 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from isoclock.methods.contract import in_loss_precision
+from isoclock.kernels.precision import in_loss_precision
 
 PORT_EPSILON = 1e-12
 OFFICIAL_EPSILON = 1e-8
 LONG_ROW = 8
-"""Rows of a window from this length on are worth a maximum of their own."""
+"""Rows of a window of at least this length are reduced separately."""
 FEW = 1 << 13  # numbers of pooled features
-BLOCK = 1 << 19  # numbers of a feature that are pooled at one time
-STRIP = 1 << 19  # elements of the similarity maps that exist at one time
-CHANNELS = 128  # rows of a C x C matrix that are found at one time
-NODES = 512  # nodes that are in float64 at one time
+BLOCK = 1 << 19  # numbers of a feature that are pooled at a time
+STRIP = 1 << 19  # elements of the similarity maps that exist at a time
+CHANNELS = 128  # rows of a C x C matrix that are computed at a time
+NODES = 512  # nodes in float64 at a time
 
 
 def pair_term(student: Tensor, teacher: Tensor, nodes: str) -> Tensor:
@@ -37,7 +37,7 @@ def pair_term_tuned(student: Tensor, teacher: Tensor, nodes: str) -> Tensor:
     kernel = _kernel(student, nodes)
     ours, theirs = (in_loss_precision(pooled(feature, kernel)).flatten(2) for feature in (student, teacher))
     precision = ours.dtype
-    if ours.numel() <= FEW:  # float64 costs nothing there, and few nodes have few rounding errors to even out
+    if ours.numel() <= FEW:  # float64 costs little there, and rounding errors of few nodes average out less
         ours, theirs = ours.double(), theirs.double()
     value: Tensor = _GramDifference.apply(ours, theirs / _norms(theirs, nodes), nodes)
     return value.to(precision)
@@ -64,7 +64,7 @@ def _norms(vectors: Tensor, nodes: str) -> Tensor:
 class _GramDifference(torch.autograd.Function):
     """1 / (B N^2) |F^T'F^T - F^S'F^S|^2, F^S from vectors of any length and F^T of unit vectors, both (B, C, N).
 
-    The gradient for F^S, 4 / (B N^2) F^S (S^S - S^T), is found in the forward pass, and taken on to the vectors.
+    The gradient for F^S, 4 / (B N^2) F^S (S^S - S^T), is computed in the forward pass, and propagated to the vectors.
     """
 
     @staticmethod
@@ -73,7 +73,7 @@ class _GramDifference(torch.autograd.Function):
         norms = _norms(student, nodes)
         units = student / norms
         value, gradient = (by_channels if _channels_are_cheaper(units, teacher) else by_strips)(units, teacher)
-        if nodes == "port":  # the norm has a gradient, but where it was too small to be taken
+        if nodes == "port":  # the norm has a gradient, unless it was replaced by the minimum
             along = (units * gradient).sum(1, keepdim=True).mul_(norms > PORT_EPSILON)
             gradient.sub_(units.mul_(along))
         ctx.save_for_backward(gradient.mul_(4 * scale).div_(norms))
@@ -86,7 +86,7 @@ class _GramDifference(torch.autograd.Function):
 
 
 def by_strips(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """(|S^T - S^S|^2, F^S (S^S - S^T)) from strips of the difference, none of which outlives its turn.
+    """(|S^T - S^S|^2, F^S (S^S - S^T)) from strips of the difference, one at a time.
 
     The difference is symmetric, so that a strip starts at the diagonal. One product subtracts from the other in place.
     """
@@ -107,8 +107,8 @@ def by_strips(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 def by_channels(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """The same from C x C matrices, |F^T F^T'|^2 - 2 |F^T F^S'|^2 + |F^S F^S'|^2, in float64.
 
-    What cancels there is all but |S^T - S^S|^2 / |S^T|^2, 1e-4 for a student one per cent off. In float32 that leaves
-    few digits and no loss worth the name; float64 keeps eleven.
+    All but |S^T - S^S|^2 / |S^T|^2 cancels, which is 1e-4 for a student one per cent off. Float32 would leave few correct
+    digits; float64 leaves eleven.
     """
     images, width = student.shape[:2]
     others = teacher.shape[1]
@@ -135,7 +135,7 @@ def by_channels(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _channels_are_cheaper(student: Tensor, teacher: Tensor) -> bool:
-    """By multiplications, one in float64 counted as two. Not on accelerators, some of which are slow in float64."""
+    """By multiplications, one in float64 counted as two. Never on accelerators, some of which are slow in float64."""
     if student.device.type != "cpu" or student.dtype != torch.float32:
         return False
     ours, theirs, nodes = student.shape[1], teacher.shape[1], student.shape[2]
@@ -150,7 +150,7 @@ def _square_sum(values: Tensor) -> Tensor:
 def pooled(feature: Tensor, kernel: tuple[int, int]) -> Tensor:
     """Max-pooling with stride = kernel and ceil mode; of ties, the gradient goes to the first, as in torch's own.
 
-    Torch's pooling runs through contiguous maps number by number. Where it can be, that is put as maxima of whole rows.
+    Torch pools contiguous maps number by number. Where possible, this uses maxima of whole rows instead.
     """
     height, width = feature.shape[-2:]
     if not feature.is_contiguous() or height % kernel[0] or width % kernel[1]:

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from isoclock.kernels.precision import in_loss_precision
 from isoclock.kernels.softmax_blocks import exponential_
-from isoclock.methods.contract import in_loss_precision
 
-BLOCK = 1 << 18  # scores of either network that are worked on at one time
+BLOCK = 1 << 18  # scores of each network that are processed at a time
 
 
 def pixel_term(student: Tensor, teacher: Tensor) -> Tensor:
@@ -23,7 +23,7 @@ def pixel_term(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def pixel_term_tuned(student: Tensor, teacher: Tensor) -> Tensor:
-    """The same in one pass over blocks of pixels that finds the gradient p^S - p^T as well."""
+    """The same in one pass over blocks of pixels that computes the gradient p^S - p^T as well."""
     value: Tensor = _SoftCrossEntropy.apply(student, teacher)
     return value
 

@@ -5,7 +5,6 @@ from isoclock.params.schema.datasets import Dataset as Dataset
 from isoclock.params.schema.grids import Budget as Budget
 from isoclock.params.schema.grids import Grid as Grid
 from isoclock.params.schema.grids import ProfileSettings as ProfileSettings
-from isoclock.params.schema.methods import IMPLEMENTATIONS as IMPLEMENTATIONS
 from isoclock.params.schema.methods import Method as Method
 from isoclock.params.schema.methods import Published as Published
 from isoclock.params.schema.training import Model as Model

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any
 
 from pydantic import model_validator
 
+from isoclock.methods.card import Implementation
 from isoclock.params.schema.base import Entry, Name, NonNegative, Positive, Share
-
-Implementation = Literal["reference", "tuned"]
-IMPLEMENTATIONS: tuple[str, ...] = get_args(Implementation)
 
 
 class Method(Entry):
@@ -48,6 +46,7 @@ class Published(Entry):
 
     dataset: Name
     method: str  # as the source calls it
+    method_name: Name | None = None  # our name of it; none: not implemented
     student: str
     undistilled: Positive | None = None  # mIoU in per cent of the same student without a teacher, in the same source
     miou: Positive | None = None  # per cent
@@ -56,6 +55,7 @@ class Published(Entry):
     teacher_share: Share | None = None  # if the source gives only the share
     recipe: str
     caveat: str
+    in_report: bool = True  # false: in the cards of the methods only
 
     @property
     def share(self) -> float | None:

@@ -1,4 +1,4 @@
-"""What rounding explains: float64 arithmetic whose every operation errs at random as a shorter format would."""
+"""Monte Carlo arithmetic: float64 operations whose results err at random as those of a shorter format would."""
 
 from __future__ import annotations
 
@@ -61,6 +61,7 @@ class Rounding(TorchDispatchMode):
         return result
 
     def rounded(self, values: Tensor) -> Tensor:
+        """`values`, each with a random error of up to `unit` of it."""
         size = values.numel()
         factors = _factors(self.unit, max(POOL, 2 * size))
         start = self.random.randrange(len(factors) - size + 1)
@@ -69,7 +70,7 @@ class Rounding(TorchDispatchMode):
 
 @cache
 def _factors(unit: float, size: int) -> Tensor:
-    """Drawn once; each operation takes a stretch at random, which is several times as fast as to draw for each."""
+    """Random factors, drawn once; each operation uses a random slice, which is much faster than drawing for each."""
     noise = torch.rand(size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return noise.mul_(2).sub_(1).mul_(unit).add_(1)
 

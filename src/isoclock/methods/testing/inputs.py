@@ -1,15 +1,20 @@
-"""Made-up outputs of two networks, and labels, to try a method on."""
+"""Random outputs of two networks, and labels, to call a method with."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from isoclock.methods import Batch, ChannelSpec
-from isoclock.models import SegmenterOutput
+from isoclock.data.labels import IGNORE
+from isoclock.methods.contract import Batch
+from isoclock.models.outputs import TAPS, ChannelSpec, SegmenterOutput
 
 STUDENT, TEACHER = ChannelSpec(backbone=12, head=8), ChannelSpec(backbone=20, head=16)
-CLASSES, HEIGHT, WIDTH, STRIDE = 5, 8, 16, 8
+CLASSES, HEIGHT, WIDTH = 5, 8, 16
+STRIDE = 8
+"""Pixels of a label map for each position of the outputs, in each direction."""
 
 
 def outputs(
@@ -21,7 +26,7 @@ def outputs(
     classes: int = CLASSES,
     size: tuple[int, int] = (HEIGHT, WIDTH),
 ) -> dict[str, Tensor]:
-    """Every output of a made-up network, leaves that want gradients."""
+    """Every output of a network by name, (images, channels, *size), normal of deviation `scale`; they require gradients."""
     generator = torch.Generator().manual_seed(seed)
     channels = {"logits": classes, "aux_logits": classes, "backbone": spec.backbone, "head": spec.head}
     return {
@@ -30,19 +35,20 @@ def outputs(
     }
 
 
-def as_output(tensors: dict[str, Tensor]) -> SegmenterOutput:
-    features = {name: tensors[name] for name in ("backbone", "head") if name in tensors}
+def as_output(tensors: Mapping[str, Tensor]) -> SegmenterOutput:
+    """The tensors, by name, as the output of a network; missing names are outputs that were not asked for."""
+    features = {name: tensors[name] for name in sorted(TAPS) if name in tensors}
     return SegmenterOutput(tensors.get("logits"), tensors.get("aux_logits"), features)
 
 
 def labels(images: int = 3, *, classes: int = CLASSES, size: tuple[int, int] = (HEIGHT, WIDTH)) -> Batch:
-    """Random labels in patches, with an ignored strip; the last image of several is unlabelled."""
+    """Random labels in patches, with an ignored strip, for outputs of `size`; the last of several images is unlabelled."""
     generator = torch.Generator().manual_seed(9)
     patches = torch.randint(0, classes, (images, size[0] * 2, size[1] * 2), generator=generator)
     target = patches.repeat_interleave(STRIDE // 2, 1).repeat_interleave(STRIDE // 2, 2)
-    target[:, : STRIDE * max(1, size[0] // 4)] = 255
+    target[:, : STRIDE * max(1, size[0] // 4)] = IGNORE
     labelled = torch.ones(images, dtype=torch.bool)
     if images > 1:
         labelled[-1] = False
-        target[-1] = 255
+        target[-1] = IGNORE
     return Batch(target=target.to(torch.uint8), index=torch.arange(images), labelled=labelled)

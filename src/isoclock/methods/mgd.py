@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from isoclock.kernels.channel_divergence import channel_divergence
+from isoclock.kernels.masking import masked_first_convolution, pixel_uniforms
+from isoclock.kernels.precision import in_loss_precision
 from isoclock.kernels.squared_error import half_squared_error
-from isoclock.methods.contract import Batch, Draw, Method, in_loss_precision
-from isoclock.methods.cwd import channel_divergence
-from isoclock.methods.mgd.masking import masked_first_convolution, pixel_uniforms
-from isoclock.methods.mgd.winograd import convolve
+from isoclock.kernels.winograd import convolve
+from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
 
 
@@ -34,10 +35,6 @@ class MGD(Method):
     }
     implementations = ("reference", "tuned")
     reads = {"mgd": ("{tap}",), "cwd_logit": ("logits",)}
-    equation = (
-        "1/B sum over b, c, h, w of (G(M * A f^S) - f^T)^2; A 1x1 with bias, M keeps 25 % of the pixels, G"
-        " 3x3-ReLU-3x3 at C_T; plus 3 times CWD on logits (T 4) where chosen"
-    )
     cost = (
         "two 3x3 convolutions at C_T: 36 B h w C_T^2 multiply-adds forward and backward (three passes each), which"
         " dwarfs student and teacher at 2048 channels"
@@ -45,40 +42,6 @@ class MGD(Method):
     made_fast_by = (
         "alignment and mask folded into one 3x3 kernel from C_S + 1 channels; both 3x3 convolutions by Winograd"
         " F(2x2, 3x3) in cache-sized blocks (CPU, full precision: 2.25x fewer products); fused squared error"
-    )
-    miou = (
-        {
-            "dataset": "cityscapes",
-            "student": "PSPNet-R18",
-            "from": 69.85,
-            "miou": 73.63,
-            "teacher": "PSPNet-R101 (40k; 78.34 zoo)",
-            "source": "MGD README [R], 512x512, 40k, batch 16",
-        },
-        {
-            "dataset": "cityscapes",
-            "student": "PSPNet-R18",
-            "from": 69.85,
-            "miou": 74.1,
-            "teacher": "PSPNet-R101 (40k)",
-            "source": "with the logit term: MGD issue 13 [I]",
-        },
-        {
-            "dataset": "cityscapes",
-            "student": "DeepLabV3-R18",
-            "from": 73.2,
-            "miou": 76.31,
-            "teacher": "PSPNet-R101",
-            "source": "MGD README [R]",
-        },
-        {
-            "dataset": "cityscapes",
-            "student": "DeepLabV3-R18",
-            "from": 73.2,
-            "miou": 76.02,
-            "teacher": "PSPNet-R101",
-            "source": "quoted from the paper by a third party [3P]",
-        },
     )
 
     def build(self) -> None:

@@ -1,4 +1,4 @@
-"""Masks of pixels, and the first convolution behind one and a 1x1 alignment as a single one of the student's channels."""
+"""Masks of pixels, and a 3x3 convolution of an aligned and masked feature as a single convolution of the student's channels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isoclock.methods.mgd.winograd import convolution
+from isoclock.kernels.winograd import convolution
 
 
 def pixel_uniforms(feature: Tensor, generator: torch.Generator) -> Tensor:

@@ -14,7 +14,7 @@ _BLOCK = 1 << 17
 
 
 def convolve(layer: nn.Module, feature: Tensor) -> Tensor:
-    """What a 3x3 convolution with padding 1 gives, by `convolution`."""
+    """The result of `layer`, a 3x3 convolution with padding 1, by `convolution`."""
     assert isinstance(layer, nn.Conv2d)
     return convolution(feature, layer.weight, layer.bias)
 
@@ -22,8 +22,8 @@ def convolve(layer: nn.Module, feature: Tensor) -> Tensor:
 def convolution(feature: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """3x3 convolution with padding 1: (B, C, h, w), (K, C, 3, 3), (K,) -> (B, K, h, w).
 
-    In full precision on a CPU by `_Winograd`; otherwise by the library, which has short formats and, on accelerators,
-    kernels of this kind of its own. The two differ by rounding.
+    In full precision on a CPU by `_Winograd`; otherwise by torch, which supports short formats and has such kernels
+    of its own on accelerators. The two differ by rounding.
     """
     device = feature.device.type
     full = feature.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled(device)
@@ -36,9 +36,8 @@ def convolution(feature: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 class _Winograd(torch.autograd.Function):
     """y = A^T [ sum over channels of U * (B^T d B) ] A + bias, on 4x4 tiles d at stride 2 (Lavin and Gray, 1509.09308).
 
-    U (16, K, C) are the transformed filters, made again for the backward pass rather than kept. Maps are walked in
-    blocks of tile rows with channels innermost, so that nothing of four times a map's size, as all transformed tiles
-    together are, ever exists.
+    U (16, K, C) are the transformed filters, recomputed for the backward pass rather than saved. Maps are processed in
+    blocks of tile rows with channels innermost: all transformed tiles together would have four times a map's size.
     """
 
     @staticmethod
@@ -119,7 +118,7 @@ def _strip(maps: Tensor, images: slice, rows: slice, *, border: int) -> Tensor:
 
 
 def _add_strip(maps: Tensor, images: slice, rows: slice, strip: Tensor) -> None:
-    """Adds to (B, h, w, C) what lies within it of a strip with a border of 1."""
+    """Adds the part of a strip with a border of 1 that is inside (B, h, w, C)."""
     top, bottom = 2 * rows.start - 1, 2 * rows.stop + 1
     inside = maps[images, max(0, top) : bottom]
     inside.add_(strip[:, max(0, -top) :][:, : inside.shape[1], 1 : 1 + maps.shape[2]])
