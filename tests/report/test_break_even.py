@@ -59,7 +59,7 @@ def test_kd_under_another_name_breaks_even_at_one():
     ("iterations", "cost", "miou", "verdict"),
     [
         (320, 2.4, 0.45, "ties or wins already"),
-        (320, 5.0, 0.45, "cheaper, and may stay dearer than kd"),
+        (320, 5.0, 0.45, "cheaper, and may stay more expensive than kd"),
         (500, 3.0, 0.45, "only if cheaper than kd"),
         (1000, 1.6, 0.45, "out of reach: even at zero overhead"),
         (300, 5.0, 0.51, "ties or wins already"),
@@ -162,14 +162,14 @@ def test_another_device_kind_does_not_compare():
 
 
 @given(st.floats(0.35, 0.55), st.integers(10, 10_000), st.floats(1, 20), st.floats(0.1, 10))
-def test_a_dearer_iteration_must_become_cheaper_in_proportion(miou, iterations, cost, factor):
+def test_a_more_expensive_iteration_must_become_cheaper_in_proportion(miou, iterations, cost, factor):
     (one,) = of(kd(), seeds("m", "compute-800", iterations, cost, [miou])).rows
-    (dearer,) = of(kd(), seeds("m", "compute-800", iterations, cost * factor, [miou])).rows
-    before, after = one.needed.times_cheaper, dearer.needed.times_cheaper
+    (costlier,) = of(kd(), seeds("m", "compute-800", iterations, cost * factor, [miou])).rows
+    before, after = one.needed.times_cheaper, costlier.needed.times_cheaper
     assert after.low == pytest.approx(before.low * factor)
     assert math.isinf(after.high) == math.isinf(before.high)
     assert math.isinf(after.high) or after.high == pytest.approx(before.high * factor)
-    assert dearer.needed.cost_to_tie == one.needed.cost_to_tie
+    assert costlier.needed.cost_to_tie == one.needed.cost_to_tie
 
 
 @given(st.floats(0.35, 0.55), st.floats(0.35, 0.55))

@@ -80,7 +80,7 @@ class Needed:
         if tie.high >= self.cost * below:
             return f"not decided: {'above' if tie.low else 'below'} what {yardstick} was measured at"
         if tie.low >= kd_cost * (1 - _ROUNDING):
-            return f"cheaper, and may stay dearer than {yardstick}"
+            return f"cheaper, and may stay more expensive than {yardstick}"
         if tie.high < kd_cost * below:
             return f"only if cheaper than {yardstick}" + ("" if tie.low else ", if at all")
         return f"cheaper: {yardstick} was not measured so low"
