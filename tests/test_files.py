@@ -100,7 +100,7 @@ def test_no_json_with_numbers_that_json_has_not(tmp_path: Path, value: float) ->
 
 
 def test_reading_what_is_not_there_names_the_verb(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"plan\.json: not found; run `isoclock plan` to create it"):
+    with pytest.raises(ArtifactError, match=r"plan\.json: not there; `isoclock plan` makes it"):
         read_json(tmp_path / "plan.json", made_by="plan")
 
 

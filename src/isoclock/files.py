@@ -63,7 +63,7 @@ def read_json(path: Path, made_by: str) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ArtifactError(f"{path}: not found; run `isoclock {made_by}` to create it") from None
+        raise ArtifactError(f"{path}: not there; `isoclock {made_by}` makes it") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ArtifactError(f"{path}: not valid JSON ({error}); remove it and run `isoclock {made_by}` again") from None
 

@@ -273,10 +273,10 @@ def test_a_budget_of_another_version_is_refused_and_never_accepted_again(
 
 
 def test_what_is_missing_names_its_verb(empty_study: TinyStudy) -> None:
-    with pytest.raises(ArtifactError, match=r"kd\.json: not found; run `isoclock profile` to create it"):
+    with pytest.raises(ArtifactError, match=r"kd\.json: not there; `isoclock profile` makes it"):
         accept(empty_study)
     put_profile(empty_study, "cwd", 1.0)
-    with pytest.raises(ArtifactError, match=r"accepted/compute-6\.json: not found; run `isoclock plan` to create it"):
+    with pytest.raises(ArtifactError, match=r"accepted/compute-6\.json: not there; `isoclock plan` makes it"):
         plan(empty_study, "cwd")
 
 
