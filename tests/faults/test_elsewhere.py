@@ -35,7 +35,9 @@ def test_a_student_is_not_finished_elsewhere(
     before = {path.name: sha256_file(path) for path in run.folder.glob("checkpoint-*")}
     assert run.run(Elsewhere(what, value)) == 2
     assert message in run.said
-    assert "in no matched table: go on where it began, or remove this folder to begin again here" in run.said
+    assert (
+        "excluded from matched tables: continue where it started, or remove this folder to start again here" in run.said
+    )
     assert {path.name: sha256_file(path) for path in run.folder.glob("checkpoint-*")} == before
     assert run.run() == 0, run.said
     assert run.record["digests"]["weights"] == whole

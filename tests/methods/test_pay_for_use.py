@@ -81,7 +81,7 @@ def assembled(name: str, terms: Set[str], size: tuple[int, int], params: Mapping
     student = Model(architecture="pspnet", params=networks, weights="random", **ours)
     data = cast(
         "PreparedData",
-        SimpleNamespace(classes=["c"] * CLASSES, samples=lambda _recipe: 10, class_pixels=[1] * CLASSES),
+        SimpleNamespace(classes=["c"] * CLASSES, train_images=10, class_pixels=[1] * CLASSES),
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # random weights will do

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from isoclock.errors import DataError
 from isoclock.params.schema import Scoring
-from isoclock.scoring import evaluate, views
+from isoclock.scoring import predict, views
 from isoclock.scoring.confusion import confusion_matrix, label_counts
 from isoclock.scoring.evaluate import evaluate_segmenter
 from isoclock.scoring.metrics import measure
@@ -64,8 +64,8 @@ def test_scores_are_those_of_whole_upsampling_and_argmax():
 def on_an_accelerator(monkeypatch):
     """Its ways of counting and enlarging, on the CPU."""
     monkeypatch.setattr(views, "_by_plane", lambda logits: False)
-    monkeypatch.setattr(evaluate, "_counts_on_cpu", lambda device: False)
-    monkeypatch.setattr(evaluate, "_IMAGES_AT_ONCE", 2)
+    monkeypatch.setattr(predict, "_counts_on_cpu", lambda device: False)
+    monkeypatch.setattr(predict, "_IMAGES_AT_ONCE", 2)
 
 
 def test_an_accelerator_counts_the_same(monkeypatch):

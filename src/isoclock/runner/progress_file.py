@@ -47,7 +47,7 @@ class ProgressFile:
 
 
 def truncated(train_s: float) -> float:
-    """Seconds as the ledger and this note have them: never more than a checkpoint may tell."""
+    """Seconds as the ledger and this file have them: never more than a checkpoint has."""
     return math.floor(train_s * 1e4) / 1e4
 
 

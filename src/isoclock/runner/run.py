@@ -104,6 +104,7 @@ def train_student(params: Params, cell: Cell, layout: Layout, device: torch.devi
     """
     device = device or choose_device()
     target = Target.of_cell(params, cell, layout)
+    method = params.method_parts(cell.method, cell.dataset)
     data = PreparedData.open(target.data)
     plan_path = layout.plan(cell.dataset, cell.pair, cell.method, cell.budget)
     plan = read_json(plan_path, made_by="plan")
@@ -140,7 +141,6 @@ def train_student(params: Params, cell: Cell, layout: Layout, device: torch.devi
         print(f"isoclock: {spec.title}: the same training as a published cell; its result is used", flush=True)
         return status
     scored_from = validation_inputs(params, target)
-    method = params.method_parts(cell.method, cell.dataset)
     return _train(_Job(spec, data, cell.seed, target.model, scored_from, method, teacher, measured=True), device)
 
 

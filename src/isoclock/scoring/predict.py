@@ -141,7 +141,7 @@ class _Counts:
         """Count an image. Raises DataError for a label that holds what is no class, at the latest in `fetched`."""
         self.names.append(name)
         self._finite.append(torch.stack([part.isfinite().all() for part in logits]).all())
-        if _counts_at_home(self._device):
+        if _counts_on_cpu(self._device):
             self._keep(lambda: confusion_matrix(truth, predicted.numpy(), self._classes), name)
             return
         on_device = _on(torch.from_numpy(np.array(truth)), self._device)  # a copy: mapped files are read-only
@@ -168,7 +168,7 @@ class _Counts:
             raise DataError(f"{name}: {error}; run `isoclock prepare` again") from None
 
 
-def _counts_at_home(device: torch.device) -> bool:
+def _counts_on_cpu(device: torch.device) -> bool:
     return device.type == "cpu"
 
 

@@ -47,7 +47,7 @@ def upsampled_cross_entropy(logits: Tensor, labels: Labels) -> Tensor:
 
 
 class _UpsampledCrossEntropy(torch.autograd.Function):
-    """The gradient is made beside the value, kept at the size and in the precision of the sweep, and scaled at backward."""
+    """The gradient is computed with the value, kept at the size and in the precision of the sweep, and scaled at backward."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Labels, wants_gradient: bool) -> Tensor:
