@@ -51,7 +51,7 @@ class ChannelSpec:
     backbone: int
     head: int
     further: Mapping[str, int] = field(default_factory=dict, hash=False)
-    """Channels of taps that an architecture has besides those two."""
+    """Channels of taps that an architecture has in addition to those two."""
 
     def of(self, tap: str) -> int:
         """Channels at `tap`. Raises ParamsError if the network has no such tap."""

@@ -145,6 +145,6 @@ def _trained_on(params: Params, name: str) -> list[str]:
 
 def _in_methods_yaml(problem: str, method: str) -> str:
     """The same problem with its key in methods.yaml, where parameters are under `params` and terms under `weights`."""
-    key, _, told = problem.removeprefix(f"{method}.").partition(": ")
+    key, _, message = problem.removeprefix(f"{method}.").partition(": ")
     place = {"implementation": key, "terms": "weights"}.get(key, f"params.{key}")
-    return f"{place}: {told}"
+    return f"{place}: {message}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 
-# What lowers the instruction set of a library that torch calls, besides ATEN_CPU_CAPABILITY, which torch reports itself.
+# What lowers the instruction set of a library that torch calls, in addition to ATEN_CPU_CAPABILITY, which torch reports itself.
 _LIMITS = {
     "oneDNN at most": ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"),  # oneDNN reads the first of them that is set
     "MKL at most": ("MKL_ENABLE_INSTRUCTIONS",),
