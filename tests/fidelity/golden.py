@@ -108,7 +108,7 @@ class Published:
 
 
 def published() -> dict[str, Published]:
-    """By a golden's method name. A file may define `draws(golden)` and `prepare(golden, method)` beside `variants(meta)`."""
+    """By a golden's method name. A file defines `variants(meta)`, and may define `draws(golden)` and `prepare(golden, method)`."""
     found = {}
     for path in sorted((Path(__file__).parent / "published").glob("*.py")):
         module = _load(path)

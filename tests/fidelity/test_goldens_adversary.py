@@ -1,6 +1,6 @@
 """SKD's discriminator against numbers from the authors' own code: the sequence of its calls in one training step.
 
-The file is large and lies beside the project rather than in it; `ISOCLOCK_GOLDENS=<folder>` has it read from there.
+The file is too large for the repository; `ISOCLOCK_GOLDENS=<folder>` names the folder to read it from.
 """
 
 from __future__ import annotations

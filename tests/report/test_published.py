@@ -68,9 +68,9 @@ def test_the_report_has_them_as_files_and_on_its_page(tree, tmp_path):
     page = build_report(tree.root, tree.cells, "g", tmp_path / "out", published=[published(caveat="a | b <i>")])
     assert "a | b &lt;i&gt;" in page.read_text()
     assert "a \\| b <i>" in (tmp_path / "out" / "published-rows.md").read_text()
-    told = list(csv.DictReader(io.StringIO((tmp_path / "out" / "published-rows.csv").read_text())))
-    assert [(row["source"], row["method"]) for row in told] == [(HERE, "kd"), ("some README", "KD")]
-    assert float(told[1]["teacher_share"]) == pytest.approx(0.9)
+    rows_read = list(csv.DictReader(io.StringIO((tmp_path / "out" / "published-rows.csv").read_text())))
+    assert [(row["source"], row["method"]) for row in rows_read] == [(HERE, "kd"), ("some README", "KD")]
+    assert float(rows_read[1]["teacher_share"]) == pytest.approx(0.9)
 
 
 def test_published_rows_are_read_where_there_are_any(empty_study: TinyStudy):
