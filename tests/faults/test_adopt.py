@@ -16,7 +16,7 @@ ADOPT = (
     "python", "-c",
     "import sys\nfrom isoclock.dag.adopt import adopt\nfrom isoclock.params.check import load_params\n"
     "from isoclock.errors import UserError\n"
-    "from isoclock.grid.cells import Layout\n"
+    "from isoclock.grid.layout import Layout\n"
     "try:\n    adopt(load_params(), 'demo', Layout())\nexcept UserError as error:\n    print(error); sys.exit(2)",
 )  # fmt: skip
 WEIGHTS = "results/student/streets/tiny/kd/compute-6/0/weights.safetensors"
