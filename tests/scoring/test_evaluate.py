@@ -63,7 +63,7 @@ def test_scores_are_those_of_whole_upsampling_and_argmax():
 def on_an_accelerator(monkeypatch):
     """Its ways of counting and enlarging, on the CPU."""
     monkeypatch.setattr(views, "_by_plane", lambda logits: False)
-    monkeypatch.setattr(predict, "_counts_at_home", lambda device: False)
+    monkeypatch.setattr(predict, "_counts_on_cpu", lambda device: False)
     monkeypatch.setattr(predict, "_IMAGES_AT_ONCE", 2)
 
 
