@@ -86,4 +86,4 @@ def test_training_since_the_last_ledger_line_is_counted(trainer: Callable[..., T
     assert lost_s == pytest.approx(trained_s, rel=0.01)
     assert done * step_s * 0.99 <= lost_s <= killed_unix - run.events_of("start")[0]["unix"]
     assert run.events_of("start")[1]["iteration"] == 0
-    assert f"going on from iteration 0, {lost_s:.1f} s of training lost so far" in run.said
+    assert f"continuing from iteration 0, {lost_s:.1f} s of training lost so far" in run.said

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _AUTOCAST = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _SHORT = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 _IMAGES_AT_ONCE = 16
-"""Images whose counts stay on an accelerator before they are fetched: until then nothing waits for it."""
+"""Images whose counts stay on an accelerator before they are copied; until then nothing synchronises with it."""
 
 Sample = tuple[torch.Tensor, NDArray[np.uint8], str]
 
@@ -98,7 +98,7 @@ def predict(
     predictions: dict[int, NDArray[np.uint8]] = {}
     was_training = model.training
     started = time.perf_counter()
-    cv2.setNumThreads(1)  # as in loading: its pool of threads would fight with torch's, and does not survive a fork
+    cv2.setNumThreads(1)  # as in loading: its thread pool competes with torch's, and does not survive a fork
 
     def forward(image: torch.Tensor) -> torch.Tensor:
         with _autocast(device, precision):
@@ -121,32 +121,32 @@ def predict(
     finally:
         model.train(was_training)
     if not counts.names:
-        raise DataError("no image to evaluate: the split is empty; run `isoclock prepare` and look at its index")
+        raise DataError("no image to evaluate: the split is empty; run `isoclock prepare` and check its index")
     per_image, nonfinite = counts.fetched()
     total = per_image.sum(axis=0, dtype=np.int64)
     return Counted(total, per_image, tuple(counts.names), time.perf_counter() - started, nonfinite, predictions)
 
 
 class _Counts:
-    """Confusion matrices image by image. An accelerator is not waited for more than once in `_IMAGES_AT_ONCE` images."""
+    """Confusion matrices image by image. Synchronises with an accelerator once per `_IMAGES_AT_ONCE` images."""
 
     def __init__(self, num_classes: int, device: torch.device) -> None:
         self.names: list[str] = []
         self._classes, self._device = num_classes, device
         self._found: list[NDArray[np.uint32]] = []
         self._finite: list[torch.Tensor] = []
-        self._waiting: list[torch.Tensor] = []
+        self._pending: list[torch.Tensor] = []
 
     def add(self, truth: NDArray[np.uint8], predicted: torch.Tensor, logits: Iterable[torch.Tensor], name: str) -> None:
-        """Count an image. Raises DataError for a label that holds what is no class, at the latest in `fetched`."""
+        """Count an image. Raises DataError for a label value that is not a class, here or later in `fetched`."""
         self.names.append(name)
         self._finite.append(torch.stack([part.isfinite().all() for part in logits]).all())
         if _counts_on_cpu(self._device):
             self._keep(lambda: confusion_matrix(truth, predicted.numpy(), self._classes), name)
             return
         on_device = _on(torch.from_numpy(np.array(truth)), self._device)  # a copy: mapped files are read-only
-        self._waiting.append(label_counts(on_device, predicted, self._classes))
-        if len(self._waiting) == _IMAGES_AT_ONCE:
+        self._pending.append(label_counts(on_device, predicted, self._classes))
+        if len(self._pending) == _IMAGES_AT_ONCE:
             self._fetch()
 
     def fetched(self) -> tuple[NDArray[np.uint32], int]:
@@ -155,11 +155,11 @@ class _Counts:
         return np.stack(self._found), int((~torch.stack(self._finite)).sum())
 
     def _fetch(self) -> None:
-        if self._waiting:
-            names = self.names[-len(self._waiting) :]
-            for counts, name in zip(torch.stack(self._waiting).cpu().numpy(), names, strict=True):
+        if self._pending:
+            names = self.names[-len(self._pending) :]
+            for counts, name in zip(torch.stack(self._pending).cpu().numpy(), names, strict=True):
                 self._keep(lambda counts=counts: checked_counts(counts, self._classes), name)  # type: ignore[misc]
-            self._waiting.clear()
+            self._pending.clear()
 
     def _keep(self, count: Callable[[], NDArray[np.int64]], name: str) -> None:
         try:
@@ -173,13 +173,13 @@ def _counts_on_cpu(device: torch.device) -> bool:
 
 
 def _on(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    # Out of pinned memory the copy does not wait for the device's earlier work.
+    # A copy from pinned memory does not wait for earlier work of the device.
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
     name = _SHORT.get(precision, precision)
     if name not in _AUTOCAST:
-        raise ValueError(f"precision {precision!r} is none of {', '.join(_AUTOCAST)}")
+        raise ValueError(f"unknown precision {precision!r}; choose from {', '.join(_AUTOCAST)}")
     kind = _AUTOCAST[name]
     return nullcontext() if kind is None else torch.autocast(device.type, dtype=kind)
