@@ -13,6 +13,7 @@ from isoclock.budget import profile as profiling
 from isoclock.budget.profile import bootstrap_interval, profile_method
 from isoclock.files import read_json
 from isoclock.params.schema import ProfileSettings
+from isoclock.records.document import plain
 from isoclock.training.anchor import StepBench
 from isoclock.training.step import Mark, no_mark
 from tiny_study import TinyStudy
@@ -206,7 +207,7 @@ def test_the_interval_shrinks_with_more_windows() -> None:
 
 @pytest.mark.parametrize("method", ["none", "mgd"])
 def test_a_real_profile_has_everything(prepared_study: TinyStudy, method: str) -> None:
-    found = profile_method(prepared_study.params, "streets", "tiny", method, prepared_study.layout)
+    found = plain(profile_method(prepared_study.params, "streets", "tiny", method, prepared_study.layout))
     assert set(found) >= FIELDS
     assert found == read_json(prepared_study.layout.profile("streets", "tiny", method), "profile")
     cost = found["cost"]
@@ -235,7 +236,7 @@ def test_a_real_profile_has_everything(prepared_study: TinyStudy, method: str) -
 
 def test_a_dearer_method_takes_more_memory_and_operations(prepared_study: TinyStudy) -> None:
     params, layout = prepared_study.params, prepared_study.layout
-    none, mgd = (profile_method(params, "streets", "tiny", method, layout) for method in ("none", "mgd"))
+    none, mgd = (plain(profile_method(params, "streets", "tiny", method, layout)) for method in ("none", "mgd"))
     assert mgd["peak_mib"] > none["peak_mib"]
     assert mgd["gflops"]["total"] > none["gflops"]["total"]
     assert mgd["gflops"]["student"] == none["gflops"]["student"]

@@ -4,11 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 
+import documents
 from isoclock.cluster import site as site_module
 from isoclock.cluster.site import OVERHEAD_MIN, RUNTIME_FLOOR_MIN, Site
 from isoclock.dag.targets import ASSUMED_MIN, Study
-from isoclock.files import sha256_json, write_json
+from isoclock.files import sha256_json
 from isoclock.grid.stamps import budget_stamp
+from isoclock.records.document import write
 from tiny_study import TinyStudy, add_avenues
 
 
@@ -144,11 +146,11 @@ def test_a_budget_is_to_be_resolved_where_it_is_of_something_else(in_the_study: 
     assert not opened().is_to_be_resolved(wildcards), "there is none yet"
     path = in_the_study.layout.accepted_budget("streets", "tiny", "compute-6")
     entry = sha256_json(budget_stamp(in_the_study.params, "streets", "tiny", "compute-6"))
-    write_json(path, {"entry": entry})
+    write(path, documents.accepted_budget(entry=entry))
     assert not opened().is_to_be_resolved(wildcards)
     path.write_text("cut o")
     assert opened().is_to_be_resolved(wildcards)
-    write_json(path, {"entry": entry})
+    write(path, documents.accepted_budget(entry=entry))
     in_the_study.edit("training.yaml", "batch: 2", "batch: 4")
     assert opened().is_to_be_resolved(wildcards)
 
@@ -162,10 +164,17 @@ def test_the_runtime_comes_from_the_plan(in_the_study: TinyStudy) -> None:
     path = in_the_study.folder / "plan.json"
     study = opened()
     for planned_s, minutes in ((1.0, RUNTIME_FLOOR_MIN), (7200.0, 180), (7201.0, 181)):
-        write_json(path, {"planned_s": planned_s})
+        write(path, documents.plan(planned_s=planned_s))
         assert study.student_runtime_min(str(path)) == minutes
     with pytest.raises(FileNotFoundError):
         study.student_runtime_min("results/plan/none.json")
+
+
+def test_a_damaged_plan_leaves_the_runtime_assumed(in_the_study: TinyStudy) -> None:
+    """The plan is made again before the job starts, or the job itself reports the damage."""
+    path = in_the_study.folder / "plan.json"
+    path.write_text('{"schema": 1}')
+    assert opened().student_runtime_min(str(path)) == ASSUMED_MIN["student"]
 
 
 def on_a_cluster(monkeypatch: pytest.MonkeyPatch, limit_min: int, **values: object) -> Study:
@@ -183,7 +192,7 @@ def test_on_a_cluster_no_job_asks_for_more_than_its_limit(
     path = in_the_study.folder / "plan.json"
     study = on_a_cluster(monkeypatch, 120)
     for planned_s, minutes in ((1.0, RUNTIME_FLOOR_MIN), (3600.0, 90 + OVERHEAD_MIN), (7200.0, 120), (1e6, 120)):
-        write_json(path, {"planned_s": planned_s})
+        write(path, documents.plan(planned_s=planned_s))
         assert study.student_runtime_min(str(path)) == minutes
     assert study.runtime_min("teacher") == 120
     assert study.runtime_min("evaluate") == 60 + OVERHEAD_MIN
@@ -194,9 +203,8 @@ def test_a_student_is_submitted_as_often_as_its_longest_plan_takes_and_twice_mor
 ) -> None:
     study = on_a_cluster(monkeypatch, 60 + OVERHEAD_MIN)
     for number, plan in enumerate(study.plans()):
-        write_json(
-            in_the_study.folder / plan, {"planned_s": 60.0 * 40 * number}
-        )  # 1.5 times that many minutes: up to 540
+        # 1.5 times that many minutes: up to 540
+        write(in_the_study.folder / plan, documents.plan(planned_s=max(1.0, 60.0 * 40 * number)))
     assert study.retries("student") == 9 + 2
     assert on_a_cluster(monkeypatch, 60 + OVERHEAD_MIN, spare_retries=7).retries("student") == 9 + 7
     assert on_a_cluster(monkeypatch, 1000).retries("student") == 1 + 2

@@ -27,12 +27,12 @@ from isoclock.models.trained import new_segmenter
 from isoclock.params.load import Params
 from isoclock.params.schema import ProfileSettings
 from isoclock.progress import ProgressLine
-from isoclock.records.protocol import KEY, VERSION
+from isoclock.records.document import build
+from isoclock.records.profile import Profile
 from isoclock.training.anchor import StepBench
 from isoclock.training.assemble import assemble_step
 from isoclock.training.device import choose_device, device_kind, environment, synchroniser, use_threads
 
-SCHEMA = 1
 PHASES = ("data", "transfer", "teacher", "student", "loss", "backward", "optimiser", "adversary")
 BOOTSTRAP = 2000
 SEED = 7
@@ -40,11 +40,11 @@ SEED = 7
 
 def profile_method(
     params: Params, dataset: str, pair_name: str, method_name: str, layout: Layout, *, study: bool = False
-) -> dict[str, Any]:
-    """Measure a method and write its profile; returns it.
+) -> Profile:
+    """Measure a method, write its profile and return it.
 
-    If the windows disagree the profile is marked. A study refuses marked ones, so that for a `study` it is measured up to
-    `attempts` times before.
+    If the windows disagree, the profile is marked. A study refuses marked profiles, so for a `study` a noisy measurement is
+    repeated, up to `attempts` times in all.
     """
     data = PreparedData.open(layout.prepared(dataset))
     recipe, settings = params.recipe(dataset, "student"), params.profile
@@ -69,9 +69,7 @@ def profile_method(
     measured, attempts = _measure_until_quiet(bench, settings, title, settings.attempts if study else 1)
     stamp = profile_stamp(params, dataset, pair_name, method_name)
     about = cost_inputs(params, dataset, pair_name, method_name)
-    profile = {
-        "schema": SCHEMA,
-        KEY: VERSION,
+    content = {
         "dataset": dataset,
         "pair": pair_name,
         "method": method_name,
@@ -91,10 +89,9 @@ def profile_method(
         "environment": environment(),
         "digests": {"code": stamp["code"], "data": data.digest, "inputs": sha256_json(about)},
     }
-    memory_path = layout.accepted_record("profile", dataset, pair_name, method_name)
-    return accept_profile(
-        profile, memory_path, layout.profile(dataset, pair_name, method_name), settings.reaccept_within
-    )
+    accepted_path = layout.accepted_record("profile", dataset, pair_name, method_name)
+    output = layout.profile(dataset, pair_name, method_name)
+    return accept_profile(build(Profile, content), accepted_path, output, settings.reaccept_within)
 
 
 def _measure_until_quiet(

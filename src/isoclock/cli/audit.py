@@ -8,7 +8,7 @@ from isoclock.budget.audit import audit
 from isoclock.grid.cells import cells
 from isoclock.grid.layout import Layout
 from isoclock.params.check import load_params
-from isoclock.report.audit import print_audit
+from isoclock.report.audit_table import print_audit
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _dry(arguments: argparse.Namespace) -> int:
     from isoclock.budget.forecast import forecast  # here: a plan itself is arithmetic, and needs no OpenCV
-    from isoclock.report.forecast import print_forecast
+    from isoclock.report.forecast_table import print_forecast
 
     if arguments.dataset is not None:
         raise UserError("plan: --dry is about a whole grid; name it with --grid, and nothing else")

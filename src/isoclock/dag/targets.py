@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Mapping
@@ -12,12 +11,14 @@ from typing import Any
 
 from isoclock.cluster.site import RUNTIME_FLOOR_MIN, Site, check_filled_in, exit_with, in_use
 from isoclock.errors import ArtifactError, UserError
-from isoclock.files import read_json, sha256_json
+from isoclock.files import sha256_json
 from isoclock.grid.cells import Cell, cells, datasets_needed, profiles_needed, teachers_needed, trained_before
 from isoclock.grid.layout import Layout
 from isoclock.grid.stamps import add_missing, budget_stamp, refresh
 from isoclock.params.check import load_params
 from isoclock.params.load import Params
+from isoclock.records.document import read
+from isoclock.records.plan import AcceptedBudget, Plan
 
 DEFAULT_GRID = "demo"
 CONFIG_KEYS = ("grid", "method")
@@ -147,10 +148,10 @@ class Study:
         if not accepted.is_file():
             return False
         try:
-            told = read_json(accepted, "plan").get("entry")
+            entry_digest = read(accepted, AcceptedBudget, "plan").entry
         except ArtifactError:
             return True
-        return bool(told != sha256_json(budget_stamp(self.params, *where)))
+        return entry_digest != sha256_json(budget_stamp(self.params, *where))
 
     def threads(self, dataset: str, role: str) -> int:
         """CPU threads of a training process and its loader's workers."""
@@ -209,7 +210,11 @@ def _leave_stamps(params: Params, grid: str, layout: Layout) -> None:
 
 
 def _planned_min(plan: Path) -> int:
-    planned_s = json.loads(plan.read_text(encoding="utf-8"))["planned_s"]
+    plan.stat()  # raises FileNotFoundError where the plan is not there yet
+    try:
+        planned_s = read(plan, Plan, "plan").planned_s
+    except ArtifactError:  # the plan is made again before the job starts, or the job reports the error
+        return ASSUMED_MIN["student"]
     return math.ceil(planned_s * RUNTIME_MARGIN / 60)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from isoclock.files import write_text
+from isoclock.grid.cells import Cell
 from isoclock.params.schema import Published
 from isoclock.report import format, tables
 from isoclock.report.break_even import break_even
@@ -18,10 +18,9 @@ from isoclock.report.summary import differences, summarise
 
 def build_report(
     results: Path,
-    cells: list[dict[str, Any]],
+    cells: Sequence[Cell],
     grid_name: str,
     out: Path,
-    audit: Sequence[dict[str, Any]] = (),
     published: Sequence[Published] = (),
 ) -> Path:
     """Write the report of `cells` into `out` and return the page's path.
@@ -38,7 +37,7 @@ def build_report(
     from isoclock.report.figures import draw_figures
     from isoclock.report.html import render_page
 
-    study = collect(results, cells, audit)
+    study = collect(results, cells)
     summaries = summarise(study.rows)
     found = differences(study, summaries)
     write_text(out / "cells.csv", tables.cells_csv(study.rows))
@@ -62,7 +61,7 @@ def build_report(
     return page
 
 
-def print_table(results: Path, cells: list[dict[str, Any]], audit: Sequence[dict[str, Any]] = ()) -> None:
+def print_table(results: Path, cells: Sequence[Cell]) -> None:
     """Print the comparison of `cells` to the terminal. Raises ArtifactError for broken files under `results`."""
-    study = collect(results, cells, audit)
+    study = collect(results, cells)
     tables.print_comparison(study, summarise(study.rows))

@@ -72,7 +72,7 @@ def besides(
             plain.get(s.first.budget),
             s.miou.mean,
             format.points(s.miou),
-            teacher["model"] if teacher else format.NOTHING,
+            teacher.model if teacher else format.NOTHING,
             s.first.teacher_miou,
             s.teacher_share,
             pair,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from isoclock.report import format
@@ -160,9 +160,8 @@ def to_csv(summaries: Sequence[Summary]) -> str:
 
 def cells_csv(rows: Sequence[CellRow]) -> str:
     """The tidy table: one line a cell, holes included."""
-    return csv_text(
-        [row.tidy() for row in rows], [field.name for field in fields(CellRow) if field.name != "per_class_iou"]
-    )
+    tidy = [row.tidy() for row in rows]
+    return csv_text(tidy, list(tidy[0]) if tidy else [])
 
 
 def print_comparison(study: Study, summaries: Sequence[Summary]) -> None:
@@ -198,7 +197,7 @@ def _head(study: Study, dataset: str, pair: str) -> str:
     teacher = study.teachers.get((dataset, pair))
     told = "Teacher: no scores found."
     if teacher is not None:
-        told = f"Teacher {teacher['model']}: {format.percent(teacher['miou'])} mIoU on {teacher['split']}."
+        told = f"Teacher {teacher.model}: {format.percent(teacher.scores.miou)} mIoU on {teacher.scores.split}."
     return " ".join(filter(None, [told, format.version_note(study.version)]))
 
 

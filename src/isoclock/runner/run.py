@@ -13,12 +13,15 @@ import torch
 
 from isoclock.data.loading.prepared import PreparedData
 from isoclock.errors import UserError
-from isoclock.files import read_json, sha256_file
+from isoclock.files import sha256_file
 from isoclock.grid.cells import Cell, same_training
 from isoclock.grid.layout import Layout
 from isoclock.grid.stamps import student_stamp, teacher_stamp
 from isoclock.params.load import Params
+from isoclock.records.document import read
+from isoclock.records.plan import Plan
 from isoclock.records.protocol import check_version
+from isoclock.records.run import TeacherRecord
 from isoclock.runner.failures import figures, told_in_one_line
 from isoclock.runner.lease import Lease
 from isoclock.runner.ledger import Ledger, read_ledger
@@ -75,13 +78,13 @@ def train_student(params: Params, cell: Cell, layout: Layout) -> str:
     pair, method = params.pair(cell.pair), params.method_parts(cell.method, cell.dataset)
     data = PreparedData.open(layout.prepared(cell.dataset))
     plan_path = layout.plan(cell.dataset, cell.pair, cell.method, cell.budget)
-    plan = read_json(plan_path, made_by="plan")
     where = f"{cell.dataset} {cell.pair} {cell.budget} {cell.method}"
+    plan = read(plan_path, Plan, f"plan {where}")
     check_version(plan_path, plan, f"plan again (isoclock plan {where})")
     device = choose_device()
-    if device_kind(device) != plan["device_kind"]:
+    if device_kind(device) != plan.device_kind:
         raise UserError(
-            f"{plan_path}: planned for {plan['device_kind']}, and this is {device_kind(device)}; times are not comparable "
+            f"{plan_path}: planned for {plan.device_kind}, and this is {device_kind(device)}; times are not comparable "
             f"across device kinds: run the cell there, or profile here (isoclock profile {cell.dataset} {cell.pair} {cell.method})"
         )
     stamp = student_stamp(params, cell)
@@ -94,7 +97,7 @@ def train_student(params: Params, cell: Cell, layout: Layout) -> str:
         run_folder=layout.student_run(cell),
         result_folder=layout.student(cell),
         recipe=recipe,
-        iterations=plan["iterations"],
+        iterations=plan.iterations,
         plan=plan,
         params={key: stamp[key] for key in ("recipe", "student", "teacher", "method")} | {"classes": data.classes},
         digests={
@@ -125,7 +128,7 @@ def train_student(params: Params, cell: Cell, layout: Layout) -> str:
 
 def _weights_of(teacher: Path) -> str:
     """Digest of a trained teacher's weights."""
-    return str(read_json(teacher / "record.json", made_by="teacher")["digests"]["weights"])
+    return read(teacher / "record.json", TeacherRecord, "teacher").digests.weights
 
 
 def _run(
@@ -162,8 +165,7 @@ def _run(
             nonlocal validated
             scores = score(step.student, data, spec.recipe, device, overlays=OVERLAYS)
             validated = engine.state.iteration, scores
-            told = scores.as_json(classes=data.classes, dataset=spec.cell["dataset"], weights=None, iterations=0)
-            return {"miou": told["miou"], "per_class": told["per_class_iou"]}
+            return {"miou": scores.miou, "per_class": scores.per_class_iou(data.classes)}
 
         hooks = Hooks(
             open_stream=lambda at: data.training_batches(spec.recipe, seed, start=at, iterations=spec.iterations - at),
@@ -187,7 +189,7 @@ def _run(
         if ended not in ("finished", "diverged"):
             _refuse_what_it_did_not_begin_on(spec.run_folder, engine.state.segments, segment)
             complaints += _of_a_kill(ledger.path, spec.title, engine)
-        ledger.append("start", engine.state.iteration, run_id=run["run_id"], segment=number, train_s=at_s)
+        ledger.append("start", engine.state.iteration, run_id=run.run_id, segment=number, train_s=at_s)
         for complaint in complaints:
             ledger.append("complaint", engine.state.iteration, message=complaint)
             print(f"isoclock: {complaint}", flush=True)
@@ -198,7 +200,7 @@ def _run(
         lease.check()
         digests = publish(spec, run, step, outcome, device, ledger, engine.checkpoint_every_s, data.images)
         if outcome.status == "finished" and validated is not None and validated[0] == spec.iterations:
-            keep_validation(spec.result_folder, validated[1], scored_from, digests["weights"])
+            keep_validation(spec.result_folder, validated[1], scored_from, digests.weights)
         return outcome.status
 
 

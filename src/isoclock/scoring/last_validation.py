@@ -58,7 +58,7 @@ def kept_validation(target: Target, inputs: str) -> Scores | None:
     try:
         with np.load(path, allow_pickle=False) as kept:
             about = json.loads(str(kept["about"]))
-            weights = target.record()["digests"]["weights"]
+            weights = target.record().digests.weights
             if about["inputs"] != inputs or about["weights"] != weights or sha256_file(target.weights) != weights:
                 return None
             numbers = [int(name.removeprefix("prediction-")) for name in kept.files if name.startswith("prediction-")]

@@ -37,7 +37,7 @@ def score(model: Segmenter, data: PreparedData, recipe: Recipe, device: torch.de
 def evaluate_trained(target: Target, device: torch.device) -> Scores:
     """Score the last weights of a student or teacher on every validation image, and write what `write_scores` does."""
     data, recipe = PreparedData.open(target.data), target.recipe
-    target.record()  # what was not trained is told before anything is built
+    target.record()  # raises if it was not trained, before anything is built
     network = new_segmenter(target.model, len(data.classes), initial=False)
     load_weights(network, target.weights, target.role)
     network.to(device)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isoclock.data.packing.packed import PackedSplit, read_index
-from isoclock.files import write_json, written_atomically
+from isoclock.files import written_atomically
+from isoclock.grid.cells import Cell
 from isoclock.params.schema import Scoring
-from isoclock.records.protocol import KEY, VERSION
+from isoclock.records.document import build, write
+from isoclock.records.scores import ScoreDocument
 from isoclock.scoring.confusion import iou, mean_iou, pixel_accuracy
 from isoclock.scoring.overlays import write_overlays
 from isoclock.scoring.target import Target
@@ -25,7 +26,7 @@ class Scores:
 
     `total` (K, K) int64 and `per_image` (n, K, K) uint32 have rows = truth, columns = prediction. `predictions` holds
     the label maps that were asked for, uint8 (H, W), by image number. `nonfinite` counts images with a NaN or
-    infinite logit: such a network has diverged and has no score. `scoring` is how it was looked at.
+    infinite logit: such a network has diverged and has no score. `scoring` is how the images were scored.
     """
 
     total: NDArray[np.int64]
@@ -41,36 +42,54 @@ class Scores:
         """Mean IoU, 0..1; None for a diverged network."""
         return None if self.nonfinite else mean_iou(self.total)
 
-    def as_json(
-        self,
-        *,
-        classes: Collection[str],
-        dataset: str,
-        weights: str | None,
-        iterations: int,
-        cell: dict[str, Any] | None = None,
-        status: str = "finished",
-        split: str = "val",
-    ) -> dict[str, Any]:
-        """The content of scores.json; `weights` is their SHA-256, `cell` None for a teacher."""
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """Further metrics over all images by name, 0..1; None for a diverged network."""
+        return {"pixel_accuracy": None if self.nonfinite else pixel_accuracy(self.total)}
+
+    def per_class_iou(self, classes: Sequence[str]) -> dict[str, float | None]:
+        """IoU of each class, 0..1; None for a class that is nowhere, and for all of a diverged network.
+
+        Raises ValueError if there are not as many names as classes.
+        """
         if len(classes) != len(self.total):
             raise ValueError(f"{len(classes)} class names for {len(self.total)} classes")
-        diverged = bool(self.nonfinite) or status == "diverged"
-        return {
-            "schema": 1,
-            KEY: VERSION,
-            "cell": cell,
+        found = [None if self.nonfinite or np.isnan(value) else float(value) for value in iou(self.total)]
+        return dict(zip(classes, found, strict=True))
+
+    def document(
+        self,
+        *,
+        classes: Sequence[str],
+        dataset: str,
+        weights: str,
+        iterations: int,
+        cell: Cell | None = None,
+        diverged: bool = False,
+        split: str = "val",
+    ) -> ScoreDocument:
+        """The content of scores.json; `weights` is their SHA-256, `cell` None for a teacher.
+
+        A run that `diverged` has no scores, whatever its network puts out.
+        """
+        diverged = diverged or bool(self.nonfinite)
+        metrics, per_class = {"miou": self.miou, **self.metrics}, self.per_class_iou(classes)
+        if diverged:
+            metrics, per_class = dict.fromkeys(metrics), dict.fromkeys(per_class)
+        content = {
+            "cell": None if cell is None else cell.as_dict(),
             "dataset": dataset,
             "split": split,
-            "status": "diverged" if diverged else status,
+            "status": "diverged" if diverged else "finished",
             "iterations": iterations,
             "images": len(self.names),
             "scoring": self.scoring.model_dump(mode="json"),
             "weights": weights,
-            "miou": None if diverged else self.miou,
-            "pixel_accuracy": None if diverged else pixel_accuracy(self.total),
-            "per_class_iou": dict(zip(classes, self._class_scores(diverged), strict=True)),
+            "miou": metrics.pop("miou"),
+            "metrics": metrics,
+            "per_class_iou": per_class,
         }
+        return build(ScoreDocument, content)
 
     def write_confusion(self, path: Path) -> None:
         """Write confusion.npz (`total`, `per_image`, `names`), atomically; equal scores are equal bytes."""
@@ -79,13 +98,10 @@ class Scores:
                 temporary, total=self.total, per_image=self.per_image, names=np.array(self.names, dtype=str)
             )
 
-    def _class_scores(self, diverged: bool) -> list[float | None]:
-        return [None if diverged or np.isnan(value) else float(value) for value in iou(self.total)]
-
 
 def write_scores(scores: Scores, target: Target) -> None:
-    """Write overlays of the predictions that were kept (students only), confusion.npz, and scores.json last: where there are
-    scores, they are whole.
+    """Write overlays of the predictions that were kept (students only), confusion.npz, and scores.json last: where there is
+    a scores.json, the others are complete.
     """
     index, record = read_index(target.data), target.record()
     if target.cell is not None:
@@ -94,16 +110,14 @@ def write_scores(scores: Scores, target: Target) -> None:
             (scores.names[number], packed.image(number), packed.label(number), predicted)
             for number, predicted in sorted(scores.predictions.items())
         )
-        write_overlays(target.scores / "overlays", pictures, index["palette"])
+        write_overlays(target.scores / "overlays", pictures, index.palette)
     scores.write_confusion(target.scores / "confusion.npz")
-    write_json(
-        target.scores / "scores.json",
-        scores.as_json(
-            classes=index["classes"],
-            dataset=target.dataset,
-            weights=record["digests"]["weights"],
-            iterations=record["iterations"]["done"],
-            cell=None if target.cell is None else target.cell.as_dict(),
-            status=record["status"],
-        ),
+    document = scores.document(
+        classes=index.classes,
+        dataset=target.dataset,
+        weights=record.digests.weights,
+        iterations=record.iterations.done,
+        cell=target.cell,
+        diverged=record.status == "diverged",
     )
+    write(target.scores / "scores.json", document)

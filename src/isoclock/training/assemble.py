@@ -8,7 +8,7 @@ import torch
 
 from isoclock.data.loading.prepared import PreparedData
 from isoclock.errors import ArtifactError
-from isoclock.files import read_json, sha256_file
+from isoclock.files import sha256_file
 from isoclock.grid.layout import Layout
 from isoclock.methods import build_method
 from isoclock.methods.bundle import Bundle
@@ -16,6 +16,8 @@ from isoclock.models.segmenter import Segmenter
 from isoclock.models.trained import load_weights, new_segmenter
 from isoclock.params.load import Params
 from isoclock.params.schema import Method, Model, Recipe
+from isoclock.records.document import read
+from isoclock.records.run import TeacherRecord
 from isoclock.training.step import TrainingStep, class_weights
 
 NO_KD = (Method(method="none", implementation="reference", params={}, weights={}, provenance={"*": "ours"}),)
@@ -24,14 +26,14 @@ NO_KD = (Method(method="none", implementation="reference", params={}, weights={}
 def trained_teacher(params: Params, dataset: str, model: str, data: PreparedData, layout: Layout) -> Segmenter:
     """The teacher with its weights. Raises ArtifactError if it diverged or was trained on other classes or data."""
     folder = layout.teacher(dataset, model)
-    record = read_json(folder / "record.json", made_by="teacher")
-    if record["status"] != "finished":
-        raise ArtifactError(f"{folder / 'record.json'}: this teacher {record['status']}: {record['message']}")
-    if record["params"]["classes"] != data.classes:
+    record = read(folder / "record.json", TeacherRecord, f"teacher {dataset} {model}")
+    if record.status != "finished":
+        raise ArtifactError(f"{folder / 'record.json'}: this teacher {record.status}: {record.message}")
+    if record.params["classes"] != data.classes:
         raise ArtifactError(
             f"{folder}: this teacher was trained on another class list than {data.folder}; train it again"
         )
-    if record["digests"]["weights"] != sha256_file(folder / "weights.safetensors"):
+    if record.digests.weights != sha256_file(folder / "weights.safetensors"):
         raise ArtifactError(f"{folder / 'weights.safetensors'}: not the weights that record.json names; train it again")
     teacher = new_segmenter(params.model(model), len(data.classes), initial=False)
     load_weights(teacher, folder / "weights.safetensors", "teacher")

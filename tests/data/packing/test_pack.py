@@ -147,7 +147,7 @@ def test_two_at_once_is_one_too_many(raw: Path, tmp_path: Path) -> None:
     with Packing(out, {}, [], set(), "raw"), pytest.raises(DataError, match="another process is packing it"):
         prepare(READER, raw, out, splits=SPLITS)
     tree.close()
-    assert prepare(READER, raw, out, splits=SPLITS)["splits"]["train"]["images"] == 12
+    assert prepare(READER, raw, out, splits=SPLITS).splits["train"].images == 12
 
 
 def test_a_disk_that_takes_no_more_is_told_and_what_is_there_is_kept(

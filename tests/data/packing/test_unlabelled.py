@@ -53,7 +53,7 @@ def further(streets: Path, tmp_path: Path) -> Path:
 def test_without_its_keys_a_data_set_is_packed_as_ever(streets: Path, tmp_path: Path) -> None:
     data = packed(streets, tmp_path / "out")
     assert data.images == {"labelled": TRAIN, "unlabelled": 0}
-    assert set(data.index["splits"]) == {"train", "val"}
+    assert set(data.index.splits) == {"train", "val"}
 
 
 def test_hidden_labels_move_their_images_to_a_split_of_their_own(streets: Path, tmp_path: Path) -> None:

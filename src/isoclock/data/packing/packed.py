@@ -17,19 +17,17 @@ from numpy.typing import NDArray
 
 from isoclock.data.readers.reader import IGNORE
 from isoclock.errors import DataError
-from isoclock.files import read_json, sha256_file
+from isoclock.files import sha256_file
+from isoclock.records.document import read
+from isoclock.records.index import Index, PackedFile, Samples
 
 INDEX = "index.json"
-SCHEMA = 2
 Pixels = NDArray[np.uint8]
 
 
-def read_index(folder: Path) -> dict[str, Any]:
-    """The index of a prepared data set. Raises ArtifactError if there is none, DataError if an older isoclock made it."""
-    index: dict[str, Any] = read_json(folder / INDEX, "prepare")
-    if index.get("schema") != SCHEMA:
-        raise DataError(f"{folder / INDEX}: written by another version of isoclock; run `isoclock prepare` again")
-    return index
+def read_index(folder: Path) -> Index:
+    """The index of a prepared data set. Raises ArtifactError if there is none, or if it is damaged or of another schema."""
+    return read(folder / INDEX, Index, f"prepare {folder.name}")
 
 
 def file_names(split: str, storage: str) -> dict[str, str]:
@@ -58,24 +56,21 @@ class PackedSplit:
 
     def __init__(self, folder: Path, split: str) -> None:
         index = read_index(folder)
-        if split not in index["splits"]:
-            raise DataError(f"{folder / INDEX}: has no split {split!r}, only {', '.join(sorted(index['splits']))}")
-        part = index["splits"][split]
-        self.folder, self.split, self.dataset = folder, split, str(index["dataset"])
-        self.classes: list[str] = index["classes"]
-        self._jpeg = index["storage"]["images"] == "jpeg"
-        self._files: dict[str, dict[str, Any]] = part["files"]
+        if split not in index.splits:
+            raise DataError(f"{folder / INDEX}: has no split {split!r}, only {', '.join(sorted(index.splits))}")
+        self.folder, self.split, self.dataset = folder, split, index.dataset
+        self.classes: list[str] = index.classes
+        self._jpeg = index.storage.images == "jpeg"
+        self._files: dict[str, PackedFile] = index.splits[split].files
         self._maps: dict[str, Pixels] = {}
         problems = [problem for kind in self._files if (problem := self._wrong_length(kind))]
         if problems:
             raise DataError(problems)
-        samples = read_json(self._path("samples"), "prepare")
-        self.names: list[str] = samples["names"]
-        self.sizes: list[tuple[int, int]] = [(height, width) for height, width in samples["sizes"]]
-        self.labelled: list[bool] = samples["labelled"]
+        samples = read(self._path("samples"), Samples, f"prepare {folder.name}")
+        self.names, self.sizes, self.labelled = samples.names, samples.sizes, samples.labelled
         pixels = [height * width for height, width in self.sizes]
         self._label_starts = [0, *accumulate(pixels)]
-        self._image_starts = [0, *accumulate(samples["image_bytes"] if self._jpeg else (3 * count for count in pixels))]
+        self._image_starts = [0, *accumulate(samples.image_bytes if self._jpeg else (3 * count for count in pixels))]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -87,7 +82,7 @@ class PackedSplit:
     @property
     def digests(self) -> dict[str, str]:
         """SHA-256 of the split's files by kind (images, labels if it has any, samples), as the index tells."""
-        return {kind: str(entry["sha256"]) for kind, entry in self._files.items()}
+        return {kind: entry.sha256 for kind, entry in self._files.items()}
 
     def verify(self) -> None:
         """Compare the files with the index's digests. Raises DataError that lists every file that differs."""
@@ -120,10 +115,10 @@ class PackedSplit:
         return self.image(i)[rows, columns], self.label(i)[rows, columns]
 
     def _path(self, kind: str) -> Path:
-        return self.folder / str(self._files[kind]["file"])
+        return self.folder / self._files[kind].file
 
     def _wrong_length(self, kind: str) -> str | None:
-        path, told = self._path(kind), self._files[kind]["bytes"]
+        path, told = self._path(kind), self._files[kind].bytes
         if not path.is_file():
             return f"{path}: not there, although {INDEX} tells of it; run `isoclock prepare` again"
         if (found := path.stat().st_size) != told:

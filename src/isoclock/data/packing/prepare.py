@@ -20,15 +20,17 @@ import cv2
 import numpy as np
 
 from isoclock.data.packing.pack import Packed, Packing
-from isoclock.data.packing.packed import INDEX, SCHEMA
+from isoclock.data.packing.packed import INDEX
 from isoclock.data.packing.unlabelled import hide_labels, without_label
 from isoclock.data.packing.verify import JPEG_QUALITY, Size, Storage, header_size, verify
 from isoclock.data.readers.archive import ArchiveMember
 from isoclock.data.readers.rawtree import RawFile, RawTree, identity
 from isoclock.data.readers.reader import IGNORE, UNLABELLED, Reader, Sample
 from isoclock.errors import DataError
-from isoclock.files import sha256_file, write_bytes, write_json
+from isoclock.files import sha256_file, write_bytes
 from isoclock.progress import ProgressLine
+from isoclock.records.document import build, schema_of, write
+from isoclock.records.index import Index
 
 _HEAD_BYTES = 1 << 16
 _LOOKED_AT = 200
@@ -67,7 +69,7 @@ def prepare(
     dataset: str | None = None,
     workers: int = 1,
     progress: ProgressLine | None = None,
-) -> dict[str, Any]:
+) -> Index:
     """Pack the raw data set at `root` into folder `out` and return its index (also written as index.json).
 
     `splits` names what is packed and the raw split it is made of, as in {"train": "train", "val": "val"}; split `unlabelled`
@@ -86,7 +88,7 @@ def prepare(
         if source.wrong_counts:
             raise DataError(source.wrong_counts + source.problems)
         labels = {split for split, sample in source.samples if sample.label_path is not None}
-        how = {"schema": SCHEMA, "reader": reader.name, "raw_to_train": sorted(reader.raw_to_train.items())}
+        how = {"schema": schema_of(Index), "reader": reader.name, "raw_to_train": sorted(reader.raw_to_train.items())}
         how |= {"size": size, "storage": storage, "quality": JPEG_QUALITY, "splits": dict(splits)}
         expected = [(split, sample.name, _identities(sample)) for split, sample in source.samples]
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -99,8 +101,7 @@ def prepare(
             if source.problems:
                 packing.discard()
                 raise DataError(source.problems)
-            index = {
-                "schema": SCHEMA,
+            content = {
                 "dataset": dataset or reader.name,
                 "reader": reader.name,
                 "classes": list(reader.classes),
@@ -118,7 +119,8 @@ def prepare(
                     "raw_values": sorted({int(raw) for one in packed for raw in one.counts}),
                 },
             }
-            write_json(packing.new / INDEX, index)
+            index = build(Index, content)
+            write(packing.new / INDEX, index)
             packing.publish()
     finally:
         tree.close()
