@@ -128,7 +128,7 @@ def test_a_student_is_published_whole(taught_study: TinyStudy) -> None:
     between = ["anchor", "evaluate", "anchor", "anchor"]  # after 1, 3 and 4 of 6 iterations
     assert events == ["start", "anchor", *between, "train", "evaluate", "anchor", "checkpoint", "finish"]
     (row,) = audit([CELL], taught_study.layout)
-    assert row["spent_anchor_steps"] == pytest.approx(segment["anchor_steps"])
+    assert row.spent_anchor_steps == pytest.approx(segment["anchor_steps"])
 
 
 def test_the_ledger_tells_each_term_unweighted(taught_study: TinyStudy) -> None:

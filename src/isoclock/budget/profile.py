@@ -109,17 +109,17 @@ def _measure_until_quiet(
 
 def _why_again(measured: dict[str, Any], settings: ProfileSettings) -> str:
     """Each mark of a measurement, with the figure behind it and its limit (params/budgets.yaml)."""
-    told = []
+    reasons = []
     if "noisy" in measured["marks"]:
-        told.append(f"noisy (windows spread over {measured['spread']:.1%}, max_spread {settings.max_spread:.1%})")
+        reasons.append(f"noisy (windows spread over {measured['spread']:.1%}, max_spread {settings.max_spread:.1%})")
     if "input-bound" in measured["marks"]:
         figures = []
         if (waiting := measured["shares"]["data"]) > settings.max_data_share:
             figures.append(f"{waiting:.0%} of a step waits for data, max_data_share {settings.max_data_share:.0%}")
         if (loaders := measured["loader_share"]) is not None and loaders > 1:
             figures.append(f"loader processes have work for {loaders:.0%} of a step, at most 100%")
-        told.append(f"input-bound ({'; '.join(figures)})")
-    return ", ".join(told)
+        reasons.append(f"input-bound ({'; '.join(figures)})")
+    return ", ".join(reasons)
 
 
 def _measure_pretraining(
