@@ -15,7 +15,7 @@ from method_rows import Row, Scale
 from torch import Tensor
 
 from isoclock.budget.memory import MIB, peak_mib
-from isoclock.budget.profile import bootstrap_interval
+from isoclock.budget.windows import bootstrap_interval
 from isoclock.methods import REFERENCE, TUNED, Batch, ChannelSpec, Method, build_method
 from isoclock.methods.contract import detached
 from isoclock.models.outputs import AUX_LOGITS, BACKBONE, HEAD, LOGITS, SegmenterOutput

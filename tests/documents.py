@@ -14,7 +14,8 @@ from isoclock.records.document import Document, build, plain
 from isoclock.records.index import Index
 from isoclock.records.plan import AcceptedBudget, Plan
 from isoclock.records.profile import Profile
-from isoclock.records.run import StudentRecord, StudentRun, TeacherRecord, TeacherRun
+from isoclock.records.record import StudentRecord, TeacherRecord
+from isoclock.records.run import StudentRun, TeacherRun
 from isoclock.records.scores import ScoreDocument
 
 AnyDocument = TypeVar("AnyDocument", bound=Document)

@@ -12,7 +12,7 @@ from isoclock.budget.audit import AuditRow, audit, audit_record
 from isoclock.cli.main import main
 from isoclock.records.document import write
 from isoclock.records.protocol import VERSION
-from isoclock.records.run import StudentRecord
+from isoclock.records.record import StudentRecord
 from isoclock.report.format import saving
 from isoclock.runner.ledger import read_ledger
 from tiny_study import TinyStudy, cell, write_plan

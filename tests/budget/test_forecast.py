@@ -10,7 +10,8 @@ import pytest
 
 import documents
 from documents import changed
-from isoclock.budget.forecast import Row, forecast
+from isoclock.budget.forecast import forecast
+from isoclock.budget.forecast_rows import Row
 from isoclock.budget.step_cost import ASSUMED_TFLOPS, ESTIMATED, MEASURED
 from isoclock.cli.main import main
 from isoclock.records.document import write

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from isoclock.budget import profile as profiling
-from isoclock.budget.profile import bootstrap_interval, profile_method
+from isoclock.budget import windows
+from isoclock.budget.profile import profile_method
+from isoclock.budget.windows import bootstrap_interval
 from isoclock.files import read_json
 from isoclock.params.schema import ProfileSettings
 from isoclock.records.document import plain
@@ -69,13 +70,13 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[dict[str, A
     def shares(bench: FakeBench, _steps: int) -> dict[str, float]:
         return {"data": bench.data_share, "student": 1 - bench.data_share}
 
-    monkeypatch.setattr(profiling, "phase_shares", shares)
+    monkeypatch.setattr(windows, "phase_shares", shares)
 
     def measure(method: FakeBench, *, most: int | None = None, **changes: Any) -> tuple[dict[str, Any], int]:
         def bench(with_method: bool) -> StepBench:
             return method if with_method else FakeBench(1.0)  # type: ignore[return-value]
 
-        return profiling._measure_until_quiet(bench, settings(**changes), "test", most or settings(**changes).attempts)
+        return windows.measure_until_quiet(bench, settings(**changes), "test", most or settings(**changes).attempts)
 
     return measure
 
@@ -158,14 +159,14 @@ def test_sides_take_turns_in_going_first() -> None:
             return super().run(steps, mark)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(profiling, "phase_shares", lambda *_: {"data": 0.0})
-        profiling._measure(Noted("m"), Noted("a"), settings(windows=4), "test")  # type: ignore[arg-type]
+        patch.setattr(windows, "phase_shares", lambda *_: {"data": 0.0})
+        windows.measure(Noted("m"), Noted("a"), settings(windows=4), "test")  # type: ignore[arg-type]
     assert "".join(order) == "ma" + "ammaamma" + "m"
 
 
 def test_shares_are_those_of_the_marked_phases(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter(range(1000))
-    monkeypatch.setattr(profiling.time, "perf_counter", lambda: float(next(now)))
+    monkeypatch.setattr(windows.time, "perf_counter", lambda: float(next(now)))
 
     class Marked(FakeBench):
         def run(self, steps: int, mark: Mark = no_mark) -> float:
@@ -174,7 +175,7 @@ def test_shares_are_those_of_the_marked_phases(monkeypatch: pytest.MonkeyPatch) 
                     mark(phase)
             return 1.0
 
-    shares = profiling.phase_shares(Marked(1.0), 4)  # type: ignore[arg-type]
+    shares = windows.phase_shares(Marked(1.0), 4)  # type: ignore[arg-type]
     assert set(shares) == SHARES
     assert sum(shares.values()) == pytest.approx(1.0)
     assert shares["data"] == pytest.approx(2 / 7), "moving a batch to the device is the data's"

@@ -15,7 +15,7 @@ from documents import changed
 from isoclock.budget.audit import audit_record
 from isoclock.files import sha256_file
 from isoclock.records.document import plain, read
-from isoclock.records.run import StudentRecord
+from isoclock.records.record import StudentRecord
 from tiny_study import write_plan
 
 pytestmark = pytest.mark.xdist_group("faults")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from isoclock.grid.cells import Cell
 from isoclock.grid.layout import Layout
+from isoclock.records.record import Checkpoints, Segment, StudentRecord
 from isoclock.records.results import Results
-from isoclock.records.run import Checkpoints, Segment, StudentRecord
 
 TOLERANCE = 0.03  # PROTOCOL.md, rule 6
 MIXED_HARDWARE = "mixed-hardware"

@@ -5,12 +5,11 @@ Times are measured where there is a profile, and estimated from FLOPs and a rate
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
 from math import isclose
 from pathlib import Path
-from typing import Any
 
+from isoclock.budget.forecast_rows import ARITHMETIC, UNKNOWN, Forecast, Row
 from isoclock.budget.step_cost import ESTIMATED, MEASURED, StepCosts
 from isoclock.data.packing.packed import INDEX, PackedSplit
 from isoclock.grid.cells import Cell, cells, datasets_needed, profiles_needed, teachers_needed, trained_before
@@ -19,42 +18,7 @@ from isoclock.params.load import Params
 from isoclock.records.protocol import VERSION
 from isoclock.records.results import Results
 
-STAGES = ("prepare", "teacher", "profile", "plan", "student", "evaluate")
-ARITHMETIC, UNKNOWN = "no device", "not known"
 _HOUR_S = 3600.0
-
-
-@dataclass(frozen=True)
-class Row:
-    """Jobs of a stage on one data set and pair. `hours` are of a device, of all jobs together, `made` ones included."""
-
-    stage: str
-    where: str
-    jobs: int
-    made: int  # whose output is there, whether up to date or not
-    hours: float | None  # None: not known
-    hours_left: float | None  # of those that are not made
-    basis: str
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """Rows by stage; `tflops` is the rate that estimates were made with, `tflops_from` where it comes from."""
-
-    grid: str
-    rows: tuple[Row, ...]
-    tflops: float
-    tflops_from: str
-    notes: tuple[str, ...] = field(default=())
-
-    def of(self, stage: str) -> list[Row]:
-        """The rows of a stage."""
-        return [row for row in self.rows if row.stage == stage]
-
-    def as_json(self) -> dict[str, Any]:
-        """Everything, with sums by stage and over all; what is not known is left out of sums, and `complete` says so."""
-        stages = {stage: _sums(self.of(stage)) for stage in STAGES}
-        return {**asdict(self), "stages": stages, "total": _sums(self.rows)}
 
 
 def forecast(params: Params, grid: str, layout: Layout, *, tflops: float | None = None) -> Forecast:
@@ -66,17 +30,6 @@ def forecast(params: Params, grid: str, layout: Layout, *, tflops: float | None 
     found = forecaster.all()
     forecaster.results.check()
     return found
-
-
-def _sums(rows: Iterable[Row]) -> dict[str, Any]:
-    rows = list(rows)
-    return {
-        "jobs": sum(row.jobs for row in rows),
-        "made": sum(row.made for row in rows),
-        "hours": sum(row.hours or 0.0 for row in rows),
-        "hours_left": sum(row.hours_left or 0.0 for row in rows),
-        "complete": all(row.hours is not None for row in rows),
-    }
 
 
 class _Forecaster:

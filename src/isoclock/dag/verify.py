@@ -15,8 +15,8 @@ from isoclock.grid.layout import Layout
 from isoclock.grid.stamps import budget_stamp, cost_inputs, profile_stamp, student_stamp, teacher_stamp
 from isoclock.params.load import Params
 from isoclock.records.protocol import VERSION
+from isoclock.records.record import Record
 from isoclock.records.results import Results
-from isoclock.records.run import Record
 from isoclock.records.scores import ScoreDocument
 from isoclock.scoring.confusion import mean_iou
 

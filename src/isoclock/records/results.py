@@ -15,7 +15,8 @@ from isoclock.grid.layout import Layout
 from isoclock.records.document import Part, read
 from isoclock.records.plan import AcceptedBudget, Plan
 from isoclock.records.profile import Profile
-from isoclock.records.run import Record, StudentRecord, StudentRun, TeacherRecord, TeacherRun
+from isoclock.records.record import Record, StudentRecord, TeacherRecord
+from isoclock.records.run import StudentRun, TeacherRun
 from isoclock.records.scores import ScoreDocument
 
 AnyPart = TypeVar("AnyPart", bound=Part)

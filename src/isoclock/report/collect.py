@@ -12,8 +12,8 @@ from isoclock.grid.cells import Cell
 from isoclock.grid.layout import Layout
 from isoclock.records.profile import Profile
 from isoclock.records.protocol import VERSION
+from isoclock.records.record import StudentRecord
 from isoclock.records.results import Results
-from isoclock.records.run import StudentRecord
 from isoclock.records.scores import ScoreDocument
 from isoclock.report.row import DIVERGED, FINISHED, MISSING, CellRow, read_row
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from isoclock.budget.forecast import ARITHMETIC, STAGES, Forecast, Row
+from isoclock.budget.forecast_rows import ARITHMETIC, STAGES, Forecast, Row
 from isoclock.progress import table_console
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from isoclock.records.protocol import VERSION
-from isoclock.records.run import Checkpoints
+from isoclock.records.record import Checkpoints
 from isoclock.scoring.stats import Estimate
 
 NOTHING = "–"

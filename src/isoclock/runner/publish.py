@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 
 from isoclock.files import sha256_file, written_atomically
 from isoclock.records.document import build, plain, write
-from isoclock.records.run import Record, RecordDigests, Run, StudentRecord, TeacherRecord
+from isoclock.records.record import Record, RecordDigests, StudentRecord, TeacherRecord
+from isoclock.records.run import Run
 from isoclock.runner.ledger import Ledger, read_ledger
 from isoclock.runner.spec import Spec
 from isoclock.training.anchor import anchor_steps

@@ -21,7 +21,7 @@ from isoclock.params.load import Params
 from isoclock.records.document import read
 from isoclock.records.plan import Plan
 from isoclock.records.protocol import check_version
-from isoclock.records.run import TeacherRecord
+from isoclock.records.record import TeacherRecord
 from isoclock.runner.failures import figures, told_in_one_line
 from isoclock.runner.lease import Lease
 from isoclock.runner.ledger import Ledger, read_ledger

@@ -18,7 +18,8 @@ from isoclock.grid.cells import Cell
 from isoclock.grid.layout import Layout
 from isoclock.records.document import build, plain, read_if_there, write
 from isoclock.records.protocol import VERSION
-from isoclock.records.run import StudentRecord, StudentRun
+from isoclock.records.record import StudentRecord
+from isoclock.records.run import StudentRun
 from isoclock.runner.lease import Lease
 from isoclock.runner.spec import Spec, set_aside
 from isoclock.scoring.last_validation import FILE as VALIDATION

@@ -11,7 +11,7 @@ from isoclock.params.load import Params
 from isoclock.params.schema import Model, Recipe
 from isoclock.records.document import read
 from isoclock.records.protocol import check_version
-from isoclock.records.run import Record, StudentRecord, TeacherRecord
+from isoclock.records.record import Record, StudentRecord, TeacherRecord
 
 
 @dataclass(frozen=True)

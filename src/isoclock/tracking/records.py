@@ -7,8 +7,9 @@ from pathlib import Path
 
 from isoclock.grid.cells import Cell
 from isoclock.grid.layout import Layout
+from isoclock.records.record import StudentRecord, TeacherRecord
 from isoclock.records.results import Results
-from isoclock.records.run import StudentRecord, StudentRun, TeacherRecord, TeacherRun
+from isoclock.records.run import StudentRun, TeacherRun
 from isoclock.tracking.run_sources import profile_source, reported, student_source, teacher_source
 from isoclock.tracking.source import RunSource
 

@@ -13,8 +13,9 @@ from isoclock.files import read_lines, sha256_json
 from isoclock.grid.cells import Cell
 from isoclock.records.document import plain
 from isoclock.records.profile import Profile
+from isoclock.records.record import Record, StudentRecord, TeacherRecord
 from isoclock.records.results import Results, scores_problem
-from isoclock.records.run import Record, Run, StudentRecord, StudentRun, TeacherRecord, TeacherRun
+from isoclock.records.run import Run, StudentRun, TeacherRun
 from isoclock.records.scores import ScoreDocument
 from isoclock.tracking.source import RunSource, add_numbers, digest_tags, flattened, sealed, texts
 from isoclock.tracking.steps import Event, settled_events, step_metrics

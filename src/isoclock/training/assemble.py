@@ -17,7 +17,7 @@ from isoclock.models.trained import load_weights, new_segmenter
 from isoclock.params.load import Params
 from isoclock.params.schema import Method, Model, Recipe
 from isoclock.records.document import read
-from isoclock.records.run import TeacherRecord
+from isoclock.records.record import TeacherRecord
 from isoclock.training.step import TrainingStep, class_weights
 
 NO_KD = (Method(method="none", implementation="reference", params={}, weights={}, provenance={"*": "ours"}),)
