@@ -87,7 +87,7 @@ def profile_method(
 
 
 def _memory_and_flops(bench: StepBench, device: torch.device) -> dict[str, Any]:
-    """Peak memory of a training step without the anchor beside it, and floating-point operations by part."""
+    """Peak memory of a training step without the anchor, and floating-point operations by part."""
     bench.run(1)  # the optimiser's momentum exists from the second step on
     step = bench.step
     modules = [step.student, step.method, *([step.teacher] if step.teacher is not None else [])]

@@ -123,7 +123,7 @@ def budget_size(budget: str) -> str:
 
 
 def size_order(budget: str) -> tuple[int, float, str]:
-    """Budgets in order of size where the name tells it, else by name."""
+    """Sort key of budgets: by size if the name contains it, else by name."""
     size = budget_size(budget)
     number, thousands = size.removesuffix("k"), 1000 if size.endswith("k") else 1
     return (0, float(number) * thousands, "") if number.replace(".", "", 1).isdigit() else (1, 0.0, size)

@@ -47,7 +47,7 @@ class Target:
 
     @classmethod
     def of_teacher(cls, params: Params, dataset: str, model: str, layout: Layout) -> Target:
-        """A teacher, whose scores lie beside its weights. Raises ParamsError if its recipe or model is not in params/."""
+        """A teacher, whose scores are stored with its weights. Raises ParamsError if its recipe or model is not in params/."""
         recipe = params.recipe(dataset, "teacher")
         trained = layout.teacher(dataset, model)
         folders = layout.prepared(dataset), trained, trained
