@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from isoclock.files import write_json
+import documents
 from isoclock.grid.cells import Cell
 from isoclock.grid.layout import Layout
 from isoclock.params.check import load_params
 from isoclock.params.load import Params
-from isoclock.records.protocol import VERSION
+from isoclock.records.document import write
 
 SIZE = (64, 128)
 FILES = {
@@ -223,13 +223,9 @@ def cell(method: str = "kd", budget: str = "iteration-6", seed: int = 0) -> Cell
 
 def write_plan(study: TinyStudy, method: str = "kd", iterations: int = 6, **changes: Any) -> Path:
     """A plan for this machine's CPU, as `isoclock plan` makes it; `changes` to its values."""
-    plan = {
-        "schema": 1, "protocol_version": VERSION, "dataset": "streets", "pair": "tiny", "method": method, "budget": "iteration-6",
-        "protocol": "iteration", "iterations": iterations, "cost": 1.5, "anchor_steps": iterations * 1.5, "anchor_s": 0.1,
-        "planned_s": iterations * 0.15, "device_kind": cpu_kind(), "budget_anchor_steps": None, "yardstick": None, "marks": [],
-    }  # fmt: skip
+    plan = documents.plan(cell(method), iterations, **({"device_kind": cpu_kind()} | changes))
     path = study.layout.plan("streets", "tiny", method, "iteration-6")
-    write_json(path, plan | changes)
+    write(path, plan)
     return path
 
 

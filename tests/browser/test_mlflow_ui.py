@@ -17,7 +17,10 @@ from typing import Any
 
 import pytest
 
-from isoclock.files import write_json
+import documents
+from isoclock.grid.cells import Cell
+from isoclock.grid.layout import Layout
+from isoclock.records.document import write
 from isoclock.tracking import serve_ui, upgrade_store
 from isoclock.tracking import sync as sync_study
 from isoclock.tracking.ui import first_page, run_pages
@@ -33,8 +36,8 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-ne
 
 
 def write_student(results: Path, method: str, gain: float) -> None:
-    cell = {"dataset": "streets", "pair": "demo", "method": method, "budget": "compute-400", "seed": 0}
-    folder = results / "student" / "/".join(str(part) for part in cell.values())
+    cell, layout = Cell("streets", "demo", method, "compute-400", 0), Layout(results)
+    folder = layout.student(cell)
     events: list[dict[str, Any]] = [{"event": "start", "iteration": 0}]
     for iteration in range(10, 401, 10):
         loss = 3 * math.exp(-iteration / 100) + 0.3 - gain
@@ -42,31 +45,11 @@ def write_student(results: Path, method: str, gain: float) -> None:
         if iteration % 50 == 0:
             events.append({"event": "evaluate", "iteration": iteration, "miou": iteration / 1000 + gain})
     lines = [json.dumps(event | {"unix": 1_700_000_000.0 + event["iteration"]}) + "\n" for event in events]
-    record = {
-        "run_id": method,
-        "cell": cell,
-        "status": "finished",
-        "iterations": {"planned": 400, "done": 400},
-        "clock": {"train_s": 40.0, "lost_s": 0.0},
-        "segments": [{"train_s": 40.0, "anchor_s": 0.07, "device_kind": "cpu"}],
-        "plan": {
-            "protocol": "compute",
-            "planned_s": 41.0,
-            "cost": 1.4,
-            "anchor_steps": 560.0,
-            "anchor_s": 0.073,
-            "device_kind": "cpu",
-            "marks": [],
-        },
-        "params": {"recipe": {"lr": 0.01}, "method": {"implementation": "tuned"}},
-        "digests": {"weights": method},
-        "started_unix": 1_700_000_000.0,
-        "ended_unix": 1_700_000_400.0,
-    }
-    write_json(folder / "record.json", record)
+    record = documents.student_record(cell, documents.plan(cell, 400, 1.4, 0.073), [documents.segment(40.0, 0.07)])
+    write(folder / "record.json", record)
     (folder / "ledger.jsonl").write_text("".join(lines))
-    scores = {"miou": 0.4 + gain, "per_class_iou": {"road": 0.9, "kerb": None, "sky": 0.6}, "weights": method}
-    write_json(results / "evaluate" / folder.relative_to(results / "student") / "scores.json", scores)
+    scores = documents.scores(cell, 0.4 + gain, per_class_iou={"road": 0.9, "kerb": None, "sky": 0.6})
+    write(layout.evaluation(cell) / "scores.json", scores)
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ def report(tmp_path_factory):
         spec.loader.exec_module(results_tree)
     folder = tmp_path_factory.mktemp("page")
     tree = results_tree.whole_study(folder / "results", budgets=("iteration-400", "compute-400"))
-    return build_report(tree.root, tree.cells, "demo", folder / "out", audit=tree.audit)
+    return build_report(tree.root, tree.cells, "demo", folder / "out")
 
 
 @pytest.fixture(scope="module")

@@ -6,56 +6,55 @@ from typing import Any
 
 import pytest
 
-from isoclock.budget.audit import audit, audit_record
+import documents
+from documents import segment
+from isoclock.budget.audit import AuditRow, audit, audit_record
 from isoclock.cli.main import main
-from isoclock.files import write_json
+from isoclock.records.document import write
+from isoclock.records.protocol import VERSION
+from isoclock.records.record import StudentRecord
 from isoclock.report.format import saving
 from isoclock.runner.ledger import read_ledger
 from tiny_study import TinyStudy, cell, write_plan
 
-
-def segment(train_s: float, anchor_s: float | None = 0.1, kind: str = "cpu:test") -> dict[str, Any]:
-    return {"train_s": train_s, "anchor_s": anchor_s, "device_kind": kind, "iterations": 10, "ended": "finished"}
+CELL = cell()
 
 
-def record(*segments: dict[str, Any], lost_s: float = 0.0, **changes: Any) -> dict[str, Any]:
-    return {
-        "cell": cell().as_dict(),
-        "status": "finished",
-        "clock": {"train_s": sum(one["train_s"] for one in segments), "lost_s": lost_s},
-        "segments": list(segments),
-        "plan": {"anchor_steps": 100.0, "anchor_s": 0.1, "planned_s": 10.0, "device_kind": "cpu:test", "marks": []},
-    } | changes
+def record(*segments: dict[str, Any], lost_s: float = 0.0, **changes: Any) -> StudentRecord:
+    """A record whose plan has 100 anchor-steps of 0.1 s."""
+    planned = documents.plan(CELL, iterations=50, cost_ratio=2.0)
+    return documents.student_record(CELL, planned, segments, clock={"lost_s": lost_s}, **changes)
 
 
 def test_a_run_that_kept_its_time() -> None:
-    assert audit_record(record(segment(10.0))) == {
-        "cell": cell().as_dict(),
-        "protocol_version": 1,
-        "planned_s": 10.0,
-        "spent_s": 10.0,
-        "planned_anchor_steps": 100.0,
-        "spent_anchor_steps": pytest.approx(100.0),
-        "deviation": pytest.approx(0.0),
-        "contention": pytest.approx(1.0),
-        "lost_s": 0.0,
-        "checkpoints": None,
-        "device_kind": "cpu:test",
-        "marks": [],
-    }
+    row = audit_record(record(segment(10.0)))
+    assert row == AuditRow(
+        cell=CELL,
+        protocol_version=VERSION,
+        planned_s=10.0,
+        spent_s=10.0,
+        planned_anchor_steps=100.0,
+        spent_anchor_steps=pytest.approx(100.0),
+        deviation=pytest.approx(0.0),
+        contention=pytest.approx(1.0),
+        lost_s=0.0,
+        checkpoints=record(segment(10.0)).checkpoints,
+        device_kind="cpu:test",
+        marks=(),
+    )
 
 
 def test_a_slower_node_of_the_kind_is_no_deviation() -> None:
     row = audit_record(record(segment(15.0, anchor_s=0.15)))
-    assert row["deviation"] == pytest.approx(0.0)
-    assert row["contention"] == pytest.approx(1.5)
-    assert row["marks"] == []
+    assert row.deviation == pytest.approx(0.0)
+    assert row.contention == pytest.approx(1.5)
+    assert row.marks == ()
 
 
 def test_each_segment_counts_by_its_own_anchor() -> None:
     row = audit_record(record(segment(5.0, 0.1), segment(10.0, 0.2)))
-    assert row["spent_anchor_steps"] == pytest.approx(100.0)
-    assert row["contention"] == pytest.approx((5 * 0.1 + 10 * 0.2) / 15 / 0.1)
+    assert row.spent_anchor_steps == pytest.approx(100.0)
+    assert row.contention == pytest.approx((5 * 0.1 + 10 * 0.2) / 15 / 0.1)
 
 
 @pytest.mark.parametrize(
@@ -63,39 +62,45 @@ def test_each_segment_counts_by_its_own_anchor() -> None:
 )
 def test_three_per_cent(train_s: float, marked: bool) -> None:
     row = audit_record(record(segment(train_s)))
-    assert ("off-budget" in row["marks"]) == marked
-    assert row["deviation"] == pytest.approx(train_s / 10 - 1)
+    assert ("off-budget" in row.marks) == marked
+    assert row.deviation == pytest.approx(train_s / 10 - 1)
 
 
 def test_what_was_lost_is_marked_and_not_spent() -> None:
     row = audit_record(record(segment(10.0), lost_s=4.0))
-    assert (row["lost_s"], row["spent_s"], row["marks"]) == (4.0, 10.0, ["lost-time"])
+    assert (row.lost_s, row.spent_s, row.marks) == (4.0, 10.0, ("lost-time",))
 
 
 def test_a_run_that_diverged_is_marked_so_and_not_off_budget() -> None:
     row = audit_record(record(segment(3.0), status="diverged"))
-    assert row["marks"] == ["diverged"]
-    assert row["deviation"] == pytest.approx(-0.7)
+    assert row.marks == ("diverged",)
+    assert row.deviation == pytest.approx(-0.7)
 
 
 def test_hardware_that_changed_on_the_way() -> None:
-    row = audit_record(record(segment(5.0), segment(5.0, kind="cpu:other")))
-    assert row["marks"] == ["mixed-hardware"]
-    assert row["device_kind"] == "cpu:other; cpu:test"
+    row = audit_record(record(segment(5.0), segment(5.0, device_kind="cpu:other")))
+    assert row.marks == ("mixed-hardware",)
+    assert row.device_kind == "cpu:other; cpu:test"
 
 
 def test_marks_of_the_plan_are_kept() -> None:
-    noisy = record(segment(10.0))
-    noisy["plan"]["marks"] = ["noisy"]
-    assert audit_record(noisy)["marks"] == ["noisy"]
-    assert noisy["plan"]["marks"] == ["noisy"], "the record itself is not touched"
+    assert audit_record(record(segment(10.0), plan={"marks": ["noisy"]})).marks == ("noisy",)
 
 
-def test_without_a_measured_anchor_nothing_is_claimed() -> None:
-    row = audit_record(record(segment(10.0, anchor_s=None)))
-    assert row["spent_anchor_steps"] is None
-    assert row["deviation"] is None
-    assert row["contention"] is None
+@pytest.mark.parametrize(
+    "segments",
+    [[segment(10.0, None)], [segment(5.0), segment(5.0, None)], [segment(10.0), segment(1e-3, None, iterations=0)]],
+    ids=["none measured", "one of two measured", "pre-training not measured"],
+)
+def test_a_segment_without_a_measured_anchor_leaves_the_sum_unknown(segments: list[dict[str, Any]]) -> None:
+    row = audit_record(record(*segments))
+    assert (row.spent_anchor_steps, row.deviation, row.contention) == (None, None, None)
+    assert row.marks == (), "unknown is not off budget"
+
+
+def test_a_segment_that_did_not_train_need_not_be_measured() -> None:
+    row = audit_record(record(segment(10.0), segment(0.0, None, iterations=0)))
+    assert row.spent_anchor_steps == pytest.approx(100.0)
 
 
 def test_what_saving_took_is_shown(
@@ -120,20 +125,18 @@ def test_what_saving_took_is_shown(
 
 
 @pytest.mark.parametrize(
-    ("checkpoints", "told"),
-    [
-        ({"count": 4, "seconds_each": 0.0213, "every_s": 60.0, "share_of_train": 0.00031}, "0.03 % / 60.0 s"),
-        ({"count": 1, "seconds_each": 2.5, "every_s": 7200.0, "share_of_train": 0.008}, "0.80 % / 2.00 h"),
-        ({"count": 1, "seconds_each": 0.02, "every_s": 60.0, "share_of_train": None}, "– % / 60.0 s"),
-        (None, "–"),
-    ],
+    ("every_s", "share", "text"),
+    [(60.0, 0.00031, "0.03 % / 60.0 s"), (7200.0, 0.008, "0.80 % / 2.00 h"), (60.0, None, "– % / 60.0 s")],
 )
-def test_how_saving_is_spelled(checkpoints: dict[str, Any] | None, told: str) -> None:
-    assert saving(checkpoints) == told
+def test_how_saving_is_written(every_s: float, share: float | None, text: str) -> None:
+    assert (
+        saving(record(segment(10.0)).checkpoints.model_copy(update={"every_s": every_s, "share_of_train": share}))
+        == text
+    )
 
 
 def test_cells_that_are_not_trained_yet_have_no_row(empty_study: TinyStudy) -> None:
     trained, missing = cell("kd"), cell("cwd")
-    write_json(empty_study.layout.student(trained) / "record.json", record(segment(10.0)))
+    write(empty_study.layout.student(trained) / "record.json", record(segment(10.0)))
     rows = audit([missing, trained], empty_study.layout)
-    assert [row["cell"]["method"] for row in rows] == ["kd"]
+    assert [row.cell.method for row in rows] == ["kd"]

@@ -18,7 +18,7 @@ CLASSES = 19
 def test_as_many_as_a_profile_counts(prepared_study: TinyStudy, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("isoclock.budget.profile.choose_device", lambda: torch.device("cpu"))
     params = prepared_study.params
-    measured = profile_method(params, "streets", "tiny", name, prepared_study.layout)["gflops"]["total"]
+    measured = profile_method(params, "streets", "tiny", name, prepared_study.layout).gflops.total
     recipe, parts = params.recipe("streets", "student"), params.method_parts(name, "streets")
     found = method_gflops(recipe, params.model("tiny"), params.model("small"), parts, CLASSES)
     assert found.whole

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
-from isoclock.budget.forecast import ASSUMED_TFLOPS, ESTIMATED, MEASURED, Row, forecast
+import documents
+from documents import changed
+from isoclock.budget.forecast import forecast
+from isoclock.budget.forecast_rows import Row
+from isoclock.budget.step_cost import ASSUMED_TFLOPS, ESTIMATED, MEASURED
 from isoclock.cli.main import main
-from isoclock.files import write_json
-from isoclock.records.protocol import VERSION
+from isoclock.records.document import write
 from tiny_study import TinyStudy, cell
 
 METHODS = ("none", "kd", "fitnet", "cwd", "mgd")
@@ -21,15 +24,12 @@ ANCHOR_S = 36.0  # so that a hundred anchor-steps are an hour
 
 def put_profiles(study: TinyStudy, *methods: str, **changes: Any) -> None:
     for method in methods:
-        profile = {
-            "protocol_version": VERSION,
-            "cost": {"ratio": COSTS[method]},
-            "anchor_s": {"median": ANCHOR_S},
-            "step_s": {"median": COSTS[method] * ANCHOR_S},
-            "gflops": {"total": COSTS[method] * 72.0},
-            "device_kind": "cpu:test",
-        }
-        write_json(study.layout.profile("streets", "tiny", method), profile | changes)
+        profile = documents.profile(method, COSTS[method], anchor_s=ANCHOR_S, **changes)
+        write(study.layout.profile("streets", "tiny", method), changed(profile, gflops={"total": COSTS[method] * 72.0}))
+
+
+def accept(study: TinyStudy, **changes: Any) -> None:
+    write(study.layout.accepted_budget("streets", "tiny", "compute-6"), documents.accepted_budget(**changes))
 
 
 def row(study: TinyStudy, stage: str, **arguments: Any) -> Row:
@@ -64,23 +64,20 @@ def test_what_was_measured_under_another_version_is_not_measured(empty_study: Ti
     assert (row(empty_study, "student").basis, row(empty_study, "profile").made) == (ESTIMATED, 5)
     put_profiles(empty_study, *METHODS)
     now = row(empty_study, "student").hours
-    write_json(empty_study.layout.accepted_budget("streets", "tiny", "compute-6"), {"anchor_steps": 20.0})
+    accept(empty_study, anchor_steps=20.0, protocol_version=1)
     assert row(empty_study, "student").hours == now, "a budget of version 1 is resolved again"
 
 
 def test_an_accepted_budget_holds_whatever_a_new_profile_says(empty_study: TinyStudy) -> None:
     put_profiles(empty_study, *METHODS)
-    write_json(
-        empty_study.layout.accepted_budget("streets", "tiny", "compute-6"),
-        {"protocol_version": VERSION, "anchor_steps": 20.0},
-    )
+    accept(empty_study, anchor_steps=20.0)
     assert row(empty_study, "student").hours == pytest.approx((6 * sum(COSTS.values()) + 5 * 20) / 100)
 
 
 def test_a_pre_training_is_charged_within_the_budget(empty_study: TinyStudy) -> None:
     put_profiles(empty_study, *METHODS)
     before = row(empty_study, "student").hours
-    put_profiles(empty_study, "mgd", pretrain={"iterations": 100, "ratio": 0.5})
+    put_profiles(empty_study, "mgd", pretrain={"iterations": 100, "ratio": 0.5, "low": 0.4, "high": 0.6})
     after = row(empty_study, "student").hours
     assert before is not None
     assert after == pytest.approx(before + 0.5)  # under protocol iteration; a compute budget stays what it is
@@ -107,7 +104,7 @@ def test_what_is_made_is_not_left(empty_study: TinyStudy) -> None:
     put_profiles(empty_study, *METHODS)
     layout, whole = empty_study.layout, row(empty_study, "student").hours
     done = cell("mgd")
-    write_json(layout.student(done) / "record.json", {})
+    write(layout.student(done) / "record.json", documents.student_record(done))
     found = row(empty_study, "student")
     assert (found.made, found.hours) == (1, whole)
     assert found.hours_left == pytest.approx(found.hours - 6 * COSTS["mgd"] / 100)
@@ -115,8 +112,8 @@ def test_what_is_made_is_not_left(empty_study: TinyStudy) -> None:
 
 
 def test_a_trained_teacher_tells_its_own_time(empty_study: TinyStudy) -> None:
-    record = {"clock": {"train_s": 1800.0}, "iterations": {"done": 3}}
-    write_json(empty_study.layout.teacher("streets", "small") / "record.json", record)
+    record = documents.teacher_record(clock={"train_s": 1800.0}, iterations={"done": 3})
+    write(empty_study.layout.teacher("streets", "small") / "record.json", record)
     found = row(empty_study, "teacher")
     assert (found.hours, found.hours_left, found.basis) == (pytest.approx(1.0), 0.0, MEASURED)
 

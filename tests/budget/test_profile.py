@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from isoclock.budget import measure as measuring
-from isoclock.budget import profile as profiling
 from isoclock.budget.measure import bootstrap_interval
 from isoclock.budget.profile import profile_method
 from isoclock.files import read_json
 from isoclock.params.schema import ProfileSettings
+from isoclock.records.document import plain
 from isoclock.training.anchor import StepBench
 from isoclock.training.step import Mark, no_mark
 from tiny_study import TinyStudy
@@ -76,7 +76,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[dict[str, A
         def bench(with_method: bool) -> StepBench:
             return method if with_method else FakeBench(1.0)  # type: ignore[return-value]
 
-        return profiling._measure_until_quiet(bench, settings(**changes), "test", most or settings(**changes).attempts)
+        return windows.measure_until_quiet(bench, settings(**changes), "test", most or settings(**changes).attempts)
 
     return measure
 
@@ -208,7 +208,7 @@ def test_the_interval_shrinks_with_more_windows() -> None:
 
 @pytest.mark.parametrize("method", ["none", "mgd"])
 def test_a_real_profile_has_everything(prepared_study: TinyStudy, method: str) -> None:
-    found = profile_method(prepared_study.params, "streets", "tiny", method, prepared_study.layout)
+    found = plain(profile_method(prepared_study.params, "streets", "tiny", method, prepared_study.layout))
     assert set(found) >= FIELDS
     assert found == read_json(prepared_study.layout.profile("streets", "tiny", method), "profile")
     cost = found["cost"]
@@ -237,7 +237,7 @@ def test_a_real_profile_has_everything(prepared_study: TinyStudy, method: str) -
 
 def test_a_dearer_method_takes_more_memory_and_operations(prepared_study: TinyStudy) -> None:
     params, layout = prepared_study.params, prepared_study.layout
-    none, mgd = (profile_method(params, "streets", "tiny", method, layout) for method in ("none", "mgd"))
+    none, mgd = (plain(profile_method(params, "streets", "tiny", method, layout)) for method in ("none", "mgd"))
     assert mgd["peak_mib"] > none["peak_mib"]
     assert mgd["gflops"]["total"] > none["gflops"]["total"]
     assert mgd["gflops"]["student"] == none["gflops"]["student"]

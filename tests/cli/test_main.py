@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+import documents
 from isoclock import __version__
 from isoclock.cli.main import main
 from isoclock.cli.prepare import root_variable
-from isoclock.files import write_json
-from isoclock.records.protocol import VERSION
+from isoclock.records.document import write
 from tiny_study import TinyStudy, add_avenues
 
 HEAVY = ("torch", "albumentations", "segmentation_models_pytorch", "timm", "mlflow", "cv2", "pandas", "snakemake")
@@ -23,17 +23,17 @@ STUDY_MISTAKES = {
     "raw data that are not there": (["prepare", "streets"], "data/streets"),
     "a cell that is none": (["student", "streets/tiny/kd"], "must be dataset/pair/method/budget/seed"),
     "a cell of an unknown method": (["student", "streets/tiny/dkd/compute-6/0"], "'dkd'"),
-    "a student before its data": (["student", "streets/tiny/kd/compute-6/0"], "`isoclock prepare` makes it"),
-    "a teacher before its data": (["teacher", "streets", "small"], "`isoclock prepare` makes it"),
+    "a student before its data": (["student", "streets/tiny/kd/compute-6/0"], "`isoclock prepare streets` makes it"),
+    "a teacher before its data": (["teacher", "streets", "small"], "`isoclock prepare streets` makes it"),
     "an unknown teacher": (["teacher", "streets", "large"], "unknown model 'large'; choose from small, tiny"),
-    "a profile before its data": (["profile", "streets", "tiny", "kd"], "`isoclock prepare` makes it"),
-    "a plan before its profile": (["plan", "streets", "tiny", "iteration-6", "kd"], "`isoclock profile` makes it"),
-    "a budget before its yardstick": (["plan", "streets", "tiny", "compute-6"], "`isoclock profile` makes it"),
+    "a profile before its data": (["profile", "streets", "tiny", "kd"], "`isoclock prepare streets` makes it"),
+    "a plan before its profile": (["plan", "streets", "tiny", "iteration-6", "kd"], "`isoclock profile streets tiny kd` makes it"),
+    "a budget before its yardstick": (["plan", "streets", "tiny", "compute-6"], "`isoclock profile streets tiny kd` makes it"),
     "an unknown budget": (["plan", "streets", "tiny", "compute-7"], "unknown budget 'compute-7'"),
-    "a teacher's scores before it": (["evaluate", "streets/small"], "`isoclock prepare` makes it"),
+    "a teacher's scores before it": (["evaluate", "streets/small"], "`isoclock prepare streets` makes it"),
     "scores of an unknown teacher": (["evaluate", "streets/large"], "unknown model 'large'; choose from small, tiny"),
     "scores of nothing": (["evaluate", "streets/small/0"], "must be dataset/pair/method/budget/seed"),
-    "scores before their student": (["evaluate", "streets/tiny/kd/compute-6/0"], "`isoclock prepare` makes it"),
+    "scores before their student": (["evaluate", "streets/tiny/kd/compute-6/0"], "`isoclock prepare streets` makes it"),
 }  # fmt: skip
 
 
@@ -255,13 +255,9 @@ def cli_files(package: Path) -> list[Path]:
 )
 def test_verbs_that_only_calculate_do_not_import_torch(empty_study: TinyStudy, arguments: list[str]) -> None:
     if arguments[0] == "plan":
-        profile = {"cost": {"ratio": 2.0}, "anchor_s": {"median": 0.1}, "device_kind": "cpu:test", "marks": []}
-        profile |= {"images": {"labelled": 3, "unlabelled": 0}, "protocol_version": VERSION}
-        write_json(empty_study.layout.profile("streets", "tiny", "kd"), profile)
+        write(empty_study.layout.profile("streets", "tiny", "kd"), documents.profile())
     if arguments[-1] == "kd":
-        accepted = {"protocol": "compute", "iterations": 6, "anchor_steps": 12.0, "yardstick": "kd"}
-        accepted["protocol_version"] = VERSION
-        write_json(empty_study.layout.accepted_budget("streets", "tiny", "compute-6"), accepted)
+        write(empty_study.layout.accepted_budget("streets", "tiny", "compute-6"), documents.accepted_budget())
     status, modules = modules_after(empty_study.folder, *arguments)
     assert status == 0
     assert "yaml" in modules

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
+import documents
 from isoclock.cluster import site as site_module
 from isoclock.cluster.site import OVERHEAD_MIN, RUNTIME_FLOOR_MIN, Site
 from isoclock.dag.resources import ASSUMED_MIN
 from isoclock.dag.targets import GridTargets
-from isoclock.files import write_json
+from isoclock.records.document import write
 from tiny_study import TinyStudy
 
 
@@ -23,10 +24,17 @@ def test_the_runtime_comes_from_the_plan(opened: Callable[..., GridTargets], in_
     path = in_the_study.folder / "plan.json"
     targets = opened()
     for planned_s, minutes in ((1.0, RUNTIME_FLOOR_MIN), (7200.0, 180), (7201.0, 181)):
-        write_json(path, {"planned_s": planned_s})
+        write(path, documents.plan(planned_s=planned_s))
         assert targets.resources.student_runtime_min(str(path)) == minutes
     with pytest.raises(FileNotFoundError):
         targets.resources.student_runtime_min("results/plan/none.json")
+
+
+def test_a_damaged_plan_leaves_the_runtime_assumed(opened: Callable[..., GridTargets], in_the_study: TinyStudy) -> None:
+    """The plan is made again before the job starts, or the job itself reports the damage."""
+    path = in_the_study.folder / "plan.json"
+    path.write_text('{"schema": 1}')
+    assert opened().resources.student_runtime_min(str(path)) == ASSUMED_MIN["student"]
 
 
 @pytest.fixture
@@ -49,7 +57,7 @@ def test_on_a_cluster_no_job_requests_more_than_its_limit(
     path = in_the_study.folder / "plan.json"
     targets = on_a_cluster(120)
     for planned_s, minutes in ((1.0, RUNTIME_FLOOR_MIN), (3600.0, 90 + OVERHEAD_MIN), (7200.0, 120), (1e6, 120)):
-        write_json(path, {"planned_s": planned_s})
+        write(path, documents.plan(planned_s=planned_s))
         assert targets.resources.student_runtime_min(str(path)) == minutes
     assert targets.resources.runtime_min("teacher") == 120
     assert targets.resources.runtime_min("evaluate") == 60 + OVERHEAD_MIN
@@ -60,9 +68,8 @@ def test_retries_of_students_follow_from_the_longest_plan(
 ) -> None:
     targets = on_a_cluster(60 + OVERHEAD_MIN)
     for number, plan in enumerate(targets.outputs("plan")):
-        write_json(
-            in_the_study.folder / plan, {"planned_s": 60.0 * 40 * number}
-        )  # 1.5 times that many minutes: up to 540
+        # 1.5 times that many minutes: up to 540
+        write(in_the_study.folder / plan, documents.plan(planned_s=max(1.0, 60.0 * 40 * number)))
     assert targets.resources.retries("student") == 9 + 2
     assert on_a_cluster(60 + OVERHEAD_MIN, spare_retries=7).resources.retries("student") == 9 + 7
     assert on_a_cluster(1000).resources.retries("student") == 1 + 2

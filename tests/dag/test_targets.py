@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import SimpleNamespace
 
+import documents
 from isoclock.dag.start import open_targets
 from isoclock.dag.targets import GridTargets
-from isoclock.files import sha256_json, write_json
+from isoclock.files import sha256_json
 from isoclock.grid.stamps import budget_stamp
+from isoclock.records.document import write
 from tiny_study import TinyStudy, add_avenues
 
 
@@ -74,11 +76,11 @@ def test_a_budget_of_another_entry_or_recipe_is_to_be_resolved(
     assert not opened().is_to_be_resolved(wildcards), "there is none yet"
     path = in_the_study.layout.accepted_budget("streets", "tiny", "compute-6")
     entry = sha256_json(budget_stamp(in_the_study.params, "streets", "tiny", "compute-6"))
-    write_json(path, {"entry": entry})
+    write(path, documents.accepted_budget(entry=entry))
     assert not opened().is_to_be_resolved(wildcards)
     path.write_text("cut o")
     assert opened().is_to_be_resolved(wildcards)
-    write_json(path, {"entry": entry})
+    write(path, documents.accepted_budget(entry=entry))
     in_the_study.edit("training.yaml", "batch: 2", "batch: 4")
     assert opened().is_to_be_resolved(wildcards)
 

@@ -94,7 +94,7 @@ def test_a_tampered_file_is_found_whatever_its_time(remote: tuple[Clone, Path], 
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
         times = {other: other.stat().st_mtime_ns for other in clone.folder.glob("results/**/record.json")}
         output = clone.run(*ADOPT, status=2)
-        assert f"{name}: not the file that dvc.lock tells of" in output
+        assert f"{name}: not the file that dvc.lock lists" in output
         assert "Traceback" not in output
         assert {other: other.stat().st_mtime_ns for other in times} == times, "nothing is taken as made here"
         with path.open("r+b") as stream:
@@ -119,4 +119,4 @@ def test_without_dvc_the_records_are_checked(remote: tuple[Clone, Path], tmp_pat
     path = clone.folder / WEIGHTS
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
     output = clone.run(*ADOPT, status=2)
-    assert f"{WEIGHTS}: not the file that record.json tells of" in output
+    assert f"{WEIGHTS}: not the file that record.json describes" in output

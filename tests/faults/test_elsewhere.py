@@ -11,8 +11,11 @@ import torch
 from fault_makers import Elsewhere, KilledInCheckpoint, save_all_the_time
 from trainers import Trainer, stop, until
 
+from documents import changed
 from isoclock.budget.audit import audit_record
-from isoclock.files import read_json, sha256_file
+from isoclock.files import sha256_file
+from isoclock.records.document import plain, read
+from isoclock.records.record import StudentRecord
 from tiny_study import write_plan
 
 pytestmark = pytest.mark.xdist_group("faults")
@@ -58,8 +61,8 @@ def test_a_cell_trained_on_different_hardware_is_marked(trainer: Callable[..., T
     run = trainer()
     write_plan(run.study)
     assert run.run() == 0, run.said
-    record = read_json(run.study.layout.student(run.cell) / "record.json", "student")
-    assert "mixed-hardware" not in audit_record(record)["marks"]
+    record = read(run.study.layout.student(run.cell) / "record.json", StudentRecord, "student")
+    assert "mixed-hardware" not in audit_record(record).marks
     for other in ({"torch": "9.9.9"}, {"threads": 2}, {"device_kind": "cpu:another"}):
-        mixed = record | {"segments": [*record["segments"], record["segments"][0] | other]}
-        assert "mixed-hardware" in audit_record(mixed)["marks"]
+        mixed = changed(record, segments=[plain(record.segments[0]), plain(record.segments[0]) | other])
+        assert "mixed-hardware" in audit_record(mixed).marks

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+import documents
+from documents import digest
+from isoclock.grid.cells import Cell
+from isoclock.grid.layout import Layout
+from isoclock.records.document import write
+from isoclock.records.plan import Plan
 from isoclock.records.protocol import VERSION
 from isoclock.scoring.metrics import measure
 
@@ -44,223 +48,107 @@ ANCHOR_S = 0.1042
 IMAGES = 12
 
 
-def digest(*parts: object) -> str:
-    return hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()
-
-
-def cell(method="kd", budget="compute-400", seed=0, dataset="streets", pair="demo") -> dict:
-    return {"dataset": dataset, "pair": pair, "method": method, "budget": budget, "seed": seed}
-
-
-def path_of(of: dict) -> str:
-    return "/".join(str(of[part]) for part in ("dataset", "pair", "method", "budget", "seed"))
+def cell(method="kd", budget="compute-400", seed=0, dataset="streets", pair="demo") -> Cell:
+    return Cell(dataset, pair, method, budget, seed)
 
 
 class ResultsTree:
-    """Adds parts of a study to a folder; `cells` and `audit` are what the lead would hand to the report."""
+    """Adds parts of a study to a folder; `cells` are those of its grid."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.cells: list[dict] = []
-        self.audit: list[dict] = []
-        self.version = VERSION  # of the protocol, in all that is written from now on; 1: not said, as it was not then
-
-    @property
-    def told_version(self) -> dict:
-        return {} if self.version == 1 else {"protocol_version": self.version}
-
-    def write(self, path: str, content: object) -> Path:
-        target = self.root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(json.dumps(content))
-        return target
+        self.layout = Layout(root)
+        self.cells: list[Cell] = []
+        self.version = VERSION  # of the protocol, in all that is written from now on
 
     def teacher(self, dataset="streets", model="pspnet-r18", miou=0.545) -> None:
         per_class = {
             name: None if name == "train" else miou + 0.05 * math.cos(place) for place, name in enumerate(CLASSES)
         }
-        self.write(
-            f"teacher/{dataset}/{model}/scores.json",
-            {
-                "schema": 1,
-                **self.told_version,
-                "cell": None,
-                "dataset": dataset,
-                "status": "finished",
-                "iterations": 2000,
-                "miou": miou,
-                "metrics": {"pixel_accuracy": 0.88},
-                "per_class_iou": per_class,
-                "images": IMAGES,
-                "weights": digest(model),
-                "split": "val",
-            },
+        found = documents.scores(
+            None,
+            miou,
+            digest(model),
+            per_class,
+            dataset=dataset,
+            metrics={"pixel_accuracy": 0.88},
+            images=IMAGES,
+            protocol_version=self.version,
         )
+        write(self.layout.teacher(dataset, model) / "scores.json", found)
 
-    def profile(self, method: str, dataset="streets", pair="demo", marks=()) -> None:
-        ratio = COSTS[method]
-        step = {"median": ANCHOR_S * ratio, "q25": ANCHOR_S * ratio * 0.99, "q75": ANCHOR_S * ratio * 1.01}
-        self.write(
-            f"profile/{dataset}/{pair}/{method}.json",
-            {
-                "schema": 1,
-                **self.told_version,
-                "dataset": dataset,
-                "pair": pair,
-                "method": method,
-                "implementation": "tuned" if method.endswith(".tuned") else "reference",
-                "device_kind": "cpu",
-                "threads": 1,
-                "precision": "bfloat16",
-                "batch": 8,
-                "crop": [64, 128],
-                "cost": {"ratio": ratio, "low": ratio * 0.985, "high": ratio * 1.02},
-                "step_s": step,
-                "anchor_s": {"median": ANCHOR_S, "q25": 0.103, "q75": 0.106},
-                "windows": [],
-                "sustained_ratio": ratio * 1.004,
-                "peak_mib": 310 + 90 * ratio,
-                "gflops": {"student": 11.2, "teacher": 21.0, "loss": 0.4, "total": 32.6},
-                "shares": dict(
-                    zip(
-                        ("data", "student", "teacher", "loss", "backward", "optimiser"),
-                        SHARES[method.removesuffix(".tuned")],
-                        strict=True,
-                    )
-                ),
-                "loader_core_s": 0.002,
-                "energy_j": None,
-                "marks": list(marks),
-                "attempts": 1,
-                "digests": {},
-            },
+    def profile(self, method: str, dataset="streets", pair="demo", marks=(), ratio=None) -> None:
+        ratio = COSTS[method] if ratio is None else ratio
+        names = ("data", "student", "teacher", "loss", "backward", "optimiser")
+        found = documents.profile(
+            method,
+            ratio,
+            dataset=dataset,
+            pair=pair,
+            anchor_s=ANCHOR_S,
+            shares=dict(zip(names, SHARES[method.removesuffix(".tuned")], strict=True)),
+            peak_mib=310 + 90 * ratio,
+            marks=list(marks),
+            protocol_version=self.version,
         )
+        write(self.layout.profile(dataset, pair, method), found)
 
-    def plan(self, of: dict) -> dict:
-        protocol, size = of["budget"].split("-")
-        cost, size = COSTS[of["method"]], int(size)
-        budget = size * COSTS["kd"] if protocol == "compute" else None
-        iterations = math.floor(budget / cost) if budget else size
-        plan = {
-            "schema": 1,
-            **self.told_version,
-            **{key: of[key] for key in ("dataset", "pair", "method", "budget")},
-            "protocol": protocol,
-            "iterations": iterations,
-            "cost": cost,
-            "anchor_steps": iterations * cost,
-            "anchor_s": ANCHOR_S,
-            "planned_s": iterations * cost * ANCHOR_S,
-            "device_kind": "cpu",
-            "budget_anchor_steps": budget,
-            "yardstick": "kd" if budget else None,
-            "marks": [],
-        }
-        self.write("plan/" + path_of(of).rsplit("/", 1)[0] + ".json", plan)
-        return plan
+    def plan(self, of: Cell) -> Plan:
+        protocol, size = of.budget.split("-")
+        cost = COSTS[of.method]
+        iterations = math.floor(int(size) * COSTS["kd"] / cost) if protocol == "compute" else int(size)
+        return documents.plan(of, iterations, cost, ANCHOR_S, protocol_version=self.version)
 
-    def expect(self, of: dict) -> dict:
+    def expect(self, of: Cell) -> Plan:
         """A cell of the grid that did not run."""
         self.cells.append(of)
-        return self.plan(of)
+        plan = self.plan(of)
+        write(self.layout.plan(of.dataset, of.pair, of.method, of.budget), plan)
+        return plan
 
     def student(
-        self, of: dict, status="finished", overspent=0.004, message="", teacher="pspnet-r18", unlabelled=0
+        self, of: Cell, status="finished", overspent=0.004, message="", teacher="pspnet-r18", unlabelled=0
     ) -> None:
         """A cell that ran and was published, not scored."""
         plan = self.expect(of)
-        done = plan["iterations"] if status == "finished" else plan["iterations"] // 3
-        spent_s = plan["planned_s"] * done / plan["iterations"] * (1 + overspent)
-        steps = spent_s / ANCHOR_S
-        segment = {
-            "started_unix": 1.7e9,
-            "train_s": spent_s,
-            "iterations": done,
-            "anchor_s": ANCHOR_S,
-            "anchor_steps": steps,
-            "device_kind": "cpu",
-            "threads": 1,
-            "ended": status,
-        }
-        self.write(
-            f"student/{path_of(of)}/record.json",
-            {
-                "schema": 1,
-                **self.told_version,
-                "kind": "student",
-                "run_id": digest("run", path_of(of))[:32],
-                "cell": of,
-                "status": status,
-                "message": message,
-                "iterations": {"planned": plan["iterations"], "done": done},
-                "clock": {"train_s": spent_s, "evaluate_s": 4.2, "io_s": 0.3, "startup_s": 3.1, "lost_s": 0.0},
-                "segments": [segment],
-                "plan": plan,
-                "params": {"recipe": {"batch": 8, "unlabelled_per_batch": unlabelled}},
-                "epochs": {"labelled": done * (8 - unlabelled) / 240, "unlabelled": done * unlabelled / 180},
-                "best": None,
-                "checkpoints": {"count": 2, "seconds_each": 0.1, "bytes": 22_000_000},
-                "digests": {
-                    "weights": digest(path_of(of)),
-                    "teacher": digest(teacher),
-                    "data": digest("data"),
-                    "code": digest("code", of["method"]),
-                    "plan": digest("plan"),
-                },
-                "started_unix": 1.7e9,
-                "ended_unix": 1.7e9 + spent_s,
-                "environment": {"python": "3.11.7", "torch": "2.14.1"},
-                "hardware": {"device": "AMD EPYC", "device_kind": "cpu", "threads": 1, "cpu_cores": 2},
-            },
+        done = plan.iterations if status == "finished" else plan.iterations // 3
+        spent_s = plan.planned_s * done / plan.iterations * (1 + overspent)
+        found = documents.student_record(
+            of,
+            plan,
+            [documents.segment(spent_s, ANCHOR_S, iterations=done, ended=status)],
+            status=status,
+            message=message,
+            iterations={"done": done},
+            params={"recipe": {"unlabelled_per_batch": unlabelled}},
+            epochs={"labelled": done * (8 - unlabelled) / 240, "unlabelled": done * unlabelled / 180},
+            digests={"teacher": digest(teacher)},
+            protocol_version=self.version,
         )
-        deviation = spent_s / plan["planned_s"] - 1
-        self.audit.append(
-            {
-                "cell": of,
-                **self.told_version,
-                "planned_s": plan["planned_s"],
-                "spent_s": spent_s,
-                "planned_anchor_steps": plan["anchor_steps"],
-                "spent_anchor_steps": steps,
-                "deviation": deviation,
-                "lost_s": 0.0,
-                "device_kind": "cpu",
-                "marks": ["outside 3 %"] if abs(deviation) > 0.03 else [],
-            }
-        )
+        write(self.layout.student(of) / "record.json", found)
 
-    def scored(self, of: dict, overspent=0.004, miou=None, overlays=2, unlabelled=0) -> None:
+    def scored(self, of: Cell, overspent=0.004, miou=None, overlays=2, unlabelled=0) -> None:
         """A cell that ran and was evaluated."""
         self.student(of, overspent=overspent, unlabelled=unlabelled)
-        draws = np.random.default_rng(int(digest(path_of(of))[:8], 16))
+        draws = np.random.default_rng(int(digest(of.path)[:8], 16))
         if miou is None:
-            protocol, size = of["budget"].split("-")
-            updates = int(size) * (COSTS["kd"] / COSTS[of["method"]] if protocol == "compute" else 1)
-            miou = (
-                SKILL[of["method"].removesuffix(".tuned")] + 0.045 * math.log2(updates / 400) + draws.normal(0, 0.006)
-            )
+            protocol, size = of.budget.split("-")
+            updates = int(size) * (COSTS["kd"] / COSTS[of.method] if protocol == "compute" else 1)
+            miou = SKILL[of.method.removesuffix(".tuned")] + 0.045 * math.log2(updates / 400) + draws.normal(0, 0.006)
         per_image = self._confusions(draws, miou)
         total = per_image.sum(0, dtype=np.int64)
         hits, union = np.diag(total), total.sum(0) + total.sum(1) - np.diag(total)
         per_class = {name: float(h / u) if u else None for name, h, u in zip(CLASSES, hits, union, strict=True)}
-        folder = self.root / "evaluate" / path_of(of)
-        self.write(
-            f"evaluate/{path_of(of)}/scores.json",
-            {
-                "schema": 1,
-                **self.told_version,
-                "cell": of,
-                "dataset": of["dataset"],
-                "status": "finished",
-                "iterations": 400,
-                "miou": float(np.mean([v for v in per_class.values() if v is not None])),
-                "metrics": {name: value for name, value in measure(total).items() if name != "miou"},
-                "per_class_iou": per_class,
-                "images": IMAGES,
-                "weights": digest(path_of(of)),
-                "split": "val",
-            },
+        folder = self.layout.evaluation(of)
+        found = documents.scores(
+            of,
+            float(np.mean([v for v in per_class.values() if v is not None])),
+            per_class_iou=per_class,
+            metrics={name: value for name, value in measure(total).items() if name != "miou"},
+            images=IMAGES,
+            protocol_version=self.version,
         )
+        write(folder / "scores.json", found)
         np.savez_compressed(
             folder / "confusion.npz", total=total, per_image=per_image, names=[f"i{n}" for n in range(IMAGES)]
         )

@@ -14,7 +14,7 @@ from isoclock.report.summary import summarise
 
 
 def draw(tree, folder):
-    study = collect(tree.root, tree.cells, tree.audit)
+    study = collect(tree.root, tree.cells)
     summaries = summarise(study.rows)
     return draw_figures(study, summaries, {of: break_even(summaries, *of) for of in study.pairs}, folder)
 

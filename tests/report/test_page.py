@@ -37,7 +37,7 @@ class Tags(HTMLParser):
 @pytest.fixture(scope="module")
 def built(study_tree, tmp_path_factory):
     out = tmp_path_factory.mktemp("report")
-    page = build_report(study_tree.root, study_tree.cells, "demo", out, audit=study_tree.audit)
+    page = build_report(study_tree.root, study_tree.cells, "demo", out)
     return out, page.read_text(encoding="utf-8")
 
 
@@ -73,7 +73,7 @@ def test_ids_are_unique(built):
 
 
 def test_the_same_results_give_the_same_page(built, study_tree, tmp_path):
-    build_report(study_tree.root, study_tree.cells, "demo", tmp_path, audit=study_tree.audit)
+    build_report(study_tree.root, study_tree.cells, "demo", tmp_path)
     for name in (
         "report.html",
         "comparison.md",

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from results_tree import cell, path_of
+from results_tree import cell
 from safetensors.torch import save_file
 
 from isoclock.params.check import load_params
@@ -26,7 +26,7 @@ def published(**changes) -> Published:
 
 
 def rows(tree, *rows_given):
-    study = collect(tree.root, tree.cells, tree.audit)
+    study = collect(tree.root, tree.cells)
     return published_rows(study, summarise(study.rows), rows_given, "streets", "demo")
 
 
@@ -41,7 +41,7 @@ def test_ours_come_first_with_share_size_and_what_no_teacher_gives(tree):
     tree.teacher(miou=0.5)
     tree.scored(cell("none"), miou=0.40)
     tree.scored(cell("kd"), miou=0.45)
-    save_file({"a.weight": torch.zeros(3, 4)}, tree.root / "student" / path_of(cell("kd")) / "weights.safetensors")
+    save_file({"a.weight": torch.zeros(3, 4)}, tree.root / "student" / cell("kd").path / "weights.safetensors")
     none, kd, other = rows(tree, published())
     assert (none.method, kd.method, kd.recipe) == ("none", "kd", "compute-400")
     assert kd.undistilled == none.miou

@@ -7,7 +7,7 @@ from isoclock.report.summary import budget_size, differences, summarise
 
 
 def summaries_of(tree):
-    study = collect(tree.root, tree.cells, tree.audit)
+    study = collect(tree.root, tree.cells)
     return study, summarise(study.rows)
 
 

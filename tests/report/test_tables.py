@@ -1,11 +1,11 @@
 import csv
 import io
-import json
 
 import pytest
-from results_tree import cell, path_of
+from results_tree import cell
 
-from isoclock.budget.audit import audit_record
+import documents
+from isoclock.records.document import write
 from isoclock.report import build_report, print_table, tables
 from isoclock.report.collect import collect
 from isoclock.report.summary import differences, summarise
@@ -15,7 +15,7 @@ from isoclock.scoring.stats import Estimate
 
 @pytest.fixture
 def parts(study_tree):
-    study = collect(study_tree.root, study_tree.cells, study_tree.audit)
+    study = collect(study_tree.root, study_tree.cells)
     summaries = summarise(study.rows)
     return study, summaries, differences(study, summaries)
 
@@ -75,16 +75,14 @@ def test_a_cell_of_unlike_hardware_is_in_no_matched_table(tree, tmp_path):
         tree.profile(method)
         for seed in (0, 1):
             tree.scored(cell(method, seed=seed), miou=0.6 if (method, seed) == ("kd", 1) else 0.4)
-    record_path = tree.root / "student" / path_of(cell(seed=1)) / "record.json"
-    record = json.loads(record_path.read_text())
-    (segment,) = record["segments"]
-    record["segments"] = [segment, segment | {"device_kind": "cpu (another one)"}]
-    record_path.write_text(json.dumps(record))
-    tree.audit[-1] |= {"marks": audit_record(record)["marks"]}
-    assert "mixed-hardware" in tree.audit[-1]["marks"]
+    plan = tree.plan(cell(seed=1))
+    segments = [
+        documents.segment(plan.planned_s / 2, plan.anchor_s, device_kind=kind) for kind in ("cpu:test", "cpu:other")
+    ]
+    write(tree.layout.student(cell(seed=1)) / "record.json", documents.student_record(cell(seed=1), plan, segments))
 
     out = tmp_path / "report"
-    page = build_report(tree.root, tree.cells, "demo", out, audit=tree.audit)
+    page = build_report(tree.root, tree.cells, "demo", out)
     lines = (out / "comparison.md").read_text().splitlines()
     none, kd = (next(line for line in lines if line.startswith(f"| {method} ")) for method in ("none", "kd"))
     assert "| 1 of 2 |" in kd
@@ -96,7 +94,7 @@ def test_a_cell_of_unlike_hardware_is_in_no_matched_table(tree, tmp_path):
     found = {(row["method"], row["seed"]): row for row in cells}
     assert (found["kd", "1"]["status"], found["kd", "1"]["miou"]) == ("missing", "")
     assert {row["method"]: row["miou_mean"] for row in means}["kd"] == found["kd", "0"]["miou"]
-    assert "trained in parts on unlike hardware; remove runs/student/" in page.read_text()
+    assert "trained in parts on different hardware; remove runs/student/" in page.read_text()
 
 
 def test_latex_is_booktabs_and_escaped(parts, tree):
@@ -112,7 +110,7 @@ def test_latex_is_booktabs_and_escaped(parts, tree):
 
 def test_terminal_table(study_tree, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
-    print_table(study_tree.root, study_tree.cells, study_tree.audit)
+    print_table(study_tree.root, study_tree.cells)
     printed = capsys.readouterr().out
     assert "compute-400" in printed
     assert "noisy, 3 missing" in printed

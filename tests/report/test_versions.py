@@ -2,14 +2,16 @@
 
 import csv
 import io
-import json
 
 import pytest
-from results_tree import cell, path_of
+from results_tree import cell
 
+import documents
+from isoclock.budget.audit import audit
+from isoclock.records.document import write
 from isoclock.records.protocol import VERSION
 from isoclock.report import build_report, tables
-from isoclock.report.audit import print_audit
+from isoclock.report.audit_table import print_audit
 from isoclock.report.break_even import break_even
 from isoclock.report.collect import collect
 from isoclock.report.summary import differences, summarise
@@ -18,7 +20,7 @@ NOTE = f"Protocol version 1: not to be compared with results of version {VERSION
 
 
 def study_of(tree):
-    return collect(tree.root, tree.cells, tree.audit)
+    return collect(tree.root, tree.cells)
 
 
 def grid(tree, versions):
@@ -74,15 +76,15 @@ def test_no_number_of_another_version_is_in_any_table(mixed):
     assert [mgd.mean(name) for name in ("iterations_done", "planned_s", "planned_anchor_steps")] == [None] * 3
     assert differences(study, summaries) == []
     assert set(study.profiles) == {("streets", "demo", "kd")}
-    assert {row["cell"]["method"] for row in study.audit} == {"kd"}
+    assert {row.cell.method for row in study.audit} == {"kd"}
     even = break_even(summaries, "streets", "demo")
     assert [row.why_not for row in even.rows] == ["not scored", "not scored"]
     assert NOTE not in tables.to_markdown(study, summaries, []), "the others are of this version"
 
 
 def test_scores_of_another_version_than_the_run_are_a_hole(mixed):
-    path = mixed.root / "evaluate" / path_of(cell("kd", "iteration-400")) / "scores.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"protocol_version": 1}))
+    of = cell("kd", "iteration-400")
+    write(mixed.layout.evaluation(of) / "scores.json", documents.scores(of, protocol_version=1))
     row = study_of(mixed).rows[0]
     assert (row.status, row.miou) == ("missing", None)
     assert "scored under version 1 of the protocol" in row.message
@@ -110,7 +112,7 @@ def test_cells_of_one_earlier_version_are_a_table_of_it_that_says_so(old, tmp_pa
     assert study.version == 1
     assert {(row.status, row.protocol_version, row.teacher_miou) for row in study.rows} == {("finished", 1, 0.545)}
     out = tmp_path / "report"
-    page = build_report(old.root, old.cells, "demo", out, audit=old.audit).read_text(encoding="utf-8")
+    page = build_report(old.root, old.cells, "demo", out).read_text(encoding="utf-8")
     for name in ("comparison.md", "comparison.tex", "break-even.md", "published-rows.md"):
         assert NOTE in (out / name).read_text(encoding="utf-8"), name
     assert f'<p class="status">{NOTE}</p>' in page
@@ -130,16 +132,18 @@ def test_profiles_of_this_version_are_not_used_for_cells_of_an_earlier_one(old):
     old.profile("kd")
     study = study_of(old)
     assert study.version == 1
-    assert {row.method: row.cost_ratio for row in study.rows} == {"kd": None, "mgd": 2.94}
+    assert {row.method: row.cost_ratio for row in study.rows} == {"kd": 1.62, "mgd": 2.94}, "of the cells' own plans"
+    assert {row.method: row.cost_low for row in study.rows} == {"kd": None, "mgd": pytest.approx(0.985 * 2.94)}
+    assert set(study.profiles) == {("streets", "demo", "mgd")}
 
 
 def test_figures_of_an_earlier_version_say_so(old, tmp_path):
-    build_report(old.root, old.cells, "demo", tmp_path / "old", audit=old.audit)
+    build_report(old.root, old.cells, "demo", tmp_path / "old")
     figure = "figures/cost-shares-streets-demo.svg"
     before = (tmp_path / "old" / figure).read_text()
     old.version = VERSION
     grid(old, {"kd": VERSION, "mgd": VERSION})
-    build_report(old.root, old.cells[:4], "demo", tmp_path / "new", audit=old.audit[4:])
+    build_report(old.root, old.cells[:4], "demo", tmp_path / "new")
     now = (tmp_path / "new" / figure).read_text()
     assert NOTE in before
     assert "Protocol version" not in now
@@ -147,8 +151,7 @@ def test_figures_of_an_earlier_version_say_so(old, tmp_path):
 
 def test_the_audit_on_the_terminal_has_a_table_for_each_version(mixed, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    audited = [row | {"contention": 1.0, "checkpoints": None} for row in mixed.audit]
-    print_audit(audited, len(audited))
+    print_audit(audit(mixed.cells, mixed.layout), len(mixed.cells))
     output = capsys.readouterr().out
     assert output.count("streets/demo on cpu") == 2
     assert output.index(NOTE) < output.index("mgd/") < output.rindex("streets/demo on cpu") < output.index("kd/")

@@ -51,8 +51,8 @@ def test_the_second_is_a_copy_of_the_first(taught_study: TinyStudy, order: tuple
         assert len(digests) == 1
     assert not taught_study.layout.student_run(order[1]).exists(), "one run folder"
     rows = audit(list(order), taught_study.layout)
-    assert [row["cell"]["budget"] for row in rows] == [one.budget for one in order]
-    assert rows[0]["spent_s"] == rows[1]["spent_s"]
+    assert [row.cell for row in rows] == list(order)
+    assert rows[0].spent_s == rows[1].spent_s
 
 
 def test_taken_over_again_it_has_the_same_bytes(taught_study: TinyStudy) -> None:

@@ -1,4 +1,3 @@
-import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -97,8 +96,8 @@ def test_an_accelerator_is_not_waited_for(scoring):
 def test_how_it_was_looked_at_is_told():
     options = {"scales": [0.5, 1.0], "flip": True, "window": (12, 16), "stride": (8, 16)}
     scores = evaluate_segmenter(Toy(), samples(), num_classes=5, scoring=Scoring(**options))
-    told = scores.as_json(classes="abcde", dataset="toy", weights=None, iterations=7)["scoring"]
-    assert Scoring(**told) == scores.scoring == Scoring(**options)
+    document = scores.document(classes="abcde", dataset="toy", weights="ab", iterations=7)
+    assert document.scoring == scores.scoring == Scoring(**options)
     assert scores.per_image.sum() == sum((label != 255).sum() for _, label, _ in samples())
 
 
@@ -118,23 +117,21 @@ def test_a_diverged_network_has_no_score():
     model = Toy()
     torch.nn.init.constant_(model.classify.weight, float("nan"))
     scores = evaluate_segmenter(model, samples(), num_classes=5)
-    content = scores.as_json(classes="abcde", dataset="toy", weights=None, iterations=7)
+    document = scores.document(classes="abcde", dataset="toy", weights="ab", iterations=7)
     assert scores.nonfinite == 3
-    assert (content["status"], content["miou"], content["per_class_iou"]["a"]) == ("diverged", None, None)
-    assert content["metrics"] == {"mean_class_accuracy": None, "pixel_accuracy": None}
+    assert (document.status, document.miou, document.per_class_iou["a"]) == ("diverged", None, None)
+    assert document.metrics == {"mean_class_accuracy": None, "pixel_accuracy": None}
 
 
 def test_scores_json_and_confusion_npz(tmp_path):
     classes = ["road", "car", "pole", "sky", "train"]
     some = [(image, np.minimum(label, 3) if label.max() < 255 else label, name) for image, label, name in samples()]
     scores = evaluate_segmenter(Toy(), some, num_classes=5)
-    content = json.loads(
-        json.dumps(scores.as_json(classes=classes, dataset="toy", weights="ab", iterations=7), allow_nan=False)
-    )
-    assert list(content["per_class_iou"]) == classes
-    assert content["metrics"] | {"miou": content["miou"]} == measure(scores.total)
-    assert content["miou"] == pytest.approx(np.mean([v for v in content["per_class_iou"].values() if v is not None]))
-    assert (content["images"], content["split"], content["cell"], content["schema"]) == (3, "val", None, 1)
+    document = scores.document(classes=classes, dataset="toy", weights="ab", iterations=7)
+    assert list(document.per_class_iou) == classes
+    assert document.metrics | {"miou": document.miou} == measure(scores.total)
+    assert document.miou == pytest.approx(np.mean([v for v in document.per_class_iou.values() if v is not None]))
+    assert (document.images, document.split, document.cell, document.schema_) == (3, "val", None, 2)
     for name in ("one.npz", "two.npz"):
         scores.write_confusion(tmp_path / name)
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
@@ -154,4 +151,4 @@ def test_misuse_is_told():
     with pytest.raises(DataError, match=r"image0: .* neither a class"):
         evaluate_segmenter(Toy(), [(s[0], s[1] * 0 + np.uint8(9), s[2]) for s in samples()], num_classes=5)
     with pytest.raises(ValueError, match="2 class names for 5"):
-        evaluate_segmenter(Toy(), samples(), num_classes=5).as_json(classes="ab", dataset="", weights="", iterations=0)
+        evaluate_segmenter(Toy(), samples(), num_classes=5).document(classes="ab", dataset="", weights="", iterations=0)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import documents
 from isoclock.cli.main import main
 from isoclock.files import read_json, sha256_file, write_json
+from isoclock.records.document import write
 from isoclock.records.protocol import VERSION
 from isoclock.scoring.metrics.miou import of as mean_iou
 from tiny_study import TinyStudy, add_avenues, cell
@@ -49,7 +51,7 @@ def test_a_student_of_another_version_is_not_scored(
     in_the_study: TinyStudy, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = in_the_study.layout.student(cell()) / "record.json"
-    write_json(path, {"digests": {}, "protocol_version": VERSION + 1})
+    write(path, documents.student_record(cell(), protocol_version=VERSION + 1))
     assert main(["evaluate", cell().path]) == 2
     (told,) = [line for line in capsys.readouterr().err.splitlines() if "record.json" in line]
     assert f"record.json: made under version {VERSION + 1} of the protocol, and this is version {VERSION}" in told

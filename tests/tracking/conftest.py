@@ -18,7 +18,11 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from isoclock.files import write_json
+import documents
+from documents import changed
+from isoclock.grid.cells import Cell
+from isoclock.grid.layout import Layout
+from isoclock.records.document import write
 from isoclock.tracking import SyncSummary, sync, upgrade_store
 from isoclock.tracking.ui import ui_command, ui_environment
 
@@ -78,105 +82,59 @@ class Study:
         live: bool = False,
         teacher: str = "t" * 64,
     ) -> Path:
-        dataset, pair, method, budget, seed = cell.split("/")
-        folder = (self.runs if live else self.results) / "student" / cell
-        where = {"dataset": dataset, "pair": pair, "method": method, "budget": budget, "seed": int(seed)}
-        record = {
-            "schema": 1,
-            "kind": "student",
+        of, layout = Cell.parse(cell), Layout(self.results, self.runs)
+        folder = layout.student_run(of) if live else layout.student(of)
+        plan = documents.plan(of, 40, 1.5, 0.068, planned_s=4.1)
+        common = {
             "run_id": run_id,
-            "cell": where,
-            "params": {
-                "recipe": {"lr": 0.01, "crop": [64, 128]},
-                "method": {"implementation": "tuned", "weights": {"kd": 1.0}},
-            },
-            "plan": {
-                "protocol": budget.split("-")[0],
-                "iterations": 40,
-                "cost": 1.5,
-                "anchor_steps": 60.0,
-                "planned_s": 4.1,
-                "anchor_s": 0.068,
-                "device_kind": "cpu-test",
-                "marks": [],
-            },
-            "digests": {"weights": f"{run_id}-weights", "teacher": teacher, "data": "d", "code": "c", "plan": None},
+            "params": {"method": {"implementation": "tuned"}},
+            "digests": {"teacher": teacher, "code": "c"},
             "started_unix": started,
-            "hardware": {"device": "cpu", "device_kind": "cpu-test", "threads": 1, "cpu_cores": 2},
         }
         self.write_ledger(folder, self.ledger() if events is None else events)
         if live:
-            write_json(folder / "run.json", record)
+            write(folder / "run.json", documents.student_run(of, plan, **common))
             return folder
-        record |= {
-            "status": status,
-            "message": "" if status == "finished" else "loss is NaN at iteration 40",
-            "iterations": {"planned": 40, "done": 40},
-            "clock": {"train_s": 4.0, "evaluate_s": 2.0, "io_s": 0.2, "startup_s": 1.0, "lost_s": 0.5},
-            "segments": [{"train_s": 4.0, "anchor_s": 0.07, "device_kind": "cpu-test", "ended": "finished"}],
-            "best": {"iteration": 40, "miou": 0.4},
-            "ended_unix": started + 100,
-            "environment": {"python": "3.11"},
-        }
-        write_json(folder / "record.json", record)
+        record = documents.student_record(
+            of,
+            plan,
+            [documents.segment(4.0, 0.07, iterations=40, ended=status)],
+            **common,
+            status=status,
+            message="" if status == "finished" else "loss is NaN at iteration 40",
+            clock={"lost_s": 0.5},
+            ended_unix=started + 100,
+        )
+        write(folder / "record.json", changed(record, digests={"weights": f"{run_id}-weights"}))
         (folder / "weights.safetensors").write_bytes(run_id.encode())
         if miou is not None:
-            self.scores(self.results / "evaluate" / cell, miou, f"{run_id}-weights")
+            self.scores(layout.evaluation(of), miou, f"{run_id}-weights", of)
         return folder
 
     def teacher(self, dataset: str, model: str, *, run_id: str = "teacher-run", miou: float = 0.7) -> Path:
-        folder = self.results / "teacher" / dataset / model
+        folder = Layout(self.results, self.runs).teacher(dataset, model)
         self.write_ledger(folder, self.ledger())
-        record = {
-            "schema": 1,
-            "kind": "teacher",
-            "run_id": run_id,
-            "cell": {"dataset": dataset, "model": model, "seed": 0},
-            "status": "finished",
-            "message": "",
-            "iterations": {"planned": 40, "done": 40},
-            "clock": {"train_s": 8.0},
-            "plan": None,
-            "params": {"recipe": {"lr": 0.02}},
-            "best": None,
-            "digests": {"weights": "t" * 64, "teacher": None},
-            "started_unix": BEGAN - 500,
-            "ended_unix": BEGAN - 400,
-        }
-        write_json(folder / "record.json", record)
+        record = documents.teacher_record(
+            dataset,
+            model,
+            run_id=run_id,
+            digests={"weights": "t" * 64},
+            started_unix=BEGAN - 500,
+            ended_unix=BEGAN - 400,
+        )
+        write(folder / "record.json", record)
         (folder / "weights.safetensors").write_bytes(b"teacher")
         self.scores(folder, miou, "t" * 64)
         return folder
 
-    def profile(self, dataset: str, pair: str, method: str, *, ratio: float = 1.5) -> Path:
-        path = self.results / "profile" / dataset / pair / f"{method}.json"
-        content = {
-            "schema": 1,
-            "implementation": "tuned",
-            "device_kind": "cpu-test",
-            "threads": 1,
-            "precision": "fp32",
-            "batch": 4,
-            "crop": [64, 128],
-            "cost": {"ratio": ratio, "low": ratio - 0.1, "high": ratio + 0.1},
-            "step_s": {"median": 0.1},
-            "anchor_s": {"median": 0.07},
-            "sustained_ratio": ratio,
-            "peak_mib": 321.0,
-            "shares": {"teacher": 0.4, "student": 0.6},
-            "gflops": {"total": 3.0},
-            "loader_core_s": 0.01,
-            "energy_j": None,
-            "marks": ["noisy"],
-            "attempts": 1,
-            "digests": {"code": "c"},
-        }
-        write_json(path, content)
+    def profile(self, dataset: str, pair: str, method: str, *, ratio: float = 1.5, **changes: Any) -> Path:
+        path = Layout(self.results, self.runs).profile(dataset, pair, method)
+        content = documents.profile(method, ratio, dataset=dataset, pair=pair, marks=["noisy"], **changes)
+        write(path, content)
         return path
 
-    def scores(self, folder: Path, miou: float, weights: str) -> None:
-        content = {"miou": miou, "pixel_accuracy": 0.8, "per_class_iou": CLASSES, "images": 2, "weights": weights}
-        write_json(folder / "scores.json", content)
+    def scores(self, folder: Path, miou: float, weights: str, cell: Cell | None = None) -> None:
+        write(folder / "scores.json", documents.scores(cell, miou, weights, CLASSES))
         (folder / "overlays").mkdir(exist_ok=True)
         (folder / "overlays" / "street_0.png").write_bytes(b"\x89PNG")
 
@@ -188,7 +146,7 @@ class Study:
         """Two methods, two budgets and one seed, with teacher and profiles."""
         self.teacher("streets", "r101")
         for method, gain in (("none", 0.0), ("kd", 0.1)):
-            self.profile("streets", "demo", method, ratio=1.0 + gain)
+            self.profile("streets", "demo", method)
             for budget, base in (("compute-400", 0.5), ("iteration-400", 0.4)):
                 self.student(f"streets/demo/{method}/{budget}/0", run_id=f"{method}-{budget}", miou=base + gain)
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import multiprocessing
 import os
 import shutil
@@ -15,9 +14,12 @@ from typing import Any
 import mlflow
 import pytest
 
+import documents
 from isoclock.errors import UserError
-from isoclock.files import write_json
-from isoclock.tracking import records, sync, watch
+from isoclock.grid.cells import Cell
+from isoclock.records.document import write
+from isoclock.records.protocol import VERSION
+from isoclock.tracking import run_sources, sync, watch
 
 CELL = "streets/demo/kd/compute-400/0"
 
@@ -52,32 +54,41 @@ def test_runs_have_tags_params_and_metrics(study: Any, monkeypatch: pytest.Monke
         4.1,
     )
     assert (best["metrics.cost_ratio"], best["metrics.peak_mib"], best["metrics.lost_s"]) == (1.5, 321.0, 0.5)
-    assert best["tags.device_kind"] == "cpu-test"
+    assert best["tags.device_kind"] == "cpu:test"
     assert best["metrics.spent_anchor_steps"] == pytest.approx(4.0 / 0.07)
     assert best["metrics.deviation"] == pytest.approx(4.0 / 0.07 / 60 - 1)
     assert best["tags.marks"] == "off-budget,lost-time"
     assert best["tags.digests.code"] == "c"
-    assert set(children["tags.protocol_version"]) == {"1"}, "documents of version 1 do not say it"
+    assert set(children["tags.protocol_version"]) == {str(VERSION)}
     assert "metrics.val/iou/sky" not in matched.columns
     assert set(search("tags.method = 'kd' AND tags.`isoclock.kind` = 'profile'")["tags.marks"]) == {"noisy"}
 
 
 def test_versions_of_the_protocol_are_tagged(study: Any) -> None:
     study.student(CELL, run_id="one")
-    study.profile("streets", "demo", "kd")
-    path = study.results / "profile/streets/demo/kd.json"
-    write_json(path, json.loads(path.read_text()) | {"protocol_version": 2})
-    record = study.results / "student" / CELL / "record.json"
+    study.profile("streets", "demo", "kd", protocol_version=1)
     study.sync()
     (run,) = study.found("tags.`isoclock.kind` = 'student'")
-    assert run.data.tags["protocol_version"] == "1"
+    assert run.data.tags["protocol_version"] == str(VERSION)
     assert "peak_mib" not in run.data.metrics, "nothing of a profile of another version"
     assert run.data.metrics["miou"] == 0.5
-    write_json(record, json.loads(record.read_text()) | {"protocol_version": 2, "run_id": "two"})
+    study.student(CELL, run_id="two", started=1_700_001_000.0)
+    study.profile("streets", "demo", "kd")
+    earlier = documents.scores(Cell.parse(CELL), weights="two-weights", protocol_version=1)
+    write(study.results / "evaluate" / CELL / "scores.json", earlier)
     study.sync()
-    (run,) = study.found("tags.protocol_version = '2' AND tags.`isoclock.kind` = 'student'")
+    (run,) = study.found("tags.`isoclock.run_id` = 'two'")
     assert run.data.metrics["peak_mib"] == 321.0
     assert "miou" not in run.data.metrics, "nor scores of another version"
+
+
+def test_a_run_keeps_the_cost_that_it_was_planned_with(study: Any) -> None:
+    study.student(CELL, run_id="one")
+    study.profile("streets", "demo", "kd", ratio=2.5)
+    study.sync()
+    (run,) = study.found("tags.`isoclock.kind` = 'student'")
+    assert run.data.metrics["cost_ratio"] == 1.5
+    assert "peak_mib" not in run.data.metrics, "it is that of the method as it is now"
 
 
 def test_curves_have_the_steps_and_times_of_the_ledger(study: Any) -> None:
@@ -205,7 +216,7 @@ def test_a_diverged_run_is_a_result(study: Any) -> None:
 
 
 def test_a_live_run_is_followed_to_its_end(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "STALE_S", 1e12)  # the ledger of this test is of 2023
+    monkeypatch.setattr(run_sources, "STALE_S", 1e12)  # the ledger of this test is of 2023
     lines = study.ledger()[:-1]
     upto = [line["event"] for line in lines].index("checkpoint") + 1
     study.student(CELL, run_id="one", live=True, events=[*lines[:upto], study.train(30, 99.0)])
@@ -232,7 +243,7 @@ def test_stopped_silent_and_missing_runs_are_killed(study: Any, monkeypatch: pyt
     lines = study.ledger()[:-1]
     stopped, silent, vanished = (f"streets/demo/kd/compute-400/{seed}" for seed in range(3))
     with monkeypatch.context() as patch:
-        patch.setattr(records, "STALE_S", 1e12)
+        patch.setattr(run_sources, "STALE_S", 1e12)
         study.student(stopped, run_id="a", live=True, events=[*lines, study.event("stop", 40, reason="SIGTERM")])
         study.student(silent, run_id="b", live=True, events=lines)
         folder = study.student(vanished, run_id="c", live=True, events=lines)
@@ -294,7 +305,7 @@ def test_an_unreadable_record_is_reported_and_the_rest_is_synced(study: Any) -> 
     lacking.write_text('{"run_id": "three"}')
     summary = study.sync()
     assert summary.created == 1
-    assert [str(broken) in summary.problems[0], str(lacking.parent) in summary.problems[1]] == [True, True]
+    assert [str(broken) in summary.problems[0], str(lacking) in summary.problems[1]] == [True, True]
 
 
 def test_two_syncs_on_a_new_store_wait_for_each_other(study: Any) -> None:

@@ -84,7 +84,7 @@ def test_an_entry_goes_all_the_way(study: TinyStudy, name: str) -> None:
     accept_budget(params, *WHERE, "iteration-6", study.layout)
     costs = {}
     for cell in cells(params, "toy"):
-        costs[cell.method] = profile_method(params, *WHERE, cell.method, study.layout)["cost"]["ratio"]
+        costs[cell.method] = profile_method(params, *WHERE, cell.method, study.layout).cost.ratio
         make_plan(params, *WHERE, cell.method, cell.budget, study.layout, study=False)
         assert train_student(params, cell, study.layout) == "finished"
         assert evaluate_trained(Target.of_cell(params, cell, study.layout), torch.device("cpu")).miou is not None

@@ -1,7 +1,7 @@
 """Floating-point operations of a training step from shapes alone: nothing is computed, and neither data nor device are needed.
 
 Networks and losses are run on torch's meta device, where a tensor has a shape and no values. As in a profile, products and
-convolutions are counted and nothing else; a loss that looks at values cannot be counted, and is told of.
+convolutions are counted and nothing else; a loss that looks at values cannot be counted, and the result says so.
 """
 
 from __future__ import annotations

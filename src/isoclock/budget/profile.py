@@ -19,21 +19,20 @@ from isoclock.grid.stamps import cost_inputs, profile_stamp
 from isoclock.params.load import Params
 from isoclock.params.schema import ProfileSettings
 from isoclock.progress import ProgressLine
-from isoclock.records.protocol import KEY, VERSION
+from isoclock.records.document import build
+from isoclock.records.profile import Profile
 from isoclock.runner.environment import environment
 from isoclock.training.anchor import StepBench
 from isoclock.training.device import choose_device, device_kind
 
-SCHEMA = 1
-
 
 def profile_method(
     params: Params, dataset: str, pair_name: str, method_name: str, layout: Layout, *, study: bool = False
-) -> dict[str, Any]:
-    """Measure a method and write its profile; returns it.
+) -> Profile:
+    """Measure a method, write its profile and return it.
 
-    If the windows disagree the profile is marked. A study refuses marked ones, so that for a `study` it is measured up to
-    `attempts` times before.
+    If the windows disagree, the profile is marked. A study refuses marked profiles, so for a `study` a noisy measurement is
+    repeated, up to `attempts` times in all.
     """
     data = PreparedData.open(layout.prepared(dataset))
     recipe, settings = params.recipe(dataset, "student"), params.profile
@@ -51,9 +50,7 @@ def profile_method(
     measured, attempts = _measure_until_quiet(bench, settings, title, settings.attempts if study else 1)
     stamp = profile_stamp(params, dataset, pair_name, method_name)
     about = cost_inputs(params, dataset, pair_name, method_name)
-    profile = {
-        "schema": SCHEMA,
-        KEY: VERSION,
+    content = {
         "dataset": dataset,
         "pair": pair_name,
         "method": method_name,
@@ -73,15 +70,15 @@ def profile_method(
         "environment": environment(),
         "digests": {"code": stamp["code"], "data": data.digest, "inputs": sha256_json(about)},
     }
-    memory_path = layout.accepted_record("profile", dataset, pair_name, method_name)
-    return accept_profile(
-        profile, memory_path, layout.profile(dataset, pair_name, method_name), settings.reaccept_within
-    )
+    accepted_path = layout.accepted_record("profile", dataset, pair_name, method_name)
+    output = layout.profile(dataset, pair_name, method_name)
+    return accept_profile(build(Profile, content), accepted_path, output, settings.reaccept_within)
 
 
 def _measure_until_quiet(
     open_bench: Callable[[bool], StepBench], settings: ProfileSettings, title: str, most: int
 ) -> tuple[dict[str, Any], int]:
+    """Measure until a measurement has no mark, at most `most` times. Returns the last measurement, and the number of attempts."""
     method, anchor = open_bench(True), open_bench(False)
     attempts, measured = 1, _shown(measure, method, anchor, settings, title)
     while measured["marks"] and attempts < most:
@@ -102,14 +99,14 @@ def _shown(
 
 def _why_again(measured: dict[str, Any], settings: ProfileSettings) -> str:
     """Each mark of a measurement, with the figure behind it and its limit (params/budgets.yaml)."""
-    marks = []
+    reasons = []
     if "noisy" in measured["marks"]:
-        marks.append(f"noisy (windows spread over {measured['spread']:.1%}, max_spread {settings.max_spread:.1%})")
+        reasons.append(f"noisy (windows spread over {measured['spread']:.1%}, max_spread {settings.max_spread:.1%})")
     if "input-bound" in measured["marks"]:
         figures = []
         if (waiting := measured["shares"]["data"]) > settings.max_data_share:
             figures.append(f"{waiting:.0%} of a step waits for data, max_data_share {settings.max_data_share:.0%}")
         if (loaders := measured["loader_share"]) is not None and loaders > 1:
             figures.append(f"loader processes have work for {loaders:.0%} of a step, at most 100%")
-        marks.append(f"input-bound ({'; '.join(figures)})")
-    return ", ".join(marks)
+        reasons.append(f"input-bound ({'; '.join(figures)})")
+    return ", ".join(reasons)

@@ -15,7 +15,7 @@ def run(arguments: argparse.Namespace) -> int:
     from isoclock.grid.cells import cells
     from isoclock.grid.layout import Layout
     from isoclock.params.check import load_params
-    from isoclock.report.audit import print_audit
+    from isoclock.report.audit_table import print_audit
 
     grid_cells = cells(load_params(), arguments.grid)
     print_audit(audit(grid_cells, Layout()), len(grid_cells))

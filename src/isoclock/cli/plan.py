@@ -49,7 +49,7 @@ def _dry(arguments: argparse.Namespace) -> int:
     from isoclock.files import to_json
     from isoclock.grid.layout import Layout
     from isoclock.params.check import load_params
-    from isoclock.report.forecast import print_forecast
+    from isoclock.report.forecast_table import print_forecast
 
     if arguments.dataset is not None:
         raise UserError("plan: --dry forecasts a whole grid; use --grid NAME and no DATASET")

@@ -32,10 +32,10 @@ def run(arguments: argparse.Namespace) -> int:
     title = f"profile {arguments.dataset}/{arguments.pair}/{method}"
     with as_user_error(title, lambda: figures(method, recipe, choose_device()), then="measures again"):
         profile = profile_method(params, arguments.dataset, arguments.pair, method, Layout(), study=arguments.study)
-    cost, marks = profile["cost"], profile["marks"]
-    marked = f"; marked {', '.join(marks)}" if marks else ""
+    cost = profile.cost
+    marked = f"; marked {', '.join(profile.marks)}" if profile.marks else ""
     print(
-        f"{method}: {cost['ratio']:.3f} anchor-steps an iteration "
-        f"[{cost['low']:.3f}, {cost['high']:.3f}], {profile['peak_mib']:.0f} MiB{marked}"
+        f"{method}: {cost.ratio:.3f} anchor-steps an iteration "
+        f"[{cost.low:.3f}, {cost.high:.3f}], {profile.peak_mib:.0f} MiB{marked}"
     )
     return 0

@@ -15,7 +15,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb; returns the exit status."""
-    from isoclock.budget.audit import audit
     from isoclock.grid.cells import cells
     from isoclock.grid.layout import Layout
     from isoclock.params.check import load_params
@@ -24,16 +23,13 @@ def run(arguments: argparse.Namespace) -> int:
     params, layout = load_params(), Layout()
     grid_cells = cells(params, arguments.grid)
     if arguments.table_only:
-        print_table(
-            layout.results, [cell.as_dict() for cell in grid_cells], audit(grid_cells, layout), params.protocols
-        )
+        print_table(layout.results, grid_cells, params.protocols)
         return 0
     page = build_report(
         layout.results,
-        [cell.as_dict() for cell in grid_cells],
+        grid_cells,
         arguments.grid,
         layout.report(arguments.grid),
-        audit=audit(grid_cells, layout),
         published=list(params.published.values()),
         protocols=params.protocols,
     )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from isoclock.cluster.site import RUNTIME_FLOOR_MIN, Site
+from isoclock.errors import ArtifactError
 from isoclock.params.load import Params
+from isoclock.records.document import read
+from isoclock.records.plan import Plan
 
 RUNTIME_MARGIN = 1.5  # over planned seconds: evaluations, checkpoints and a slower node
 # Minutes of work of a job without a plan. A teacher's steps are not profiled, and a student's plan may not exist when the
@@ -60,5 +62,9 @@ class JobResources:
 
 
 def _planned_min(plan: Path) -> int:
-    planned_s = json.loads(plan.read_text(encoding="utf-8"))["planned_s"]
+    plan.stat()  # raises FileNotFoundError if the plan does not exist yet
+    try:
+        planned_s = read(plan, Plan, "plan").planned_s
+    except ArtifactError:  # the plan is made again before the job starts, or the job reports the error
+        return ASSUMED_MIN["student"]
     return math.ceil(planned_s * RUNTIME_MARGIN / 60)

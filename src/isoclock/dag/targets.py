@@ -11,11 +11,13 @@ from typing import Any
 from isoclock.cluster.site import Site, check_filled_in, exit_with
 from isoclock.dag.resources import JobResources
 from isoclock.errors import ArtifactError, UserError
-from isoclock.files import read_json, sha256_json
+from isoclock.files import sha256_json
 from isoclock.grid.cells import Cell
 from isoclock.grid.dependencies import Job
 from isoclock.grid.jobs import GridJobs
 from isoclock.grid.stamps import budget_stamp
+from isoclock.records.document import read
+from isoclock.records.plan import AcceptedBudget
 
 
 # No repr: Snakemake looks for odd paths in the text of an input function, and of the object it is bound to.
@@ -78,11 +80,11 @@ class GridTargets:
         if not accepted.is_file():
             return False
         try:
-            entry_digest = read_json(accepted, "plan").get("entry")
+            entry_digest = read(accepted, AcceptedBudget, "plan").entry
         except ArtifactError:
             return True
         stamp = budget_stamp(self.jobs.params, wildcards.dataset, wildcards.pair, wildcards.budget)
-        return bool(entry_digest != sha256_json(stamp))
+        return entry_digest != sha256_json(stamp)
 
     @property
     def study_option(self) -> str:

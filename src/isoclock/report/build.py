@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from isoclock.files import write_text
+from isoclock.grid.cells import Cell
 from isoclock.grid.layout import REPORT_PAGE
 from isoclock.params.schema import Published
 from isoclock.report import format, tables
@@ -20,10 +20,9 @@ from isoclock.report.summary import differences, summarise
 
 def build_report(
     results: Path,
-    cells: list[dict[str, Any]],
+    cells: Sequence[Cell],
     grid_name: str,
     out: Path,
-    audit: Sequence[dict[str, Any]] = (),
     published: Sequence[Published] = (),
     protocols: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
@@ -41,7 +40,7 @@ def build_report(
     from isoclock.report.figures import draw_figures
     from isoclock.report.html import render_page
 
-    study = collect(results, cells, audit, protocols)
+    study = collect(results, cells, protocols)
     summaries = summarise(study.rows)
     found = differences(study, summaries)
     write_text(out / "cells.csv", tables.cells_csv(study.rows))
@@ -65,12 +64,7 @@ def build_report(
     return page
 
 
-def print_table(
-    results: Path,
-    cells: list[dict[str, Any]],
-    audit: Sequence[dict[str, Any]] = (),
-    protocols: Mapping[str, str] = MappingProxyType({}),
-) -> None:
+def print_table(results: Path, cells: Sequence[Cell], protocols: Mapping[str, str] = MappingProxyType({})) -> None:
     """Print the comparison of `cells` to the terminal. Raises ArtifactError for broken files under `results`."""
-    study = collect(results, cells, audit, protocols)
+    study = collect(results, cells, protocols)
     tables.print_comparison(study, summarise(study.rows))

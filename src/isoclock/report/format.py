@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from isoclock.records.protocol import VERSION
+from isoclock.records.record import Checkpoints
 from isoclock.scoring.stats import Estimate
 
 NOTHING = "–"
@@ -37,11 +35,9 @@ def both(planned: str, spent: str) -> str:
     return NOTHING if planned == spent == NOTHING else f"{planned} / {spent}"
 
 
-def saving(checkpoints: Mapping[str, Any] | None) -> str:
+def saving(checkpoints: Checkpoints) -> str:
     """A record's `checkpoints`: their share of the train time, and how far apart they were in it."""
-    if not checkpoints:
-        return NOTHING
-    return f"{percent(checkpoints['share_of_train'], 2)} % / {seconds(checkpoints['every_s'])}"
+    return f"{percent(checkpoints.share_of_train, 2)} % / {seconds(checkpoints.every_s)}"
 
 
 def ratio(value: float | None, low: float | None = None, high: float | None = None) -> str:

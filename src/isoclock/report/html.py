@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from isoclock import __version__
-from isoclock.budget.audit import TOLERANCE
+from isoclock.budget.audit import TOLERANCE, AuditRow
 from isoclock.report import break_even_tables, format
 from isoclock.report.break_even import BreakEven
-from isoclock.report.collect import DIVERGED, FINISHED, MISSING, Study
+from isoclock.report.collect import DIVERGED, FINISHED, MISSING, Study, Teacher
 from isoclock.report.figures import Drawing
 from isoclock.report.metrics_table import metrics_table
 from isoclock.report.overlays import overlay_blocks
@@ -108,7 +108,7 @@ def _pair(
                   key=lambda s: s.miou.mean or 0, default=None)  # fmt: skip
     return {
         "name": f"{dataset} / {pair}",
-        "teacher": f"{teacher['model']}: {format.percent(teacher['miou'])} % mIoU" if teacher else "no scores found",
+        "teacher": f"{teacher.model}: {format.percent(teacher.scores.miou)} % mIoU" if teacher else "no scores found",
         "highest": f"{highest.first.method}, {highest.first.budget}: {format.points(highest.miou)}"
         if highest
         else None,
@@ -149,39 +149,38 @@ def _table_row(s: Summary) -> dict[str, Any]:
 
 def _devices(study: Study) -> dict[str, str]:
     """How columns name what cells were profiled and trained on; provenance has the whole kinds."""
-    told = [profile["device_kind"] for profile in study.profiles.values()]
-    told += [row["device_kind"] for row in study.audit if row.get("device_kind")]
-    short = short_kinds({kind for kinds in told for kind in kinds.split("; ")})
-    return {kinds: "; ".join(short[kind] for kind in kinds.split("; ")) for kinds in told}
+    found = [profile.device_kind for profile in study.profiles.values()] + [row.device_kind for row in study.audit]
+    short = short_kinds({kind for kinds in found for kind in kinds.split("; ")})
+    return {kinds: "; ".join(short[kind] for kind in kinds.split("; ")) for kinds in found}
 
 
 def _cost_row(study: Study, dataset: str, pair: str, method: str, devices: Mapping[str, str]) -> list[str]:
     profile = study.profiles.get((dataset, pair, method))
     if profile is None:
         return [method, "no profile", *[format.NOTHING] * 9]
-    cost, gflops = profile["cost"], profile.get("gflops") or {}
-    shares = profile.get("shares") or {}
-    step_s, energy_j = profile["step_s"]["median"], profile.get("energy_j")
+    cost = profile.cost
     return [
         method,
-        profile["implementation"],
-        format.ratio(cost["ratio"], cost["low"], cost["high"]),
-        f"{1000 * step_s:.1f}",
-        format.percent(shares.get("teacher"), 0),
-        format.percent(shares.get("loss"), 0),
-        format.NOTHING if gflops.get("total") is None else f"{gflops['total']:.1f}",
-        format.count(profile.get("peak_mib")),
-        format.NOTHING if energy_j is None else f"{energy_j:.2f}",
-        devices[profile["device_kind"]],
-        ", ".join(profile.get("marks", [])),
+        profile.implementation,
+        format.ratio(cost.ratio, cost.low, cost.high),
+        f"{1000 * profile.step_s.median:.1f}",
+        format.percent(profile.shares.teacher, 0),
+        format.percent(profile.shares.loss, 0),
+        f"{profile.gflops.total:.1f}",
+        format.count(profile.peak_mib),
+        format.NOTHING if profile.energy_j is None else f"{profile.energy_j:.2f}",
+        devices[profile.device_kind],
+        ", ".join(profile.marks),
     ]
 
 
-def _class_tables(summaries: Sequence[Summary], teacher: dict[str, Any] | None) -> list[dict[str, Any]]:
+def _class_tables(summaries: Sequence[Summary], teacher: Teacher | None) -> list[dict[str, Any]]:
     """One table per budget: rows are classes, columns methods, values means over finished seeds."""
     tables = []
     for budget in dict.fromkeys(s.first.budget for s in summaries):
-        columns: list[tuple[str, dict[str, float | None]]] = [("teacher", teacher["per_class_iou"])] if teacher else []
+        columns: list[tuple[str, dict[str, float | None]]] = (
+            [("teacher", teacher.scores.per_class_iou)] if teacher else []
+        )
         for s in summaries:
             finished = [row.per_class_iou for row in s.rows if row.status == FINISHED]
             if s.first.budget == budget and finished:
@@ -209,20 +208,19 @@ def _mean(values: Any) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _audited(row: dict[str, Any], devices: Mapping[str, str]) -> dict[str, Any]:
-    cell, deviation = row["cell"], row.get("deviation")
-    marks = ", ".join(row.get("marks", []))
+def _audited(row: AuditRow, devices: Mapping[str, str]) -> dict[str, Any]:
+    deviation = row.deviation
     cells = [
-        *(str(cell[part]) for part in ("dataset", "pair", "method", "budget", "seed")),
-        format.seconds(row.get("planned_s")),
-        format.seconds(row.get("spent_s")),
-        format.count(row.get("planned_anchor_steps")),
-        format.count(row.get("spent_anchor_steps")),
+        *map(str, row.cell.as_dict().values()),
+        format.seconds(row.planned_s),
+        format.seconds(row.spent_s),
+        format.count(row.planned_anchor_steps),
+        format.count(row.spent_anchor_steps),
         format.NOTHING if deviation is None else f"{100 * deviation:+.1f} %",
-        format.ratio(row.get("contention")),
-        format.seconds(row.get("lost_s")),
-        devices.get(row.get("device_kind") or "", format.NOTHING),
-        marks,
+        format.ratio(row.contention),
+        format.seconds(row.lost_s),
+        devices[row.device_kind],
+        ", ".join(row.marks),
     ]
     return {"cells": cells, "outside": deviation is not None and abs(deviation) > TOLERANCE}
 
@@ -231,19 +229,22 @@ def _provenance(study: Study) -> list[tuple[str, str]]:
     """What the cells were made with; several values of one thing are all shown, since they may explain a difference."""
     records = list(study.records.values())
 
-    def values(section: str, key: str, between: str = ", ") -> str:
-        seen = sorted({str(record.get(section, {}).get(key)) for record in records} - {"None"})
-        return between.join(seen) or format.NOTHING
+    def values(of: Iterable[object], between: str = ", ") -> str:
+        return between.join(sorted({str(value) for value in of if value is not None})) or format.NOTHING
 
-    packages = sorted({name for record in records for name in record.get("environment", {})})
-    environment = "; ".join(f"{name} {values('environment', name)}" for name in packages)
-    threads = f"{values('hardware', 'threads')} threads"
-    trained_s = sum(record["clock"]["train_s"] for record in records)
-    lost_s = sum(record["clock"].get("lost_s") or 0 for record in records)
-    digests = {name: values("digests", name) for name in ("data", "teacher")}
+    packages = sorted({name for record in records for name in record.environment})
+    environment = "; ".join(f"{name} {values(record.environment.get(name) for record in records)}" for name in packages)
+    hardware = [record.hardware for record in records]
+    devices, kinds = values(one.device for one in hardware), values((one.device_kind for one in hardware), "; ")
+    trained_s = sum(record.clock.train_s for record in records)
+    lost_s = sum(record.clock.lost_s for record in records)
+    digests = {
+        "data": values(record.digests.data for record in records),
+        "teacher": values(record.digests.teacher for record in records),
+    }
     return [
         ("protocol version", str(study.version)),
-        ("devices", f"{values('hardware', 'device')}: {values('hardware', 'device_kind', '; ')}; {threads}"),
+        ("devices", f"{devices}: {kinds}; {values(one.threads for one in hardware)} threads"),
         ("environment", environment or format.NOTHING),
         (
             "time trained, all cells",

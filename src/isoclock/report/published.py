@@ -74,7 +74,7 @@ def published_rows(
             plain.get(s.first.budget),
             s.miou.mean,
             format.points(s.miou),
-            teacher["model"] if teacher else format.NOTHING,
+            teacher.model if teacher else format.NOTHING,
             s.first.teacher_miou,
             s.teacher_share,
             pair,

@@ -200,7 +200,7 @@ def _head(study: Study, dataset: str, pair: str) -> str:
     teacher = study.teachers.get((dataset, pair))
     score = "Teacher: no scores found."
     if teacher is not None:
-        score = f"Teacher {teacher['model']}: {format.percent(teacher['miou'])} mIoU on {teacher['split']}."
+        score = f"Teacher {teacher.model}: {format.percent(teacher.scores.miou)} mIoU on {teacher.scores.split}."
     return " ".join(filter(None, [score, format.version_note(study.version)]))
 
 

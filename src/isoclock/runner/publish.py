@@ -1,17 +1,18 @@
-"""A run that has ended becomes a result: weights, ledger and record, which is all that later verbs read."""
+"""Publishing a run that has ended: weights, ledger and record, which are all that later verbs read."""
 
 from __future__ import annotations
 
 import shutil
 import time
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
-from isoclock.files import sha256_file, write_json, written_atomically
-from isoclock.records.protocol import KEY, version_of
+from isoclock.files import sha256_file, written_atomically
+from isoclock.records.document import build, plain, write
+from isoclock.records.record import Record, RecordDigests, StudentRecord, TeacherRecord
+from isoclock.records.run import Run
 from isoclock.runner.environment import environment, hardware
 from isoclock.runner.ledger import Ledger, read_ledger
 from isoclock.runner.session import Outcome
@@ -19,18 +20,20 @@ from isoclock.runner.spec import Spec
 from isoclock.training.anchor import anchor_steps
 from isoclock.training.step import TrainingStep
 
+RECORDS: dict[str, type[Record]] = {"student": StudentRecord, "teacher": TeacherRecord}
+
 
 def publish(
     spec: Spec,
-    run: dict[str, Any],
+    run: Run,
     step: TrainingStep,
     outcome: Outcome,
     device: torch.device,
     ledger: Ledger,
     checkpoint_every_s: float,
     images: Mapping[str, int],
-) -> dict[str, Any]:
-    """Weights first, the record last: where there is a record, the result is whole. Returns the digests in the record."""
+) -> RecordDigests:
+    """Write weights first and the record last: where there is a record, the result is complete. Returns its digests."""
     state = outcome.state
     weights = spec.result_folder / "weights.safetensors"
     with written_atomically(weights) as temporary:
@@ -42,35 +45,33 @@ def publish(
         steps = segment["anchor_steps"] = anchor_steps(segment["train_s"], segment["anchors"])
         segment["anchor_s"] = segment["train_s"] / steps if steps else None
     saves = [event for event in read_ledger(ledger.path) if event["event"] == "checkpoint"]
-    digests = {**spec.digests, "weights": sha256_file(weights)}
     saving_s = sum(save["io_s"] for save in saves)
-    write_json(
-        spec.result_folder / "record.json",
-        {
-            **{key: run[key] for key in ("schema", "run_id", "kind", "cell", "plan", "params", "started_unix")},
-            KEY: version_of(run),
-            "status": outcome.status,
-            "message": state.message,
-            "iterations": {"planned": spec.iterations, "done": state.iteration},
-            "epochs": spec.recipe.epochs(state.iteration, images),
-            "clock": {
-                **{f"{name}_s": seconds for name, seconds in outcome.clock.items()},
-                "startup_s": sum(segment["startup_s"] for segment in segments),
-                "lost_s": state.lost_s,
-            },
-            "segments": segments,
-            "best": state.best,
-            "checkpoints": {
-                "count": len(saves),
-                "seconds_each": saving_s / max(1, len(saves)),
-                "bytes": saves[-1]["bytes"] if saves else 0,
-                "every_s": checkpoint_every_s,
-                "share_of_train": saving_s / outcome.clock["train"] if outcome.clock["train"] else None,
-            },
-            "digests": digests,
-            "ended_unix": round(time.time(), 3),
-            "environment": environment(),
-            "hardware": hardware(device),
+    kept = ("protocol_version", "run_id", "kind", "cell", "plan", "params", "started_unix")
+    content = {
+        **{key: value for key, value in plain(run).items() if key in kept},
+        "status": outcome.status,
+        "message": state.message,
+        "iterations": {"planned": spec.iterations, "done": state.iteration},
+        "epochs": spec.recipe.epochs(state.iteration, images),
+        "clock": {
+            **{f"{name}_s": seconds for name, seconds in outcome.clock.items()},
+            "startup_s": sum(segment["startup_s"] for segment in segments),
+            "lost_s": state.lost_s,
         },
-    )
-    return digests
+        "segments": segments,
+        "best": state.best,
+        "checkpoints": {
+            "count": len(saves),
+            "seconds_each": saving_s / max(1, len(saves)),
+            "bytes": saves[-1]["bytes"] if saves else 0,
+            "every_s": checkpoint_every_s,
+            "share_of_train": saving_s / outcome.clock["train"] if outcome.clock["train"] else None,
+        },
+        "digests": {**spec.digests, "weights": sha256_file(weights)},
+        "ended_unix": round(time.time(), 3),
+        "environment": environment(),
+        "hardware": hardware(device),
+    }
+    record = build(RECORDS[spec.kind], content)
+    write(spec.result_folder / "record.json", record)
+    return record.digests

@@ -17,9 +17,12 @@ import torch
 
 from isoclock.data.loading.prepared import PreparedData
 from isoclock.errors import UserError
-from isoclock.files import read_json, sha256_file
+from isoclock.files import sha256_file
 from isoclock.grid.cells import Cell, same_training
+from isoclock.grid.layout import RunFiles
 from isoclock.grid.stamps import student_stamp, teacher_stamp
+from isoclock.records.document import read
+from isoclock.records.plan import Plan
 from isoclock.records.protocol import check_version
 from isoclock.runner.failures import as_user_error, figures
 from isoclock.runner.lease import Lease
@@ -107,12 +110,12 @@ def train_student(params: Params, cell: Cell, layout: Layout, device: torch.devi
     method = params.method_parts(cell.method, cell.dataset)
     data = PreparedData.open(target.data)
     plan_path = layout.plan(cell.dataset, cell.pair, cell.method, cell.budget)
-    plan = read_json(plan_path, made_by="plan")
     where = f"{cell.dataset} {cell.pair} {cell.budget} {cell.method}"
+    plan = read(plan_path, Plan, f"plan {where}")
     check_version(plan_path, plan, f"plan again (isoclock plan {where})")
-    if device_kind(device) != plan["device_kind"]:
+    if device_kind(device) != plan.device_kind:
         raise UserError(
-            f"{plan_path}: planned for {plan['device_kind']}, but this is {device_kind(device)}; times are not comparable "
+            f"{plan_path}: planned for {plan.device_kind}, but this is {device_kind(device)}; times are not comparable "
             f"across device kinds: run the cell there, or profile here (isoclock profile {cell.dataset} {cell.pair} {cell.method})"
         )
     stamp = student_stamp(params, cell)
@@ -127,7 +130,7 @@ def train_student(params: Params, cell: Cell, layout: Layout, device: torch.devi
         run_folder=layout.student_run(cell),
         result_folder=target.trained,
         recipe=target.recipe,
-        iterations=plan["iterations"],
+        iterations=plan.iterations,
         plan=plan,
         params={key: stamp[key] for key in ("recipe", "student", "teacher", "method")} | {"classes": data.classes},
         digests={
@@ -146,7 +149,7 @@ def train_student(params: Params, cell: Cell, layout: Layout, device: torch.devi
 
 def _train(job: _Job, device: torch.device) -> str:
     """Run a job to its end or to a stop signal; returns the status."""
-    spec, ledger_path = job.spec, job.spec.run_folder / "ledger.jsonl"
+    spec, ledger_path = job.spec, RunFiles(job.spec.run_folder).ledger
     describe = partial(figures, spec.cell.get("method", "none"), spec.recipe, device)
     in_one_line = partial(as_user_error, spec.title, describe)
     with in_one_line(), Lease(spec.run_folder) as lease, in_one_line(partial(_record_failure, ledger_path)):
@@ -159,8 +162,7 @@ def _train(job: _Job, device: torch.device) -> str:
             nonlocal validated
             scores = score(step.student, job.data, spec.recipe, device, overlays=OVERLAYS)
             validated = loop.iteration, scores
-            found = scores.as_json(classes=job.data.classes, dataset=spec.cell["dataset"], weights=None, iterations=0)
-            return {"miou": found["miou"], "per_class": found["per_class_iou"]}
+            return {"miou": scores.miou, "per_class": scores.per_class_iou(job.data.classes)}
 
         loop = training_loop(
             step,
@@ -184,7 +186,7 @@ def _train(job: _Job, device: torch.device) -> str:
         if (ended := session.ended()) is None:
             _check_same_hardware(spec.run_folder, state.segments, segment)
             complaints += _killed_message(ledger_path, session, spec.title)
-        start = {"run_id": run["run_id"], "segment": len(state.segments), "train_s": loop.clock.train_s}
+        start = {"run_id": run.run_id, "segment": len(state.segments), "train_s": loop.clock.train_s}
         ledger.append("start", state.iteration, **start)
         for complaint in complaints:
             ledger.append("complaint", state.iteration, message=complaint)
@@ -196,7 +198,7 @@ def _train(job: _Job, device: torch.device) -> str:
         lease.check()
         digests = publish(spec, run, step, outcome, device, ledger, session.checkpoint_every_s, job.data.images)
         if outcome.status == "finished" and validated is not None and validated[0] == spec.iterations:
-            keep_validation(spec.result_folder, validated[1], job.scored_from, digests["weights"])
+            keep_validation(spec.result_folder, validated[1], job.scored_from, digests.weights)
         return outcome.status
 
 

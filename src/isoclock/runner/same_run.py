@@ -1,7 +1,7 @@
-"""One training under two names: a compute budget of N iterations of a yardstick gives that yardstick N iterations.
+"""One training of two cells: a compute budget of N iterations of a yardstick gives that yardstick N iterations.
 
-So its cell there is its cell under the iteration budget of N. Whichever of them was published first is trained; the other
-becomes a copy of its result, with a plan of its own.
+So its cell there is the same training as its cell under the iteration budget of N. The one that is started first is trained;
+the other becomes a copy of its result, with a plan of its own.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ import shutil
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from isoclock.files import read_json, sha256_file, write_json, written_atomically
+from isoclock.files import sha256_file, written_atomically
 from isoclock.grid.cells import Cell
 from isoclock.grid.layout import Layout
-from isoclock.records.protocol import VERSION, version_of
+from isoclock.records.document import build, plain, read_if_there, write
+from isoclock.records.protocol import VERSION
+from isoclock.records.record import StudentRecord
+from isoclock.records.run import StudentRun
 from isoclock.runner.lease import Lease
 from isoclock.runner.spec import Spec, set_aside
 from isoclock.scoring.last_validation import FILE as VALIDATION
@@ -31,35 +33,36 @@ def take_over(spec: Spec, others: Sequence[Cell], layout: Layout) -> str | None:
     """
     for other in others:
         folder = layout.student(other)
-        path = folder / "record.json"
-        if path.is_file() and _is_same(spec, record := read_json(path, made_by="student"), folder):
+        record = read_if_there(folder / "record.json", StudentRecord, f"student {other.path}")
+        if record is not None and _is_same(spec, record, folder):
             _publish(spec, other, record, folder)
-            return str(record["status"])
+            return record.status
     return None
 
 
-def _is_same(spec: Spec, record: dict[str, Any], folder: Path) -> bool:
+def _is_same(spec: Spec, record: StudentRecord, folder: Path) -> bool:
     assert spec.plan is not None
-    of_spec = {name: value for name, value in spec.digests.items() if name != "plan"}
+    digests = record.digests.model_dump(exclude={"plan", "weights"})
     weights = folder / "weights.safetensors"
     return (
-        "trained_as" not in record
-        and version_of(record) == VERSION
-        and record["iterations"]["planned"] == spec.iterations
-        and record["params"] == spec.params
-        and {name: record["digests"].get(name) for name in of_spec} == of_spec
-        and record["hardware"]["device_kind"] == spec.plan["device_kind"]
-        and all(segment.get("torch") == torch.__version__ for segment in record["segments"])
+        record.trained_as is None
+        and record.protocol_version == VERSION
+        and record.iterations.planned == spec.iterations
+        and record.params == spec.params
+        and digests == {name: value for name, value in spec.digests.items() if name != "plan"}
+        and record.hardware.device_kind == spec.plan.device_kind
+        and all(segment.torch == torch.__version__ for segment in record.segments)
         and weights.is_file()
-        and sha256_file(weights) == record["digests"]["weights"]
+        and sha256_file(weights) == record.digests.weights
     )
 
 
-def _publish(spec: Spec, other: Cell, record: dict[str, Any], folder: Path) -> None:
-    """The record last, as in publishing. Equal bytes each time: the run's identity follows from that of the other."""
-    if (spec.run_folder / "run.json").is_file():  # an unfinished training of its own, which nothing is to come of
+def _publish(spec: Spec, other: Cell, record: StudentRecord, folder: Path) -> None:
+    """Write the record last, as in publishing. It has equal bytes each time: its run id is derived from that of the other."""
+    unfinished = read_if_there(spec.run_folder / "run.json", StudentRun, made_by=spec.kind)
+    if unfinished is not None:  # a training of its own, which is not needed any more
         with Lease(spec.run_folder):
-            set_aside(spec.run_folder, read_json(spec.run_folder / "run.json", made_by=spec.kind)["run_id"])
+            set_aside(spec.run_folder, unfinished.run_id)
     for name in ("weights.safetensors", "ledger.jsonl", VALIDATION):
         if (folder / name).is_file():
             with written_atomically(spec.result_folder / name) as temporary:
@@ -69,9 +72,9 @@ def _publish(spec: Spec, other: Cell, record: dict[str, Any], folder: Path) -> N
     cell = Cell(**spec.cell)
     own = {
         "cell": spec.cell,
-        "plan": spec.plan,
-        "digests": {**record["digests"], "plan": spec.digests["plan"]},
-        "run_id": uuid.uuid5(uuid.UUID(record["run_id"]), cell.path).hex,
+        "plan": None if spec.plan is None else plain(spec.plan),
+        "digests": plain(record.digests) | {"plan": spec.digests["plan"]},
+        "run_id": uuid.uuid5(uuid.UUID(record.run_id), cell.path).hex,
         "trained_as": other.path,
     }
-    write_json(spec.result_folder / "record.json", record | own)
+    write(spec.result_folder / "record.json", build(StudentRecord, plain(record) | own))

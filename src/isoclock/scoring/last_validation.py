@@ -1,6 +1,6 @@
-"""The last validation of a run, kept beside its weights: `evaluate` takes it over instead of scoring the same weights again.
+"""The last validation of a run, stored with its weights: `evaluate` uses it instead of scoring the same weights again.
 
-It is taken over only where nothing could have changed it: the same weights, data, scoring code and options. Imports no torch.
+It is used only if nothing could have changed it: the same weights, data, scoring code and options. Imports no torch.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _AS_TRAINED = ("precision", "channels_last", "threads", "colour")
 
 
 def validation_inputs(params: Params, target: Target) -> str:
-    """Digest of what scores depend on beside the weights: the split, `scoring`, code, data, and how images are computed.
+    """Digest of what scores depend on, apart from the weights: the split, `scoring`, code, data, and how images are computed.
 
     Raises ArtifactError if the data are not prepared.
     """
@@ -58,7 +58,7 @@ def kept_validation(target: Target, inputs: str) -> Scores | None:
     try:
         with np.load(path, allow_pickle=False) as kept:
             about = json.loads(str(kept["about"]))
-            weights = target.record()["digests"]["weights"]
+            weights = target.record().digests.weights
             if about["inputs"] != inputs or about["weights"] != weights or sha256_file(target.weights) != weights:
                 return None
             numbers = [int(name.removeprefix("prediction-")) for name in kept.files if name.startswith("prediction-")]

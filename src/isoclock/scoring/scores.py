@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isoclock.data.packing.packed import PackedSplit, read_index
-from isoclock.files import write_json, written_atomically
+from isoclock.files import written_atomically
+from isoclock.grid.cells import Cell
 from isoclock.grid.layout import ScoreFiles
 from isoclock.params.schema import Scoring
-from isoclock.records.protocol import KEY, VERSION
+from isoclock.records.document import build, write
+from isoclock.records.scores import ScoreDocument
 from isoclock.scoring.confusion import iou
 from isoclock.scoring.metrics import measure
 from isoclock.scoring.overlays import write_overlays
@@ -27,7 +28,7 @@ class Scores:
 
     `total` (K, K) int64 and `per_image` (n, K, K) uint32 have rows = truth, columns = prediction. `predictions` holds
     the label maps that were asked for, uint8 (H, W), by image number. `nonfinite` counts images with a NaN or
-    infinite logit: such a network has diverged and has no score. `scoring` is how it was looked at.
+    infinite logit: such a network has diverged and has no score. `scoring` is how the images were scored.
     """
 
     total: NDArray[np.int64]
@@ -48,37 +49,49 @@ class Scores:
         """Every metric by name, 0..1; None for a diverged network."""
         return {name: None if self.nonfinite else value for name, value in measure(self.total).items()}
 
-    def as_json(
-        self,
-        *,
-        classes: Collection[str],
-        dataset: str,
-        weights: str | None,
-        iterations: int,
-        cell: dict[str, Any] | None = None,
-        status: str = "finished",
-        split: str = "val",
-    ) -> dict[str, Any]:
-        """The content of scores.json; `weights` is their SHA-256, `cell` None for a teacher."""
+    def per_class_iou(self, classes: Sequence[str]) -> dict[str, float | None]:
+        """IoU of each class, 0..1; None for a class that is nowhere, and for all of a diverged network.
+
+        Raises ValueError if there are not as many names as classes.
+        """
         if len(classes) != len(self.total):
             raise ValueError(f"{len(classes)} class names for {len(self.total)} classes")
-        diverged = bool(self.nonfinite) or status == "diverged"
-        metrics = {name: None if diverged else value for name, value in self.metrics.items()}
-        return {
-            "schema": 1,
-            KEY: VERSION,
-            "cell": cell,
+        found = [None if self.nonfinite or np.isnan(value) else float(value) for value in iou(self.total)]
+        return dict(zip(classes, found, strict=True))
+
+    def document(
+        self,
+        *,
+        classes: Sequence[str],
+        dataset: str,
+        weights: str,
+        iterations: int,
+        cell: Cell | None = None,
+        diverged: bool = False,
+        split: str = "val",
+    ) -> ScoreDocument:
+        """The content of scores.json; `weights` is their SHA-256, `cell` None for a teacher.
+
+        A run that `diverged` has no scores, whatever its network puts out.
+        """
+        diverged = diverged or bool(self.nonfinite)
+        metrics, per_class = self.metrics, self.per_class_iou(classes)
+        if diverged:
+            metrics, per_class = dict.fromkeys(metrics), dict.fromkeys(per_class)
+        content = {
+            "cell": None if cell is None else cell.as_dict(),
             "dataset": dataset,
             "split": split,
-            "status": "diverged" if diverged else status,
+            "status": "diverged" if diverged else "finished",
             "iterations": iterations,
             "images": len(self.names),
             "scoring": self.scoring.model_dump(mode="json"),
             "weights": weights,
             "miou": metrics.pop("miou"),
             "metrics": metrics,
-            "per_class_iou": dict(zip(classes, self._class_scores(diverged), strict=True)),
+            "per_class_iou": per_class,
         }
+        return build(ScoreDocument, content)
 
     def write_confusion(self, path: Path) -> None:
         """Write confusion.npz (`total`, `per_image`, `names`), atomically; equal scores are equal bytes."""
@@ -87,13 +100,10 @@ class Scores:
                 temporary, total=self.total, per_image=self.per_image, names=np.array(self.names, dtype=str)
             )
 
-    def _class_scores(self, diverged: bool) -> list[float | None]:
-        return [None if diverged or np.isnan(value) else float(value) for value in iou(self.total)]
-
 
 def write_scores(scores: Scores, target: Target) -> None:
-    """Write overlays of the predictions that were kept (students only), confusion.npz, and scores.json last: where there are
-    scores, they are whole.
+    """Write overlays of the predictions that were kept (students only), confusion.npz, and scores.json last: where there is
+    a scores.json, the others are complete.
     """
     index, record, files = read_index(target.data), target.record(), ScoreFiles(target.scores)
     if target.cell is not None:
@@ -102,16 +112,14 @@ def write_scores(scores: Scores, target: Target) -> None:
             (scores.names[number], packed.image(number), packed.label(number), predicted)
             for number, predicted in sorted(scores.predictions.items())
         )
-        write_overlays(files.overlays, pictures, index["palette"])
+        write_overlays(files.overlays, pictures, index.palette)
     scores.write_confusion(files.confusion)
-    write_json(
-        files.scores,
-        scores.as_json(
-            classes=index["classes"],
-            dataset=target.dataset,
-            weights=record["digests"]["weights"],
-            iterations=record["iterations"]["done"],
-            cell=None if target.cell is None else target.cell.as_dict(),
-            status=record["status"],
-        ),
+    document = scores.document(
+        classes=index.classes,
+        dataset=target.dataset,
+        weights=record.digests.weights,
+        iterations=record.iterations.done,
+        cell=target.cell,
+        diverged=record.status == "diverged",
     )
+    write(files.scores, document)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from isoclock.files import read_json
 from isoclock.grid.cells import Cell
 from isoclock.grid.layout import Layout, TrainedFiles
 from isoclock.params.load import Params
 from isoclock.params.schema import Model, Recipe
+from isoclock.records.document import read
 from isoclock.records.protocol import check_version
+from isoclock.records.record import Record, StudentRecord, TeacherRecord
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Target:
 
     @classmethod
     def of_teacher(cls, params: Params, dataset: str, model: str, layout: Layout) -> Target:
-        """A teacher, whose scores lie beside its weights. Raises ParamsError if its recipe or model is not in params/."""
+        """A teacher, whose scores are stored with its weights. Raises ParamsError if its recipe or model is not in params/."""
         recipe = params.recipe(dataset, "teacher")
         trained = layout.teacher(dataset, model)
         folders = layout.prepared(dataset), trained, trained
@@ -58,13 +58,14 @@ class Target:
         """Its last weights."""
         return TrainedFiles(self.trained).weights
 
-    def record(self) -> dict[str, Any]:
-        """Its run record. Raises ArtifactError if it was not trained, or a student under another version of the protocol.
+    def record(self) -> Record:
+        """Its run record. Raises ArtifactError if it is missing or damaged, or if a student's is of another protocol version.
 
         A teacher's weights may be of an earlier version: its training is not measured. The scores are of this one.
         """
         path = TrainedFiles(self.trained).record
-        record: dict[str, Any] = read_json(path, made_by=self.role)
-        if self.role == "student":
-            check_version(path, record, f"train it again (isoclock student {self.name})")
+        if self.role == "teacher":
+            return read(path, TeacherRecord, f"teacher {self.name.replace('/', ' ')}")
+        record = read(path, StudentRecord, f"student {self.name}")
+        check_version(path, record, f"train it again (isoclock student {self.name})")
         return record

@@ -148,7 +148,7 @@ def test_a_second_process_is_rejected(raw: Path, tmp_path: Path) -> None:
     with Packing(out, {}, [], set(), "raw"), pytest.raises(DataError, match="another process is packing it"):
         prepare(READER, raw, out, splits=SPLITS)
     tree.close()
-    assert prepare(READER, raw, out, splits=SPLITS)["splits"]["train"]["images"] == 12
+    assert prepare(READER, raw, out, splits=SPLITS).splits["train"].images == 12
 
 
 def test_a_full_disk_is_reported_and_packed_samples_are_kept(raw: Path, decoded: list[str], tmp_path: Path) -> None:

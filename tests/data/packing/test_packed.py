@@ -68,7 +68,7 @@ def test_jpeg_keeps_labels_and_changes_pixels_little(train_split: PackedSplit, a
         assert (as_jpeg.image(i).shape, as_jpeg.image(i).dtype) == (train_split.image(i).shape, np.uint8)
         change = np.abs(as_jpeg.image(i).astype(int) - train_split.image(i))
         assert 0 < change.mean() < 5  # generated scenes are noisier than photographs
-    assert as_jpeg._files["images"]["bytes"] < train_split._files["images"]["bytes"] / 2
+    assert as_jpeg._files["images"].bytes < train_split._files["images"].bytes / 2
 
 
 def test_jpeg_windows_are_those_of_the_image_and_read_only(as_jpeg: PackedSplit) -> None:
@@ -102,5 +102,6 @@ def test_another_schema_is_reported(packed: Path, tmp_path: Path) -> None:
     shutil.copytree(packed, copy)
     index = (copy / "index.json").read_text()
     (copy / "index.json").write_text(index.replace('"schema": 2', '"schema": 1'))
-    with pytest.raises(DataError, match="another version of isoclock; run `isoclock prepare` again"):
+    told = r"index\.json: schema: 1, but this version of isoclock reads schema 2; remove it and run `isoclock prepare copy` again"
+    with pytest.raises(ArtifactError, match=told):
         PackedSplit(copy, "train")

@@ -31,16 +31,16 @@ def test_packed_pixels_are_the_decoded_ones(streets: Path, packed: Path) -> None
 
 def test_the_index_has_digests_and_counts(packed: Path) -> None:
     index = read_index(packed)
-    part, split = index["splits"]["train"], PackedSplit(packed, "train")
+    part, split = index.splits["train"], PackedSplit(packed, "train")
     labels = np.concatenate([split.label(i).ravel() for i in range(6)])
-    assert part["images"] == 6
-    assert part["class_pixels"] == [int((labels == k).sum()) for k in range(19)]
-    assert part["void_pixels"] == int((labels == 255).sum())
-    assert sum(part["class_frequency"]) == pytest.approx(1)
-    assert part["mean_rgb"] == pytest.approx(np.concatenate([split.image(i).reshape(-1, 3) for i in range(6)]).mean(0))
-    for entry in part["files"].values():
-        assert sha256_file(packed / entry["file"]) == entry["sha256"]
-    assert index["verification"]["pairs"] == 12
+    assert part.images == 6
+    assert part.class_pixels == [int((labels == k).sum()) for k in range(19)]
+    assert part.void_pixels == int((labels == 255).sum())
+    assert sum(part.class_frequency) == pytest.approx(1)
+    assert part.mean_rgb == pytest.approx(np.concatenate([split.image(i).reshape(-1, 3) for i in range(6)]).mean(0))
+    for entry in part.files.values():
+        assert sha256_file(packed / entry.file) == entry.sha256
+    assert index.verification.pairs == 12
 
 
 def test_workers_do_not_change_a_byte(streets: Path, packed: Path, tmp_path: Path) -> None:
@@ -102,15 +102,15 @@ def test_images_of_any_size_and_resizing(tmp_path: Path) -> None:
     assert own.image(1).shape == (31, 17, 3)
     index = prepare(camvid.READER, tmp_path / "raw", tmp_path / "small", splits=SPLITS, size=(10, 15))
     small = PackedSplit(tmp_path / "small", "train")
-    assert index["resize"] == [10, 15]
+    assert index.resize == (10, 15)
     assert small.sizes == [(10, 15)] * 2
     np.testing.assert_array_equal(small.label(0), own.label(0)[1::2, 1::2])
     labels = np.concatenate([small.label(i).ravel() for i in range(2)])
-    assert index["splits"]["train"]["class_pixels"] == [int((labels == k).sum()) for k in range(11)]
+    assert index.splits["train"].class_pixels == [int((labels == k).sum()) for k in range(11)]
 
 
 @pytest.mark.skipif(not CAMVID.is_dir(), reason="CamVid is not on this machine")
 def test_camvid_is_valid(tmp_path: Path) -> None:
     index = prepare(camvid.READER, CAMVID, tmp_path / "camvid", splits=SPLITS, size=(90, 120), workers=2)
-    assert [index["splits"][split]["images"] for split in SPLITS] == [367, 101]
-    assert index["verification"]["raw_values"] == list(range(12))
+    assert [index.splits[split].images for split in SPLITS] == [367, 101]
+    assert index.verification.raw_values == list(range(12))

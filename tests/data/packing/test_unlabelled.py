@@ -53,7 +53,7 @@ def with_extra(streets: Path, tmp_path: Path) -> Path:
 def test_by_default_no_split_is_unlabelled(streets: Path, tmp_path: Path) -> None:
     data = packed(streets, tmp_path / "out")
     assert data.images == {"labelled": TRAIN, "unlabelled": 0}
-    assert set(data.index["splits"]) == {"train", "val"}
+    assert set(data.index.splits) == {"train", "val"}
 
 
 def test_hidden_labels_move_their_images_to_a_split_of_their_own(streets: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from isoclock.data.packing.prepare import prepare
 from isoclock.data.readers import ade20k, camvid, cityscapes
 from isoclock.data.readers.reader import Reader
 from isoclock.errors import EXIT_USER_ERROR, DataError
+from isoclock.records.document import plain
 from tiny_study import TinyStudy, edit
 
 FINE = {"train": "train", "val": "val"}
@@ -68,7 +69,7 @@ def test_archives_and_folders_give_the_same(
         for name in ("zips", "folders")
     }
     assert contents(tmp_path / "out" / "zips") == contents(tmp_path / "out" / "folders")
-    assert sum(part["images"] for part in made["zips"]["splits"].values()) == sum(images.values())
+    assert sum(part.images for part in made["zips"].splits.values()) == sum(images.values())
 
 
 def test_a_file_in_a_folder_overrides_the_archive(tmp_path: Path) -> None:
@@ -146,7 +147,7 @@ def test_the_known_bad_image_is_left_out_and_listed(tmp_path: Path) -> None:
         splits=FINE | {UNLABELLED: "train_extra"},
         images={"train_extra": 3},
     )
-    assert index["verification"]["left_out"] == {miniatures.BAD: cityscapes.READER.known_bad[miniatures.BAD]}
+    assert index.verification.left_out == {miniatures.BAD: cityscapes.READER.known_bad[miniatures.BAD]}
     assert miniatures.BAD not in PackedSplit(tmp_path / "out", UNLABELLED).names
 
 
@@ -169,8 +170,8 @@ def test_a_split_without_labels_stores_no_label_file(tmp_path: Path) -> None:
     assert (split.label(0) == 255).all()
     assert split.label(0).strides == (0, 0), "no label pixel is stored"
     split.verify()
-    part = read_index(tmp_path / "out")["splits"][UNLABELLED]
-    assert part["class_pixels"] == [0] * 19
+    part = read_index(tmp_path / "out").splits[UNLABELLED]
+    assert part.class_pixels == [0] * 19
     assert PackedSplit(tmp_path / "out", "train").labelled == [True] * 4
 
 
@@ -198,8 +199,8 @@ scenes:
     assert main(["prepare", "scenes"]) == 0
     assert re.fullmatch(r"prepare scenes: 8/8, 0 s left, [0-9.]+ images/s\n", capsys.readouterr().err)
     index = read_index(Path("results/data/scenes"))
-    assert index["storage"] == {"images": "jpeg", "quality": 95}
-    assert (index["dataset"], len(index["classes"])) == ("scenes", 150)
+    assert (index.storage.images, index.storage.quality) == ("jpeg", 95)
+    assert (index.dataset, len(index.classes)) == ("scenes", 150)
 
 
 def test_the_index_stays_small(tmp_path: Path) -> None:
@@ -209,5 +210,5 @@ def test_the_index_stays_small(tmp_path: Path) -> None:
     sizes = []
     for name in ("few", "more"):
         index = prepare(cityscapes.READER, tmp_path / name, tmp_path / "out" / name, splits=FINE)
-        sizes.append(len(json.dumps(index)))
+        sizes.append(len(json.dumps(plain(index))))
     assert sizes[1] - sizes[0] < 1000

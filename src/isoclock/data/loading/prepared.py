@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from isoclock.data.labels import UNLABELLED
 from isoclock.data.packing.packed import INDEX, PackedSplit, read_index
 from isoclock.files import sha256_file
+from isoclock.records.index import Index
 
 
 @dataclass(frozen=True)
@@ -16,17 +16,17 @@ class PreparedData:
     """The folder that `isoclock prepare` makes, and its index."""
 
     folder: Path
-    index: dict[str, Any]
+    index: Index
 
     @classmethod
     def open(cls, folder: Path) -> PreparedData:
-        """Read the index. Raises ArtifactError if the data set is not prepared, DataError if an older isoclock did."""
+        """Read the index. Raises ArtifactError if the data set is not prepared, or by an older isoclock."""
         return cls(folder, read_index(folder))
 
     @property
     def classes(self) -> list[str]:
         """Names of the classes, in order of train id."""
-        return list(self.index["classes"])
+        return list(self.index.classes)
 
     @property
     def digest(self) -> str:
@@ -36,12 +36,12 @@ class PreparedData:
     @property
     def train_images(self) -> int:
         """Number of images to train on with labels."""
-        return int(self.index["splits"]["train"]["images"])
+        return self.index.splits["train"].images
 
     @property
     def unlabelled_images(self) -> int:
         """Number of images to train on without labels."""
-        return int(self.index["splits"].get(UNLABELLED, {}).get("images", 0))
+        return self.index.splits[UNLABELLED].images if UNLABELLED in self.index.splits else 0
 
     @property
     def images(self) -> dict[str, int]:
@@ -51,7 +51,7 @@ class PreparedData:
     @property
     def class_pixels(self) -> list[int]:
         """Pixels of each class in the training split, which has labels."""
-        return list(self.index["splits"]["train"]["class_pixels"])
+        return list(self.index.splits["train"].class_pixels)
 
     def split(self, name: str) -> PackedSplit:
         """One of its splits. Raises DataError if there is none of that name, or a file of it is missing or cut short."""

@@ -6,22 +6,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from isoclock.data.loading.pixels import SplitPixels
 from isoclock.errors import DataError
-from isoclock.files import read_json, sha256_file
+from isoclock.files import sha256_file
+from isoclock.records.document import read
+from isoclock.records.index import Index, PackedFile, Samples
 
 INDEX = "index.json"
-SCHEMA = 2
 
 
-def read_index(folder: Path) -> dict[str, Any]:
-    """The index of a prepared data set. Raises ArtifactError if there is none, DataError if an older isoclock made it."""
-    index: dict[str, Any] = read_json(folder / INDEX, "prepare")
-    if index.get("schema") != SCHEMA:
-        raise DataError(f"{folder / INDEX}: written by another version of isoclock; run `isoclock prepare` again")
-    return index
+def read_index(folder: Path) -> Index:
+    """The index of a prepared data set. Raises ArtifactError if there is none, or if it is damaged or of another schema."""
+    return read(folder / INDEX, Index, f"prepare {folder.name}")
 
 
 class PackedSplit(SplitPixels):
@@ -32,28 +29,27 @@ class PackedSplit(SplitPixels):
 
     def __init__(self, folder: Path, split: str) -> None:
         index = read_index(folder)
-        if split not in index["splits"]:
-            raise DataError(f"{folder / INDEX}: has no split {split!r}, only {', '.join(sorted(index['splits']))}")
-        part = index["splits"][split]
-        self.folder, self.split, self.dataset = folder, split, str(index["dataset"])
-        self.classes: list[str] = index["classes"]
-        self._files: dict[str, dict[str, Any]] = part["files"]
+        if split not in index.splits:
+            raise DataError(f"{folder / INDEX}: has no split {split!r}, only {', '.join(sorted(index.splits))}")
+        self.folder, self.split, self.dataset = folder, split, index.dataset
+        self.classes: list[str] = index.classes
+        self._files: dict[str, PackedFile] = index.splits[split].files
         problems = [problem for kind in self._files if (problem := self._wrong_length(kind))]
         if problems:
             raise DataError(problems)
-        samples = read_json(self._path("samples"), "prepare")
+        samples = read(self._path("samples"), Samples, f"prepare {folder.name}")
         super().__init__(
             {kind: self._path(kind) for kind in self._files},
-            samples["names"],
-            [(height, width) for height, width in samples["sizes"]],
-            samples["labelled"],
-            samples["image_bytes"] if index["storage"]["images"] == "jpeg" else None,
+            samples.names,
+            samples.sizes,
+            samples.labelled,
+            samples.image_bytes if index.storage.images == "jpeg" else None,
         )
 
     @property
     def digests(self) -> dict[str, str]:
         """SHA-256 of the split's files by kind (images, labels if it has any, samples), as the index has them."""
-        return {kind: str(entry["sha256"]) for kind, entry in self._files.items()}
+        return {kind: entry.sha256 for kind, entry in self._files.items()}
 
     def verify(self) -> None:
         """Compare the files with the index's digests. Raises DataError that lists every file that differs."""
@@ -64,10 +60,10 @@ class PackedSplit(SplitPixels):
             )
 
     def _path(self, kind: str) -> Path:
-        return self.folder / str(self._files[kind]["file"])
+        return self.folder / self._files[kind].file
 
     def _wrong_length(self, kind: str) -> str | None:
-        path, expected = self._path(kind), self._files[kind]["bytes"]
+        path, expected = self._path(kind), self._files[kind].bytes
         if not path.is_file():
             return f"{path}: missing, although {INDEX} names it; run `isoclock prepare` again"
         if (found := path.stat().st_size) != expected:

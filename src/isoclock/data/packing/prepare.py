@@ -19,14 +19,15 @@ import cv2
 from isoclock.data.labels import IGNORE
 from isoclock.data.packing.index import describe_split
 from isoclock.data.packing.pack import Packed, Packing
-from isoclock.data.packing.packed import INDEX, SCHEMA
+from isoclock.data.packing.packed import INDEX
 from isoclock.data.packing.sources import Source, disk_problem, find_samples, hide_training_labels, identities
 from isoclock.data.packing.verify import JPEG_QUALITY, Size, Storage, verify
 from isoclock.data.readers.rawtree import RawTree
 from isoclock.data.readers.reader import Reader
 from isoclock.errors import DataError
-from isoclock.files import write_json
 from isoclock.progress import ProgressLine
+from isoclock.records.document import build, schema_of, write
+from isoclock.records.index import Index
 
 _AHEAD = 3  # samples being processed, per worker
 Item = TypeVar("Item")
@@ -47,7 +48,7 @@ def prepare(
     dataset: str | None = None,
     workers: int = 1,
     progress: ProgressLine | None = None,
-) -> dict[str, Any]:
+) -> Index:
     """Pack the raw data set at `root` into folder `out` and return its index (also written as index.json).
 
     `splits` maps each packed split to its raw split, as in {"train": "train", "val": "val"}; split `unlabelled` is packed
@@ -66,7 +67,7 @@ def prepare(
         if source.count_problems:
             raise DataError(source.count_problems + source.problems)
         labels = {split for split, sample in source.samples if sample.label_path is not None}
-        how = {"schema": SCHEMA, "reader": reader.name, "raw_to_train": sorted(reader.raw_to_train.items())}
+        how = {"schema": schema_of(Index), "reader": reader.name, "raw_to_train": sorted(reader.raw_to_train.items())}
         how |= {"size": size, "storage": storage, "quality": JPEG_QUALITY, "splits": dict(splits)}
         expected = [(split, sample.name, identities(sample)) for split, sample in source.samples]
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -79,8 +80,7 @@ def prepare(
             if source.problems:
                 packing.discard()
                 raise DataError(source.problems)
-            index = {
-                "schema": SCHEMA,
+            content = {
                 "dataset": dataset or reader.name,
                 "reader": reader.name,
                 "classes": list(reader.classes),
@@ -98,7 +98,8 @@ def prepare(
                     "raw_values": sorted({int(raw) for one in packed for raw in one.counts}),
                 },
             }
-            write_json(packing.new / INDEX, index)
+            index = build(Index, content)
+            write(packing.new / INDEX, index)
             packing.publish()
     finally:
         tree.close()

@@ -1,4 +1,4 @@
-"""What all entries of params/ share: types of values with their bounds, and the provenance of each value.
+"""What all entries of params/ share: the provenance of each value.
 
 Keys of `provenance` are value names (dotted for nested ones, `*` for the rest); its values start with `published:` (and name
 the source), `assumed` or `ours`.
@@ -8,15 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
-Share = Annotated[float, Field(ge=0, le=1, strict=True)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
-Count = Annotated[int, Field(ge=1, strict=True)]
+from pydantic import BaseModel, ConfigDict, model_validator
 
 _PROVENANCE = re.compile(r"^(published: \S.*|assumed(: \S.*)?|ours(: \S.*)?)$", re.DOTALL)
 

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from isoclock.params.schema.base import Count, Entry, Name
+from isoclock.params.schema.base import Entry
+from isoclock.schema import Count, Name
 
 
 def _is_none(value: object) -> bool:

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from isoclock.params.schema.base import Count, Entry, Name, Positive, Share
+from isoclock.params.schema.base import Entry
+from isoclock.schema import Count, Name, Positive, Share
 
 
 class Budget(Entry):

@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import model_validator
 
 from isoclock.methods.card import Implementation
-from isoclock.params.schema.base import Entry, Name, NonNegative, Positive, Share
+from isoclock.params.schema.base import Entry
+from isoclock.schema import Name, NonNegative, Positive, Share
 
 
 class Method(Entry):

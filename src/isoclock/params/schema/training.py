@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from isoclock.params.schema.base import Count, Entry, Name, NonNegative, Positive, Share
+from isoclock.params.schema.base import Entry
+from isoclock.schema import Count, Name, NonNegative, Positive, Share
 
 
 class Model(Entry):

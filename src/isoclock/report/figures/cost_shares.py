@@ -26,25 +26,25 @@ def draw(results: PairResults) -> Figure | None:
     axes.grid(axis="x")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    widest = max(profile["cost"]["high"] for profile in known)
+    widest = max(profile.cost.high for profile in known)
     shares = {
-        share: colour for share, colour in SHARES.items() if any(profile["shares"].get(share) for profile in known)
+        share: colour for share, colour in SHARES.items() if any(getattr(profile.shares, share) for profile in known)
     }
     for row, profile in enumerate(profiles):
         if profile is None:
             axes.text(0.02 * widest, row, "no profile", color=HOLE, va="center", fontsize=8)
             continue
-        cost, left = profile["cost"], 0.0
+        cost, left = profile.cost, 0.0
         for share, colour in shares.items():
-            width = cost["ratio"] * profile["shares"].get(share, 0.0)
+            width = cost.ratio * getattr(profile.shares, share)
             label = share if profile is known[0] else None
             axes.barh(row, width, left=left, height=0.62, color=colour, edgecolor=PAPER, linewidth=0.7, label=label)
             left += width
-        axes.plot([cost["low"], cost["high"]], [row, row], color=INK, linewidth=1.3, solid_capstyle="butt")
-        marks = f"  {', '.join(profile['marks'])}" if profile.get("marks") else ""
-        axes.text(cost["high"] + 0.015 * widest, row, f"{cost['ratio']:.2f}", va="center", fontsize=8.5)
+        axes.plot([cost.low, cost.high], [row, row], color=INK, linewidth=1.3, solid_capstyle="butt")
+        marks = f"  {', '.join(profile.marks)}" if profile.marks else ""
+        axes.text(cost.high + 0.015 * widest, row, f"{cost.ratio:.2f}", va="center", fontsize=8.5)
         if marks:
-            axes.text(cost["high"] + 0.075 * widest, row, marks, va="center", fontsize=7.5, color=HOLE)
+            axes.text(cost.high + 0.075 * widest, row, marks, va="center", fontsize=7.5, color=HOLE)
     axes.axvline(1, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
     axes.set_yticks(range(len(methods)), methods)
     axes.set_ylim(len(methods) - 0.5, -0.5)

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from isoclock.budget.forecast import ARITHMETIC, STAGES, Forecast, Row
+from isoclock.budget.forecast_rows import ARITHMETIC, STAGES, Forecast, Row
 from isoclock.progress import table_console
 
 
@@ -18,15 +18,15 @@ def print_forecast(found: Forecast) -> None:
     for title in ("jobs", "made", "device hours", "left"):
         table.add_column(title, justify="right")
     table.add_column("figures")
-    told = found.as_json()
+    sums = found.as_json()
     for stage in STAGES:
         rows = found.of(stage)
         for row in rows:
             table.add_row(stage, row.where, f"{row.jobs:,}", f"{row.made:,}", *_times(row), row.basis)
         if len(rows) > 1:
-            table.add_row(stage, "[bold]all[/]", *_summed(told["stages"][stage]), "")
+            table.add_row(stage, "[bold]all[/]", *_summed(sums["stages"][stage]), "")
         table.add_section()
-    table.add_row("[bold]total[/]", "", *_summed(told["total"]), "")
+    table.add_row("[bold]total[/]", "", *_summed(sums["total"]), "")
     console = table_console()
     console.print(table)
     console.print(f"From FLOPs: at {found.tflops:.3g} TFLOP/s ({found.tflops_from}), products and convolutions only.")

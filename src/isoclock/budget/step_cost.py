@@ -1,0 +1,116 @@
+"""Seconds of a method's steps: measured where there is a profile, estimated from FLOPs and a rate elsewhere."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from isoclock.data.readers.reader import find_reader
+from isoclock.params.load import Params
+from isoclock.params.schema import Recipe
+from isoclock.records.profile import Profile
+from isoclock.records.protocol import VERSION
+from isoclock.records.results import Results
+
+if TYPE_CHECKING:
+    from isoclock.budget.flops import StepFlops
+
+ASSUMED_TFLOPS = 20.0
+"""What a data-centre GPU reaches with a dilated ResNet in bf16, in 1e12 operations a second: an order of magnitude, no more."""
+
+MEASURED, ESTIMATED = "measured", "from FLOPs"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of an iteration, of an anchor step, and of everything before the first iteration."""
+
+    step_s: float
+    anchor_s: float
+    pretraining_s: float
+    basis: str
+
+
+class StepCosts:
+    """The costs of a grid's methods, each computed once. `tflops` overrides every measured rate where times are estimated.
+
+    `uncounted` has the methods whose losses cannot be counted, so that their estimates are too low.
+    """
+
+    def __init__(
+        self, params: Params, results: Results, needed: Sequence[tuple[str, str, str]], tflops: float | None
+    ) -> None:
+        self.params, self.results, self.needed, self.given = params, results, needed, tflops
+        self.uncounted: dict[str, None] = {}
+        self._costs: dict[tuple[str, str, str], Cost] = {}
+
+    def of(self, dataset: str, pair: str, method: str) -> Cost:
+        """The cost of a method."""
+        key = (dataset, pair, method)
+        if key not in self._costs:
+            self._costs[key] = self._measured(key) or self._estimated(key)
+        return self._costs[key]
+
+    def basis(self, dataset: str, pair: str, methods: Iterable[str]) -> str:
+        """Whether the costs of several methods are measured, estimated or both."""
+        found = {self.of(dataset, pair, method).basis for method in methods}
+        return found.pop() if len(found) == 1 else f"{MEASURED}, rest {ESTIMATED}"
+
+    def seconds(self, gflops: float) -> float:
+        """Estimated seconds of that many 1e9 floating-point operations."""
+        return gflops * 1e9 / self.rate[0]
+
+    def teacher_step_s(self, recipe: Recipe, dataset: str, model: str) -> float:
+        """Estimated seconds of an iteration of a teacher."""
+        from isoclock.budget import flops  # torch: not for those who only plan
+
+        return self.seconds(flops.training_gflops(recipe, self.params.model(model), self.classes(dataset)))
+
+    def scoring_s(self, recipe: Recipe, dataset: str, model: str, size: tuple[int, int]) -> float:
+        """Estimated seconds of scoring one image of `size` pixels (height, width)."""
+        from isoclock.budget import flops
+
+        return self.seconds(flops.scoring_gflops(self.params.model(model), self.classes(dataset), size, recipe.scoring))
+
+    def classes(self, dataset: str) -> int:
+        """Number of classes of a data set."""
+        return find_reader(self.params.dataset(dataset).reader).num_classes
+
+    @cached_property
+    def rate(self) -> tuple[float, str]:
+        """FLOPs a second for what was not measured: given, or that of the profiles there are, or assumed; and which."""
+        if self.given is not None:
+            return self.given * 1e12, "given"
+        rates = [profile.gflops.total * 1e9 / profile.step_s.median for profile in self._profiles.values()]
+        if rates:
+            kinds = "; ".join(sorted({profile.device_kind for profile in self._profiles.values()}))
+            return statistics.median(rates), f"median of {len(rates)} profiles on {kinds}"
+        return ASSUMED_TFLOPS * 1e12, "assumed: give yours with --tflops"
+
+    @cached_property
+    def _profiles(self) -> dict[tuple[str, str, str], Profile]:
+        found = {key: profile for key in self.needed if (profile := self.results.profile(*key)) is not None}
+        # A profile of another version is measured again, and its unit is another one.
+        return {key: profile for key, profile in found.items() if profile.protocol_version == VERSION}
+
+    def _measured(self, key: tuple[str, str, str]) -> Cost | None:
+        if (profile := self._profiles.get(key)) is None:
+            return None
+        anchor_s = profile.anchor_s.median
+        return Cost(profile.cost.ratio * anchor_s, anchor_s, profile.pretrain_anchor_steps * anchor_s, MEASURED)
+
+    def _estimated(self, key: tuple[str, str, str]) -> Cost:
+        from isoclock.budget import flops
+
+        dataset, pair, method = key
+        recipe, entry, classes = self.params.recipe(dataset, "student"), self.params.pair(pair), self.classes(dataset)
+        student, teacher = self.params.model(entry.student), self.params.model(entry.teacher)
+        parts = self.params.method_parts(method, dataset)
+        found: StepFlops = flops.method_gflops(recipe, student, teacher, parts, classes)
+        if not found.whole:
+            self.uncounted[method] = None
+        anchor_s = self.seconds(flops.training_gflops(recipe, student, classes))
+        return Cost(self.seconds(found.step), anchor_s, self.seconds(found.pretraining), ESTIMATED)

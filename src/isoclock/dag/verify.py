@@ -1,0 +1,158 @@
+"""Results on disk against this checkout: every digest in a record, every value of params/, and the code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from isoclock.data.packing.packed import PackedSplit, read_index
+from isoclock.errors import UserError
+from isoclock.files import sha256_file, sha256_json
+from isoclock.grid.cells import Cell, cells, datasets_needed, profiles_needed, teachers_needed
+from isoclock.grid.layout import Layout
+from isoclock.grid.stamps import budget_stamp, cost_inputs, profile_stamp, student_stamp, teacher_stamp
+from isoclock.params.load import Params
+from isoclock.records.protocol import VERSION
+from isoclock.records.record import Record
+from isoclock.records.results import Results
+from isoclock.records.scores import ScoreDocument
+from isoclock.scoring.metrics.miou import of as mean_iou
+
+
+@dataclass
+class Verification:
+    """Collects a line for every file that is missing, damaged or made from something else."""
+
+    params: Params
+    layout: Layout
+    problems: list[str] = field(default_factory=list)
+    seen: set[Path] = field(default_factory=set)  # files that were looked at
+
+    def __post_init__(self) -> None:
+        self.results = Results(self.layout, self.problems)
+
+    def grid(self, name: str) -> None:
+        """Data, teachers, profiles, budgets, plans, students and scores of a grid."""
+        params, layout, found = self.params, self.layout, cells(self.params, name)
+        for dataset in datasets_needed(params, found):
+            folder = layout.prepared(dataset)
+            try:
+                splits = list(read_index(folder).splits)
+            except UserError as error:
+                self.problems += error.problems
+                continue
+            for split in splits:
+                try:
+                    PackedSplit(folder, split).verify()
+                except UserError as error:
+                    self.problems += error.problems
+        for dataset, model in teachers_needed(params, found):
+            self._teacher(dataset, model)
+        for dataset, pair, method in profiles_needed(params, name):
+            self._profile(dataset, pair, method)
+        for cell in found:
+            self._student(cell)
+        self._there(layout.report(name) / "report.html", "report")
+
+    def _teacher(self, dataset: str, model: str) -> None:
+        folder = self.layout.teacher(dataset, model)
+        record = self.results.teacher_record(dataset, model)
+        if not self._there(folder / "record.json", "teacher") or record is None:
+            return
+        stamp = teacher_stamp(self.params, dataset, model)
+        self._same(folder / "record.json", record.params, stamp, ("recipe", "model"))
+        self._is(folder / "record.json", "code", record.digests.code, stamp["code"])
+        self._made(folder, dataset, record)
+        self._scored(folder, record, self.results.teacher_scores(dataset, model))
+
+    def _profile(self, dataset: str, pair: str, method: str) -> None:
+        path = self.layout.profile(dataset, pair, method)
+        profile = self.results.profile(dataset, pair, method)
+        if not self._there(path, "profile") or profile is None:
+            return
+        digests, about = profile.digests, cost_inputs(self.params, dataset, pair, method)
+        self._is(path, "version of the protocol", profile.protocol_version, VERSION)
+        self._is(path, "code", digests.code, profile_stamp(self.params, dataset, pair, method)["code"])
+        self._is(path, "params", digests.inputs, sha256_json(about))
+        self._is(path, "data", digests.data, self._digest(self.layout.prepared(dataset) / "index.json"))
+
+    def _student(self, cell: Cell) -> None:
+        folder, layout = self.layout.student(cell), self.layout
+        path = folder / "record.json"
+        accepted_path = layout.accepted_budget(cell.dataset, cell.pair, cell.budget)
+        accepted = self.results.accepted_budget(cell.dataset, cell.pair, cell.budget)
+        if self._there(accepted_path, "plan") and accepted is not None:
+            entry = sha256_json(budget_stamp(self.params, cell.dataset, cell.pair, cell.budget))
+            self._is(accepted_path, "params", accepted.entry, entry)
+        record = self.results.record(cell)
+        if not self._there(path, "student") or record is None:
+            return
+        stamp, digests = student_stamp(self.params, cell), record.digests
+        self._is(path, "version of the protocol", record.protocol_version, VERSION)
+        self._same(path, record.params, stamp, ("recipe", "student", "teacher", "method"))
+        self._is(path, "code", digests.code, stamp["code"])
+        plan = layout.plan(cell.dataset, cell.pair, cell.method, cell.budget)
+        self._is(path, "plan", digests.plan, self._digest(plan))
+        teacher = None
+        if self.params.has_teacher(cell.method, cell.dataset):
+            ((dataset, model),) = teachers_needed(self.params, [cell])
+            teacher = self._digest(layout.teacher(dataset, model) / "weights.safetensors")
+        self._is(path, "teacher", digests.teacher, teacher)
+        self._made(folder, cell.dataset, record)
+        self._scored(layout.evaluation(cell), record, self.results.scores(cell))
+
+    def _made(self, folder: Path, dataset: str, record: Record) -> None:
+        """What teachers and students have in common."""
+        self._is(
+            folder / "record.json",
+            "data",
+            record.digests.data,
+            self._digest(self.layout.prepared(dataset) / "index.json"),
+        )
+        if self._digest(folder / "weights.safetensors") != record.digests.weights:
+            self.problems.append(
+                f"{folder / 'weights.safetensors'}: not the file that record.json describes; `dvc pull` again"
+            )
+        self._there(folder / "ledger.jsonl", "student")
+
+    def _scored(self, folder: Path, record: Record, scores: ScoreDocument | None) -> None:
+        import numpy as np
+
+        if not self._there(folder / "scores.json", "evaluate") or scores is None:
+            return
+        if not self._there(folder / "confusion.npz", "evaluate"):
+            return
+        self._is(folder / "scores.json", "version of the protocol", scores.protocol_version, VERSION)
+        self._is(folder / "scores.json", "weights", scores.weights, record.digests.weights)
+        try:
+            with np.load(folder / "confusion.npz", allow_pickle=False) as stored:
+                counted = mean_iou(stored["total"])
+        except (OSError, ValueError, KeyError) as error:
+            self.problems.append(f"{folder / 'confusion.npz'}: cannot be read ({error}); `isoclock evaluate` makes it")
+            return
+        if scores.miou is not None and scores.miou != counted:
+            self.problems.append(
+                f"{folder / 'scores.json'}: mIoU {scores.miou} is not that of confusion.npz, {counted}"
+            )
+
+    def _there(self, path: Path, made_by: str) -> bool:
+        self.seen.add(path)
+        if not path.is_file():
+            self.problems.append(f"{path}: not there; `dvc pull` brings it, or `isoclock {made_by}` makes it")
+        return path.is_file()
+
+    def _digest(self, path: Path) -> str | None:
+        self.seen.add(path)
+        return sha256_file(path) if path.is_file() else None
+
+    def _same(self, path: Path, recorded: Mapping[str, Any], stamp: dict[str, Any], keys: tuple[str, ...]) -> None:
+        for key in keys:
+            self._is(path, key, recorded.get(key), stamp[key])
+
+    def _is(self, path: Path, what: str, recorded: Any, here: Any) -> None:
+        if recorded != here:
+            self.problems.append(
+                f"{path}: made from another {what} than is here; check out what it was made from, or make it again"
+            )

@@ -1,0 +1,185 @@
+"""One run record, teacher record or profile as the run that MLflow should show."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from isoclock.budget.audit import audit_record
+from isoclock.files import read_lines, sha256_json
+from isoclock.grid.cells import Cell
+from isoclock.records.document import plain
+from isoclock.records.profile import Profile
+from isoclock.records.record import Record, StudentRecord, TeacherRecord
+from isoclock.records.results import Results, scores_problem
+from isoclock.records.run import Run, StudentRun, TeacherRun
+from isoclock.records.scores import ScoreDocument
+from isoclock.tracking.source import RunSource, add_numbers, digest_tags, flattened, sealed, texts
+from isoclock.tracking.steps import Event, settled_events, step_metrics
+
+STALE_S = 1800.0
+"""A live ledger without events for longer than this (no evaluation takes as long) belongs to a killed run."""
+
+
+@contextmanager
+def reported(problems: list[str], name: str) -> Iterator[None]:
+    """Turn what a damaged ledger raises into a problem, so that the other runs are still read."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        problems.append(f"{name}: ledger.jsonl is damaged ({what}); left out")
+
+
+def student_source(results: Results, cell: Cell, run: StudentRecord | StudentRun) -> RunSource:
+    """A student, published or live."""
+    layout, plan, live = results.layout, run.plan, isinstance(run, StudentRun)
+    source = _trained(cell.path, cell.dataset, layout.student_run(cell) if live else layout.student(cell), run)
+    source.name = f"{cell.method} {cell.budget} seed {cell.seed}"
+    source.pair = f"{cell.dataset}/{cell.pair}"
+    source.tags |= texts(
+        pair=cell.pair,
+        method=cell.method,
+        budget=cell.budget,
+        seed=cell.seed,
+        protocol=plan.protocol,
+        implementation=run.params.get("method", {}).get("implementation"),
+    )
+    source.tags.setdefault("device_kind", plan.device_kind)  # a live run does not have it yet
+    marks: tuple[str, ...] = tuple(plan.marks)
+    if isinstance(run, StudentRecord):
+        audited = audit_record(run)
+        marks = audited.marks
+        add_numbers(
+            source,
+            spent_anchor_steps=audited.spent_anchor_steps,
+            deviation=audited.deviation,
+            contention=audited.contention,
+        )
+        _add_scores(source, layout.evaluation(cell), run, results.scores(cell))
+    source.tags |= texts(marks=",".join(marks))
+    profile = results.planned_profile(plan)
+    add_numbers(
+        source,
+        planned_s=plan.planned_s,
+        planned_anchor_steps=plan.anchor_steps,
+        cost_ratio=plan.cost_ratio,
+        peak_mib=None if profile is None else profile.peak_mib,
+    )
+    return sealed(source, live)
+
+
+def teacher_source(
+    results: Results,
+    dataset: str,
+    model: str,
+    run: TeacherRecord | TeacherRun,
+    pairs: Mapping[tuple[str, str], str],
+) -> RunSource:
+    """A teacher, published or live. `pairs` has the pair that uses weights, by (data set, digest)."""
+    layout, live = results.layout, isinstance(run, TeacherRun)
+    folder = layout.teacher_run(dataset, model) if live else layout.teacher(dataset, model)
+    source = _trained(f"{dataset}/teacher/{model}", dataset, folder, run)
+    source.name = f"teacher {model}"
+    source.tags |= texts(model=model, seed=run.cell.seed)
+    if isinstance(run, TeacherRecord):
+        source.pair = pairs.get((dataset, run.digests.weights))
+        _add_scores(source, folder, run, results.teacher_scores(dataset, model))
+    return sealed(source, live)
+
+
+def profile_source(path: Path, profile: Profile) -> RunSource:
+    """A cost profile, which is a run of its own."""
+    dataset, pair, method = profile.dataset, profile.pair, profile.method
+    written_ms = round(profile.measured_unix * 1000)
+    source = RunSource(
+        f"{dataset}/{pair}/{method}/profile", sha256_json(plain(profile))[:32], "profile", dataset, f"profile {method}",
+        f"{dataset}/{pair}", "FINISHED", written_ms, written_ms,
+    )  # fmt: skip
+    source.tags = texts(
+        dataset=dataset,
+        pair=pair,
+        method=method,
+        status="finished",
+        marks=",".join(profile.marks) or None,
+        implementation=profile.implementation,
+        device_kind=profile.device_kind,
+        protocol_version=profile.protocol_version,
+    )
+    source.tags |= digest_tags(plain(profile))
+    source.params = flattened(
+        {"threads": profile.threads, "precision": profile.precision, "batch": profile.batch, "crop": profile.crop}
+    )
+    names = ("sustained_ratio", "peak_mib", "loader_core_s", "energy_j", "attempts")
+    add_numbers(source, **{name: getattr(profile, name) for name in names})
+    add_numbers(source, cost_ratio=profile.cost.ratio, cost_low=profile.cost.low, cost_high=profile.cost.high)
+    add_numbers(source, step_s=profile.step_s.median, anchor_s=profile.anchor_s.median)
+    for group in ("shares", "gflops"):
+        add_numbers(source, **{f"{group}/{part}": value for part, value in plain(profile)[group].items()})
+    source.files = [(path, "")]
+    return sealed(source, live=False)
+
+
+def _trained(key: str, dataset: str, folder: Path, run: Record | Run) -> RunSource:
+    """What teachers and students have in common."""
+    live, kind = isinstance(run, Run), "student" if isinstance(run, StudentRecord | StudentRun) else "teacher"
+    events = [
+        event
+        for event in read_lines(folder / "ledger.jsonl", json.loads)
+        if "event" in event and "iteration" in event and "unix" in event
+    ]
+    last: Event = events[-1] if events else {"event": "start", "unix": run.started_unix, "iteration": 0}
+    if isinstance(run, Record):
+        (status, own_status), ended_unix = _ended_status(run.status), run.ended_unix
+    else:
+        (status, own_status), ended_unix = _live_status(last), last["unix"]
+    settled = settled_events(events, final=not live)
+    source = RunSource(
+        key, run.run_id, kind, dataset, key, None, status, round(run.started_unix * 1000), round(ended_unix * 1000),
+        params=flattened(dict(run.params)),
+        steps=step_metrics(settled),
+    )  # fmt: skip
+    source.tags = texts(dataset=dataset, status=own_status, protocol_version=run.protocol_version)
+    source.tags |= digest_tags(plain(run))
+    if not isinstance(run, Record):
+        source.tags |= texts(message=last.get("message") if last["event"] == "failed" else None)
+        return source
+    source.tags |= texts(message=run.message or None, device_kind=run.hardware.device_kind, device=run.hardware.device)
+    source.final_iteration = run.iterations.done
+    add_numbers(source, iterations=run.iterations.done, planned_iterations=run.iterations.planned)
+    names = ("evaluate_s", "io_s", "startup_s", "lost_s")
+    add_numbers(source, spent_s=run.clock.train_s, **{name: getattr(run.clock, name) for name in names})
+    if run.best is not None:
+        add_numbers(source, best_miou=run.best.miou, best_iteration=run.best.iteration)
+    source.files = [(folder / name, "") for name in ("record.json", "ledger.jsonl") if (folder / name).is_file()]
+    if (weights := folder / "weights.safetensors").is_file():
+        source.weights = (weights, run.digests.weights)
+    return source
+
+
+def _add_scores(source: RunSource, folder: Path, record: Record, scores: ScoreDocument | None) -> None:
+    """Add the scores of a run; none if those on disk are not its own, until `evaluate` has scored the new weights."""
+    if scores is None or scores_problem(record, scores) is not None:
+        return
+    source.per_class_iou = scores.per_class_iou
+    add_numbers(source, miou=scores.miou, **scores.metrics)
+    add_numbers(source, **{f"val/iou/{name}": value for name, value in source.per_class_iou.items()})
+    source.files.append((folder / "scores.json", ""))
+    source.files += [(overlay, "overlays") for overlay in sorted((folder / "overlays").glob("*.png"))]
+
+
+def _live_status(last: Event) -> tuple[str, str]:
+    if last["event"] == "stop":
+        return "KILLED", "stopped"
+    if last["event"] == "failed":
+        return "FAILED", str(last.get("reason", "failed"))
+    if time.time() - last["unix"] > STALE_S:
+        return "KILLED", "silent"
+    return "RUNNING", "running"
+
+
+def _ended_status(status: str) -> tuple[str, str]:
+    return ("FINISHED" if status == "finished" else "FAILED"), status
