@@ -38,7 +38,6 @@ def profile_method(
     recipe, settings = params.recipe(dataset, "student"), params.profile
     pair, method = params.pair(pair_name), params.method_parts(method_name, dataset)
     device = choose_device()
-
     teacher = params.model(pair.teacher) if params.has_teacher(method_name, dataset) else None
 
     def bench(with_method: bool) -> StepBench:
