@@ -35,6 +35,11 @@ _FROM_TARGETS = re.compile(r'(\w+)=(?:lambda wildcards: \(\s*)?TARGETS\.(\w+)(?:
 _FILES = "record.json weights.safetensors ledger.jsonl validation.npz scores.json confusion.npz run.json lease.json report.html"
 # Modules that still spell file names themselves.
 _SPELLED_ELSEWHERE = {
+    "budget/audit.py",
+    "budget/forecast.py",
+    "scoring/scores.py",
+    "scoring/target.py",
+    "runner/spec.py",
     "runner/run.py",
     "runner/publish.py",
     "runner/same_run.py",

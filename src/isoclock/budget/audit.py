@@ -17,7 +17,7 @@ def audit(cells: list[Cell], layout: Layout) -> list[dict[str, Any]]:
     return [
         audit_record(read_json(path, made_by="student"))
         for cell in cells
-        if (path := layout.student_files(cell).record).is_file()
+        if (path := layout.student(cell) / "record.json").is_file()
     ]
 
 

@@ -13,7 +13,7 @@ from math import isclose
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isoclock.data.packing.packed import PackedSplit
+from isoclock.data.packing.packed import INDEX, PackedSplit
 from isoclock.data.readers.reader import find_reader
 from isoclock.files import read_json
 from isoclock.grid.cells import Cell, cells, datasets_needed, profiles_needed, teachers_needed, trained_before
@@ -129,7 +129,7 @@ class _Forecaster:
 
     def prepare(self) -> list[Row]:
         return [
-            self._row("prepare", dataset, [self.layout.prepared_index(dataset)], 0.0, ARITHMETIC)
+            self._row("prepare", dataset, [self.layout.prepared(dataset) / INDEX], 0.0, ARITHMETIC)
             for dataset in self.datasets
         ]
 
@@ -141,7 +141,7 @@ class _Forecaster:
             recipe = self.params.recipe(dataset, "teacher")
             gflops = flops.training_gflops(recipe, self.params.model(model), self._classes(dataset))
             seconds = (recipe.iterations or 0) * self._estimated_s(gflops)
-            record = self.layout.teacher_files(dataset, model).record
+            record = self.layout.teacher(dataset, model) / "record.json"
             basis = ESTIMATED
             if record.is_file():
                 told = read_json(record, "teacher")
@@ -177,7 +177,7 @@ class _Forecaster:
         rows = []
         for dataset, pair in self.pairs:
             mine = self._of(dataset, pair)
-            outputs = [self.layout.student_files(cell).record for cell in mine]
+            outputs = [self.layout.student(cell) / "record.json" for cell in mine]
             basis = self._basis(dataset, pair, [cell.method for cell in mine])
             each_s = [0.0 if self._is_taken_over(cell) else self._training_s(cell) for cell in mine]
             rows.append(self._row("student", f"{dataset}/{pair}", outputs, each_s, basis))
@@ -192,10 +192,10 @@ class _Forecaster:
         """The validations of each training, which are off the train clock; the last one is taken over as its scores."""
         rows = []
         for dataset, model in teachers_needed(self.params, self.cells):
-            outputs = [self.layout.teacher_scores(dataset, model).scores]
+            outputs = [self.layout.teacher(dataset, model) / "scores.json"]
             rows.append(self._scores(dataset, model, "teacher", model, outputs))
         for dataset, pair in self.pairs:
-            outputs = [self.layout.student_scores(cell).scores for cell in self._of(dataset, pair)]
+            outputs = [self.layout.evaluation(cell) / "scores.json" for cell in self._of(dataset, pair)]
             rows.append(self._scores(dataset, pair, "student", self.params.pair(pair).student, outputs))
         return rows
 
@@ -295,8 +295,9 @@ class _Forecaster:
 
     def _scored(self, dataset: str) -> tuple[int, tuple[int, int]] | None:
         """How many images are scored, and the size of the middle one; None where they are not prepared."""
-        if not self.layout.prepared_index(dataset).is_file():
+        folder = self.layout.prepared(dataset)
+        if not (folder / INDEX).is_file():
             return None
-        sizes = PackedSplit(self.layout.prepared(dataset), "val").sizes
+        sizes = PackedSplit(folder, "val").sizes
         height, width = sorted(sizes, key=lambda size: size[0] * size[1])[len(sizes) // 2]
         return len(sizes), (height, width)

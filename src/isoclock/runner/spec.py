@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from isoclock.files import read_json, sha256_json, write_json
-from isoclock.grid.layout import RunFiles
 from isoclock.params.schema import Recipe
 from isoclock.records.protocol import KEY, VERSION
 
@@ -40,7 +39,7 @@ class Spec:
 
 def open_run(spec: Spec) -> dict[str, Any]:
     """The run's identity: that of a run with the same inputs, or a new one; what is in the way is set aside."""
-    path = RunFiles(spec.run_folder).run
+    path = spec.run_folder / "run.json"
     if path.is_file():
         run: dict[str, Any] = read_json(path, made_by=spec.kind)
         if run["inputs"] == spec.inputs:
@@ -67,8 +66,8 @@ def set_aside(folder: Path, run_id: str) -> None:
     """Keep the trace of a run whose inputs changed (it may have cost hours), and drop its checkpoints."""
     aside = folder / "superseded" / run_id
     aside.mkdir(parents=True, exist_ok=True)
-    for path in (RunFiles(folder).run, RunFiles(folder).ledger):
-        if path.is_file():
-            shutil.move(path, aside / path.name)
+    for name in ("run.json", "ledger.jsonl"):
+        if (folder / name).is_file():
+            shutil.move(folder / name, aside / name)
     for path in folder.glob("checkpoint-*"):
         path.unlink()

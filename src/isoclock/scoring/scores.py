@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from isoclock.data.packing.packed import PackedSplit, read_index
 from isoclock.files import write_json, written_atomically
-from isoclock.grid.layout import ScoreFiles
 from isoclock.params.schema import Scoring
 from isoclock.records.protocol import KEY, VERSION
 from isoclock.scoring.confusion import iou, mean_iou, pixel_accuracy
@@ -88,17 +87,17 @@ def write_scores(scores: Scores, target: Target) -> None:
     """Write overlays of the predictions that were kept (students only), confusion.npz, and scores.json last: where there are
     scores, they are whole.
     """
-    index, record, files = read_index(target.data), target.record(), ScoreFiles(target.scores)
+    index, record = read_index(target.data), target.record()
     if target.cell is not None:
         packed = PackedSplit(target.data, "val")
         pictures = (
             (scores.names[number], packed.image(number), packed.label(number), predicted)
             for number, predicted in sorted(scores.predictions.items())
         )
-        write_overlays(files.overlays, pictures, index["palette"])
-    scores.write_confusion(files.confusion)
+        write_overlays(target.scores / "overlays", pictures, index["palette"])
+    scores.write_confusion(target.scores / "confusion.npz")
     write_json(
-        files.scores,
+        target.scores / "scores.json",
         scores.as_json(
             classes=index["classes"],
             dataset=target.dataset,

@@ -8,7 +8,7 @@ from typing import Any
 
 from isoclock.files import read_json
 from isoclock.grid.cells import Cell
-from isoclock.grid.layout import Layout, TrainedFiles
+from isoclock.grid.layout import Layout
 from isoclock.params.load import Params
 from isoclock.params.schema import Model, Recipe
 from isoclock.records.protocol import check_version
@@ -56,14 +56,14 @@ class Target:
     @property
     def weights(self) -> Path:
         """Its last weights."""
-        return TrainedFiles(self.trained).weights
+        return self.trained / "weights.safetensors"
 
     def record(self) -> dict[str, Any]:
         """Its run record. Raises ArtifactError if it was not trained, or a student under another version of the protocol.
 
         A teacher's weights may be of an earlier version: its training is not measured. The scores are of this one.
         """
-        path = TrainedFiles(self.trained).record
+        path = self.trained / "record.json"
         record: dict[str, Any] = read_json(path, made_by=self.role)
         if self.role == "student":
             check_version(path, record, f"train it again (isoclock student {self.name})")
