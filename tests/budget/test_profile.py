@@ -76,7 +76,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[dict[str, A
         def bench(with_method: bool) -> StepBench:
             return method if with_method else FakeBench(1.0)  # type: ignore[return-value]
 
-        return windows.measure_until_quiet(bench, settings(**changes), "test", most or settings(**changes).attempts)
+        return profiling._measure_until_quiet(bench, settings(**changes), "test", most or settings(**changes).attempts)
 
     return measure
 

@@ -5,7 +5,8 @@ import pytest
 from results_tree import cell
 
 import documents
-from isoclock.records.document import write
+from isoclock.records.document import read, write
+from isoclock.records.scores import ScoreDocument
 from isoclock.report import build_report, print_table, tables
 from isoclock.report.collect import collect
 from isoclock.report.summary import differences, summarise
@@ -50,9 +51,9 @@ def test_every_metric_is_in_the_files_by_its_name(tree):
     """Also one whose file is not there any more; the comparison itself shows the mIoU alone."""
     for seed, value in ((0, 0.25), (1, 0.75)):
         tree.scored(cell(seed=seed))
-        path = tree.root / "evaluate" / path_of(cell(seed=seed)) / "scores.json"
-        scores = json.loads(path.read_text())
-        path.write_text(json.dumps(scores | {"metrics": scores["metrics"] | {"removed": value}}))
+        path = tree.layout.student_scores(cell(seed=seed)).scores
+        scores = read(path, ScoreDocument, "evaluate")
+        write(path, scores.model_copy(update={"metrics": scores.metrics | {"removed": value}}))
     tree.expect(cell("none"))
     study = collect(tree.root, tree.cells)
     summaries = summarise(study.rows)
