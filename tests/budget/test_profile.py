@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from isoclock.budget import measure as measuring
+from isoclock.budget import profile as profiling
 from isoclock.budget.measure import bootstrap_interval
 from isoclock.budget.profile import profile_method
 from isoclock.files import read_json
