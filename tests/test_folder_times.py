@@ -18,7 +18,7 @@ def test_a_run_ends_with_it(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "test_one.py").write_text("def test_it(): pass\n")
     command = [sys.executable, "-m", "pytest", "-p", "folder_times", "-p", "no:cacheprovider", "-q", str(tmp_path)]
-    told = subprocess.run(
+    output = subprocess.run(
         command,
         cwd=tmp_path,
         env={"PYTHONPATH": str(Path(__file__).parent)},
@@ -26,6 +26,6 @@ def test_a_run_ends_with_it(tmp_path: Path) -> None:
         text=True,
         timeout=60,
     )
-    assert told.returncode == 0, told.stdout + told.stderr
-    assert "time by folder" in told.stdout
-    assert "1 tests  sub" in told.stdout
+    assert output.returncode == 0, output.stdout + output.stderr
+    assert "time by folder" in output.stdout
+    assert "1 tests  sub" in output.stdout

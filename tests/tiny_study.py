@@ -199,7 +199,7 @@ class TinyStudy:
         edit(self.folder / "params" / file, old, new)
 
 
-def prepare_as_told(study: TinyStudy) -> None:
+def prepare_from_params(study: TinyStudy) -> None:
     """Pack the raw files that lie in the study, as its params/datasets.yaml tells."""
     from isoclock.data.packing.prepare import prepare  # here: not every test needs OpenCV
     from isoclock.data.packing.unlabelled import raw_splits

@@ -1,6 +1,6 @@
 """Find methods, architectures and readers by file, without importing any of them.
 
-Three places are searched, and nobody edits a list:
+Three places are searched, there is no list to edit:
 
 - the package: isoclock/methods, isoclock/models, isoclock/data/readers;
 - plugins/methods, plugins/models and plugins/readers of the study's folder, the working directory that has params/;

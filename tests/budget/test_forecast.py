@@ -11,7 +11,7 @@ import pytest
 import documents
 from documents import changed
 from isoclock.budget.forecast import forecast
-from isoclock.budget.forecast_rows import Row
+from isoclock.budget.forecast_rows import ForecastRow
 from isoclock.budget.step_cost import ASSUMED_TFLOPS, ESTIMATED, MEASURED
 from isoclock.cli.main import main
 from isoclock.records.document import write
@@ -32,7 +32,7 @@ def accept(study: TinyStudy, **changes: Any) -> None:
     write(study.layout.accepted_budget("streets", "tiny", "compute-6"), documents.accepted_budget(**changes))
 
 
-def row(study: TinyStudy, stage: str, **arguments: Any) -> Row:
+def row(study: TinyStudy, stage: str, **arguments: Any) -> ForecastRow:
     (found,) = forecast(study.params, "toy", study.layout, **arguments).of(stage)
     return found
 
@@ -138,7 +138,7 @@ def test_scores_take_time_once_the_images_are_known(prepared_study: TinyStudy) -
     assert row(prepared_study, "prepare").made == 1
 
 
-def test_a_loss_that_cannot_be_counted_is_told_of(empty_study: TinyStudy) -> None:
+def test_a_loss_that_cannot_be_counted_is_named(empty_study: TinyStudy) -> None:
     empty_study.edit("methods.yaml", "method: cwd\n", "method: rkd\n")
     empty_study.edit("methods.yaml", "{tap: logit, temperature: 4.0}", "{}")
     empty_study.edit("methods.yaml", "{cwd: 3.0}", "{distance: 1.0, angle: 1.0}")
@@ -156,11 +156,11 @@ def test_the_verb_prints_a_table_or_json(
     assert "streets/tiny" in shown
     assert "From FLOPs" in shown
     assert main(["plan", "--grid", "toy", "--dry", "--json", "--tflops", "1"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["grid"], told["tflops_from"]) == ("toy", "given")
-    hours = sum(row["hours"] for row in told["rows"] if row["hours"] is not None)
-    assert told["total"]["hours"] == pytest.approx(hours)
-    assert told["stages"]["student"]["jobs"] == 10
+    output = json.loads(capsys.readouterr().out)
+    assert (output["grid"], output["tflops_from"]) == ("toy", "given")
+    hours = sum(row["hours"] for row in output["rows"] if row["hours"] is not None)
+    assert output["total"]["hours"] == pytest.approx(hours)
+    assert output["stages"]["student"]["jobs"] == 10
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_a_pre_training_is_charged(empty_study: TinyStudy) -> None:
     assert plan(empty_study, "mgd", "iteration-6").anchor_steps == 8.5
 
 
-def test_a_pre_training_that_eats_the_budget_is_told(empty_study: TinyStudy) -> None:
+def test_a_pre_training_that_eats_the_budget_is_reported(empty_study: TinyStudy) -> None:
     put_profile(empty_study, "kd", 1.5)
     put_profile(empty_study, "mgd", 1.0, pretrain=pretraining(100))
     accept(empty_study)
@@ -190,10 +190,10 @@ def test_a_study_refuses_a_marked_profile(empty_study: TinyStudy) -> None:
         match=r"kd\.json: marked noisy, input-bound \(windows spread over 25%, 12% of.*isoclock profile streets tiny kd",
     ):
         plan(empty_study, "kd", strict=True)
-    assert plan(empty_study, "kd").marks == ["noisy", "input-bound"], "outside a study it is told"
+    assert plan(empty_study, "kd").marks == ["noisy", "input-bound"], "outside a study it is marked"
 
 
-def test_a_study_that_loaders_cannot_feed_is_told_how_far(empty_study: TinyStudy) -> None:
+def test_a_study_that_loaders_cannot_feed_is_reported_how_far(empty_study: TinyStudy) -> None:
     put_profile(empty_study, "kd", 1.5, marks=["input-bound"], loader_share=1.4)
     accept(empty_study)
     with pytest.raises(
@@ -234,8 +234,8 @@ def test_a_profile_of_another_version_is_refused(empty_study: TinyStudy) -> None
     put_profile(empty_study, "kd", 1.5)
     accept(empty_study)
     put_profile(empty_study, "cwd", 1.0, protocol_version=VERSION + 1)
-    told = rf"cwd\.json: made under version {VERSION + 1} .* this is version {VERSION}; .*isoclock profile streets tiny cwd"
-    with pytest.raises(ArtifactError, match=told):
+    printed = rf"cwd\.json: made under version {VERSION + 1} .* this is version {VERSION}; .*isoclock profile streets tiny cwd"
+    with pytest.raises(ArtifactError, match=printed):
         plan(empty_study, "cwd")
     without = plain(profile(1.0))
     del without["protocol_version"]
@@ -352,10 +352,10 @@ def test_a_budget_below_a_checkpoint_interval_names_method_and_budget(empty_stud
     empty_study.edit("training.yaml", "checkpoint_every_s: 1000.0", "checkpoint_every_s: 1.3")
     put_profile(empty_study, "kd", 2.0)
     accept(empty_study)
-    told = (
+    printed = (
         r"budgets\.compute-6: 6 iterations of kd take 1.2 s, less than a checkpoint interval .*checkpoint_every_s: 1.3"
     )
-    with pytest.raises(ParamsError, match=told):
+    with pytest.raises(ParamsError, match=printed):
         plan(empty_study, "kd", strict=True)
     assert not empty_study.layout.plan(*WHERE, "kd", "compute-6").exists()
     assert plan(empty_study, "kd").iterations == 6, "a demo may be over before its first checkpoint"

@@ -83,7 +83,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[dict[str, A
 
 
 @pytest.mark.parametrize(("workers", "share", "marks"), [(0, None, []), (2, 0.625, []), (1, 1.25, ["input-bound"])])
-def test_loaders_that_cannot_keep_up_are_told_though_nobody_waited(
+def test_loaders_that_cannot_keep_up_are_reported_though_nobody_waited(
     measured: Callable[..., tuple[dict[str, Any], int]], workers: int, share: float | None, marks: list[str]
 ) -> None:
     found, _ = measured(FakeBench(0.4, data_share=0.0, workers=workers))  # half a second of a core for a batch
@@ -107,24 +107,24 @@ def test_windows_that_disagree_are_measured_again(measured: Callable[..., Any]) 
     assert found["cost"]["ratio"] == 2.0
 
 
-def test_why_it_is_measured_again_is_told_in_one_line(
+def test_why_it_is_measured_again_is_reported_in_one_line(
     measured: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     measured(FakeBench(2.0, 1.0, 2.0, 3.0, 4.0, 5.0, 2.0))
-    told = capsys.readouterr().err.splitlines()
+    output = capsys.readouterr().err.splitlines()
     again = "test: noisy (windows spread over 66.7%, max_spread 10.0%): measured again, attempt 2 of 3"
-    assert [line for line in told if "again" in line] == [again]
-    assert told.index(again) == len(told) - 2
-    assert told[-1].startswith("test, attempt 2 of 3: 5/5")
+    assert [line for line in output if "again" in line] == [again]
+    assert output.index(again) == len(output) - 2
+    assert output[-1].startswith("test, attempt 2 of 3: 5/5")
 
 
-def test_waiting_and_busy_loaders_are_told_with_their_limits(
+def test_waiting_and_busy_loaders_are_reported_with_their_limits(
     measured: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     measured(FakeBench(0.4, data_share=0.3, workers=1), attempts=2)
-    (told,) = [line for line in capsys.readouterr().err.splitlines() if "again" in line]
+    (output,) = [line for line in capsys.readouterr().err.splitlines() if "again" in line]
     waiting = "30% of a step waits for data, max_data_share 25%"
-    assert told == (
+    assert output == (
         f"test: input-bound ({waiting}; loader processes have work for 125% of a step, at most 100%): measured again, "
         "attempt 2 of 2"
     )

@@ -10,7 +10,7 @@ import pytest
 from isoclock.budget.plan import accept_budget, make_plan
 from isoclock.budget.profile import profile_method
 from isoclock.cli.main import main
-from isoclock.dag.verify import Verification
+from isoclock.dag.verify import Verifier
 from isoclock.grid.stamps import refresh
 from isoclock.runner.run import train_student
 from tiny_study import TinyStudy, cell
@@ -39,7 +39,7 @@ def made(taught_study: TinyStudy, monkeypatch: pytest.MonkeyPatch) -> TinyStudy:
 
 
 def problems(study: TinyStudy) -> list[str]:
-    checked = Verification(study.params, study.layout)
+    checked = Verifier(study.params, study.layout)
     checked.grid("toy")
     return checked.problems
 

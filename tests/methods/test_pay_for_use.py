@@ -19,8 +19,7 @@ from isoclock.methods import REFERENCE, ChannelSpec, Method, available, build_me
 from isoclock.methods.testing import CLASSES, as_output, labels, outputs
 from isoclock.models.outputs import AUX_LOGITS, BACKBONE, HEAD, LOGITS
 from isoclock.models.pspnet import PSPNet
-from isoclock.params.schema import Method as Entry
-from isoclock.params.schema import Model
+from isoclock.params.schema import MethodEntry, Model
 from isoclock.training.assemble import assemble_step
 from isoclock.training.step import TrainingStep
 from tiny_recipe import recipe
@@ -70,7 +69,7 @@ def assembled(name: str, terms: Set[str], size: tuple[int, int], params: Mapping
     """A step put together from an entry such as params/methods.yaml has it, in which only `terms` have a weight."""
     facts = cards()[name]
     ours = {"provenance": {"*": "ours"}}
-    entry = Entry(
+    entry = MethodEntry(
         method=name,
         implementation=facts.implementations[-1],
         params=dict(params),

@@ -72,7 +72,7 @@ def test_one_that_was_never_completed_does_not_count(tmp_path: Path) -> None:
     found = load_newest(tmp_path, CPU)
     assert found is not None
     assert found.iteration == 10
-    assert ["checkpoint-000000020.pt: not finished" in told for told in found.complaints] == [True]
+    assert ["checkpoint-000000020.pt: not finished" in output for output in found.complaints] == [True]
 
 
 @pytest.mark.parametrize("digest", ["", "{}", '{"sha256": "00"}'])
@@ -138,4 +138,4 @@ def test_a_kill_while_saving_leaves_the_ones_before(tmp_path: Path, monkeypatch:
     found = load_newest(tmp_path, CPU)
     assert found is not None
     assert found.iteration == 20
-    assert ["checkpoint-000000030.pt: not finished" in told for told in found.complaints] == [True]
+    assert ["checkpoint-000000030.pt: not finished" in output for output in found.complaints] == [True]

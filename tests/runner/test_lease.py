@@ -52,7 +52,7 @@ def holding(folder: Path, program: str = HOLD) -> Iterator[tuple[subprocess.Pope
         process.stdout.close()
 
 
-def test_a_second_process_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
+def test_a_second_process_is_refused_with_who_has_it(tmp_path: Path) -> None:
     with holding(tmp_path / "run") as (process, _):
         with pytest.raises(UserError, match="another process is writing this run") as caught, Lease(tmp_path / "run"):
             pass

@@ -51,12 +51,12 @@ def test_numbers_that_json_has_not_are_written_as_words(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.jsonl")
     ledger.append("train", 20, loss=math.nan, terms={"ce": math.inf}, windows=[-math.inf, 1.0])
     line = ledger.path.read_text().strip()
-    told = json.loads(line, parse_constant=lambda constant: (_ for _ in ()).throw(AssertionError(constant)))
-    assert (told["loss"], told["terms"]["ce"], told["windows"]) == ("nan", "inf", ["-inf", 1.0])
+    output = json.loads(line, parse_constant=lambda constant: (_ for _ in ()).throw(AssertionError(constant)))
+    assert (output["loss"], output["terms"]["ce"], output["windows"]) == ("nan", "inf", ["-inf", 1.0])
 
 
-def events(*told: tuple[str, int]) -> list[dict[str, Any]]:
-    return [{"event": event, "iteration": iteration, "line": line} for line, (event, iteration) in enumerate(told)]
+def events(*output: tuple[str, int]) -> list[dict[str, Any]]:
+    return [{"event": event, "iteration": iteration, "line": line} for line, (event, iteration) in enumerate(output)]
 
 
 def lines(kept: list[dict[str, Any]]) -> list[int]:
@@ -64,19 +64,19 @@ def lines(kept: list[dict[str, Any]]) -> list[int]:
 
 
 def test_what_a_kill_made_void_is_left_out() -> None:
-    told = events(
+    output = events(
         ("start", 0), ("train", 20), ("checkpoint", 30), ("train", 40), ("start", 30), ("train", 40), ("finish", 50)
     )
-    assert lines(valid_events(told)) == [0, 1, 2, 4, 5, 6]
+    assert lines(valid_events(output)) == [0, 1, 2, 4, 5, 6]
 
 
 def test_a_stop_makes_nothing_void() -> None:
-    told = events(("start", 0), ("train", 20), ("checkpoint", 20), ("stop", 20), ("start", 20), ("train", 40))
-    assert lines(valid_events(told)) == [0, 1, 2, 3, 4, 5]
+    output = events(("start", 0), ("train", 20), ("checkpoint", 20), ("stop", 20), ("start", 20), ("train", 40))
+    assert lines(valid_events(output)) == [0, 1, 2, 3, 4, 5]
 
 
 def test_two_kills_one_behind_the_other() -> None:
-    told = events(
+    output = events(
         ("start", 0),
         ("checkpoint", 30),
         ("train", 40),
@@ -85,9 +85,9 @@ def test_two_kills_one_behind_the_other() -> None:
         ("start", 0),  # both checkpoints were damaged
         ("train", 20),
     )
-    assert lines(valid_events(told)) == [0, 5, 6]
+    assert lines(valid_events(output)) == [0, 5, 6]
 
 
 def test_a_ledger_without_kills_is_whole() -> None:
-    told = events(("start", 0), ("train", 20), ("evaluate", 20), ("finish", 20))
-    assert valid_events(told) == told
+    output = events(("start", 0), ("train", 20), ("evaluate", 20), ("finish", 20))
+    assert valid_events(output) == output

@@ -135,11 +135,11 @@ def test_the_ledger_tells_each_term_unweighted(taught_study: TinyStudy) -> None:
     taught_study.edit("methods.yaml", "weights: {kd: 1.0}", "weights: {kd: 3.0}")
     write_plan(taught_study, iterations=1)
     train(taught_study)
-    (told,) = [e for e in read_ledger(taught_study.layout.student(CELL) / "ledger.jsonl") if e["event"] == "train"]
-    terms = told["terms"]
+    (output,) = [e for e in read_ledger(taught_study.layout.student(CELL) / "ledger.jsonl") if e["event"] == "train"]
+    terms = output["terms"]
     assert set(terms) == {"ce", "aux", "kd"}
-    assert told["loss"] == pytest.approx(terms["ce"] + 0.4 * terms["aux"] + 3 * terms["kd"], rel=1e-5)
-    assert (told["iteration"], told["lr"]) == (1, 0.02)
+    assert output["loss"] == pytest.approx(terms["ce"] + 0.4 * terms["aux"] + 3 * terms["kd"], rel=1e-5)
+    assert (output["iteration"], output["lr"]) == (1, 0.02)
 
 
 @pytest.mark.parametrize("method", ["kd", "mgd"])
@@ -229,8 +229,8 @@ def test_a_device_of_another_kind_is_refused(taught_study: TinyStudy) -> None:
 
 def test_a_plan_of_another_version_is_refused(taught_study: TinyStudy) -> None:
     write_plan(taught_study, protocol_version=VERSION - 1)
-    told = rf"made under version {VERSION - 1} .* is version {VERSION}; .*isoclock plan streets tiny iteration-6 kd\)"
-    with pytest.raises(ArtifactError, match=told):
+    output = rf"made under version {VERSION - 1} .* is version {VERSION}; .*isoclock plan streets tiny iteration-6 kd\)"
+    with pytest.raises(ArtifactError, match=output):
         train(taught_study)
     assert not taught_study.layout.student_run(CELL).exists()
 
@@ -345,8 +345,8 @@ def test_a_teacher_that_diverges_is_published_too(prepared_study: TinyStudy) -> 
         Target.of_teacher(prepared_study.params, "streets", "small", prepared_study.layout), torch.device("cpu")
     )
     assert scores.miou is None
-    told = read_json(prepared_study.layout.teacher("streets", "small") / "scores.json", "evaluate")
-    assert (told["status"], told["miou"]) == ("diverged", None)
+    output = read_json(prepared_study.layout.teacher("streets", "small") / "scores.json", "evaluate")
+    assert (output["status"], output["miou"]) == ("diverged", None)
 
 
 def test_a_second_writer_is_refused_before_it_touches_anything(taught_study: TinyStudy) -> None:

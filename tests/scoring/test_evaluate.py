@@ -93,7 +93,7 @@ def test_an_accelerator_is_not_waited_for(scoring):
             counts.sum().item()  # so it would have been seen
 
 
-def test_how_it_was_looked_at_is_told():
+def test_how_it_was_looked_at_is_reported():
     options = {"scales": [0.5, 1.0], "flip": True, "window": (12, 16), "stride": (8, 16)}
     scores = evaluate_segmenter(Toy(), samples(), num_classes=5, scoring=Scoring(**options))
     document = scores.document(classes="abcde", dataset="toy", weights="ab", iterations=7)
@@ -141,7 +141,7 @@ def test_scores_json_and_confusion_npz(tmp_path):
         assert (stored["total"].dtype, stored["per_image"].dtype) == (np.int64, np.uint32)
 
 
-def test_misuse_is_told():
+def test_misuse_is_reported():
     with pytest.raises(DataError, match="no image to evaluate"):
         evaluate_segmenter(Toy(), [], num_classes=5)
     with pytest.raises(ValueError, match="precision 'int8'"):

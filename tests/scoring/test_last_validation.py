@@ -37,12 +37,12 @@ def evaluated(study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> tuple[str
 
 
 def test_they_are_the_scores_of_the_published_weights(trained: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
-    told, kept = evaluated(trained, capsys)
-    assert KEPT in told
+    output, kept = evaluated(trained, capsys)
+    assert KEPT in output
     assert len(kept) == 4, "scores, confusion matrices, two overlays"
     (trained.layout.student(CELL) / FILE).unlink()
-    told, afresh = evaluated(trained, capsys)
-    assert KEPT not in told
+    output, afresh = evaluated(trained, capsys)
+    assert KEPT not in output
     assert kept == afresh
 
 
@@ -93,8 +93,8 @@ def test_taking_them_over_imports_no_torch(trained: TinyStudy) -> None:
         "import sys; from isoclock.cli.main import main; "
         f"status = main(['evaluate', {CELL.path!r}]); print(status, 'torch' in sys.modules)"
     )
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", code], cwd=trained.folder, capture_output=True, text=True, check=True, timeout=120
     )
-    assert told.stdout.split()[-2:] == ["0", "False"]
+    assert output.stdout.split()[-2:] == ["0", "False"]
     assert Path(trained.layout.evaluation(CELL) / "scores.json").is_file()

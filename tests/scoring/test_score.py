@@ -53,9 +53,9 @@ def test_a_student_of_another_version_is_not_scored(
     path = in_the_study.layout.student(cell()) / "record.json"
     write(path, documents.student_record(cell(), protocol_version=VERSION + 1))
     assert main(["evaluate", cell().path]) == 2
-    (told,) = [line for line in capsys.readouterr().err.splitlines() if "record.json" in line]
-    assert f"record.json: made under version {VERSION + 1} of the protocol, and this is version {VERSION}" in told
-    assert told.endswith(f"train it again (isoclock student {cell().path})")
+    (output,) = [line for line in capsys.readouterr().err.splitlines() if "record.json" in line]
+    assert f"record.json: made under version {VERSION + 1} of the protocol, and this is version {VERSION}" in output
+    assert output.endswith(f"train it again (isoclock student {cell().path})")
     assert not in_the_study.layout.evaluation(cell()).exists()
 
 

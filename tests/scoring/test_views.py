@@ -182,7 +182,7 @@ def test_ade20k_images_are_resized_as_in_mmsegmentation(image, seen):
         ({"scale": [1.0]}, "not permitted"),
     ],
 )
-def test_options_that_do_not_go_together_are_told(given, words):
+def test_options_that_do_not_go_together_are_reported(given, words):
     with pytest.raises(ValueError, match=words):
         Scoring(**given)
 

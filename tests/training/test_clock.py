@@ -6,7 +6,7 @@ from isoclock.training.clock import Clock
 
 
 class Time:
-    """A clock's idea of now, which moves only when it is told to."""
+    """A clock's idea of now, which moves only when a test moves it."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0

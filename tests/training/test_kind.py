@@ -67,15 +67,15 @@ def test_cpus_of_one_name_that_differ_in_speed_are_two_kinds(other: str) -> None
 
 
 def test_limits_are_named_as_they_are_set() -> None:
-    told = epyc(capability="AVX2", DNNL_MAX_CPU_ISA="avx2", MKL_ENABLE_INSTRUCTIONS="AVX2")
-    assert told.endswith("stepping 1, AVX2, AVX512-BF16, oneDNN at most AVX2, MKL at most AVX2)")
+    output = epyc(capability="AVX2", DNNL_MAX_CPU_ISA="avx2", MKL_ENABLE_INSTRUCTIONS="AVX2")
+    assert output.endswith("stepping 1, AVX2, AVX512-BF16, oneDNN at most AVX2, MKL at most AVX2)")
     assert epyc(ONEDNN_MAX_CPU_ISA="SSE41", DNNL_MAX_CPU_ISA="AVX2").endswith("oneDNN at most SSE41)")
     assert epyc(DNNL_MAX_CPU_ISA="all") == epyc(ONEDNN_MAX_CPU_ISA="") == epyc(), "no limit"
 
 
-def test_an_arm_cpu_is_told_by_its_part_and_one_without_cpuinfo_by_its_name() -> None:
-    told = "cpu:aarch64 (implementer 0x41, part 0xd40, variant 0x1, revision 1, SVE256, BF16)"
-    assert cpu_kind(GRAVITON, "aarch64", "SVE256", {}) == told
+def test_an_arm_cpu_is_known_by_its_part_and_one_without_cpuinfo_by_its_name() -> None:
+    output = "cpu:aarch64 (implementer 0x41, part 0xd40, variant 0x1, revision 1, SVE256, BF16)"
+    assert cpu_kind(GRAVITON, "aarch64", "SVE256", {}) == output
     assert cpu_kind("", "Apple M2", "DEFAULT", {}) == "cpu:Apple M2 (DEFAULT)"
 
 
@@ -90,14 +90,14 @@ def test_a_gpus_kind_has_name_memory_and_multiprocessors() -> None:
 def test_this_machines_kinds_differ_with_what_lowers_its_instruction_set() -> None:
     code = "import torch; from isoclock.training.device import device_kind; print(device_kind(torch.device('cpu')))"
     lowered = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | lowered, capture_output=True, text=True, check=True
     ).stdout.strip()
     here = device_kind(torch.device("cpu"))
-    assert told != here
-    assert "DEFAULT" in told
-    assert told.endswith("oneDNN at most SSE41)") or "oneDNN at most SSE41, " in told
-    assert told.partition(" (")[0] == here.partition(" (")[0]
+    assert output != here
+    assert "DEFAULT" in output
+    assert output.endswith("oneDNN at most SSE41)") or "oneDNN at most SSE41, " in output
+    assert output.partition(" (")[0] == here.partition(" (")[0]
 
 
 def test_a_column_has_short_names_where_they_tell_kinds_apart() -> None:

@@ -52,17 +52,17 @@ def test_the_threads_of_the_process_stay_as_they_are() -> None:
 
 
 def test_a_line_or_an_error_from_one_and_a_half_times_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
+    output: list[str] = []
     for slower, lines in ((1.49, 0), (1.51, 1)):
         monkeypatch.setattr(precision, "slowdown", lambda *_, slower=slower: slower)
-        told.clear()
-        check_precision(recipe(precision="bf16"), "streets", CPU, Path("params"), study=False, warn=told.append)
-        assert len(told) == lines
-    assert told[0].startswith("params/training.yaml: streets: precision: bf16: ")
-    assert "1.51 times as long" in told[0]
-    assert told[0].endswith("set `precision: fp32`")
+        output.clear()
+        check_precision(recipe(precision="bf16"), "streets", CPU, Path("params"), study=False, warn=output.append)
+        assert len(output) == lines
+    assert output[0].startswith("params/training.yaml: streets: precision: bf16: ")
+    assert "1.51 times as long" in output[0]
+    assert output[0].endswith("set `precision: fp32`")
     with pytest.raises(ParamsError, match=r"streets: precision: bf16: .* set `precision: fp32`") as error:
-        check_precision(recipe(precision="bf16"), "streets", CPU, Path("params"), study=True, warn=told.append)
+        check_precision(recipe(precision="bf16"), "streets", CPU, Path("params"), study=True, warn=output.append)
     assert len(error.value.problems) == 1
 
 
@@ -100,6 +100,6 @@ def test_other_grids_go_on_after_one_line(taught_study: TinyStudy, verb: str) ->
 def test_doctor_names_the_data_sets_that_ask_for_it(taught_study: TinyStudy) -> None:
     quiet = emulating(taught_study, "doctor", "--no-job")
     assert "bf16" not in quiet.stdout.replace("-BF16", "")
-    told = emulating(in_bf16(taught_study), "doctor", "--no-job").stdout
-    assert "times as long as in fp32; asked for by streets" in " ".join(told.split())
-    assert "set `precision: fp32`" in told
+    output = emulating(in_bf16(taught_study), "doctor", "--no-job").stdout
+    assert "times as long as in fp32; asked for by streets" in " ".join(output.split())
+    assert "set `precision: fp32`" in output

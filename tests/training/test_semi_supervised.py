@@ -80,12 +80,12 @@ def test_hidden_labels_leave_no_trace(study: TinyStudy, tmp_path: Path, monkeypa
 
 def test_epochs_of_both_kinds_are_planned_and_recorded(study: TinyStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     trained(study.folder, monkeypatch)
-    told = {"labelled": 6 * 1 / 3, "unlabelled": 6 * 2 / 2}
+    output = {"labelled": 6 * 1 / 3, "unlabelled": 6 * 2 / 2}
     layout = study.layout
-    assert read_json(layout.plan("streets", "tiny", "kd", CELL.budget), "plan")["epochs"] == told
+    assert read_json(layout.plan("streets", "tiny", "kd", CELL.budget), "plan")["epochs"] == output
     record = read_json(layout.student(CELL) / "record.json", "student")
-    assert record["epochs"] == told
-    assert record["plan"]["epochs"] == told
+    assert record["epochs"] == output
+    assert record["plan"]["epochs"] == output
     assert record["params"]["recipe"]["unlabelled_per_batch"] == 2
     profile = read_json(layout.profile("streets", "tiny", "kd"), "profile")
     assert (profile["batch"], profile["unlabelled_per_batch"]) == (3, 2)

@@ -90,11 +90,11 @@ def by_hand_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """Mean over pixels that carry a label, one by one."""
     logits = F.interpolate(logits, target.shape[-2:], mode="bilinear", align_corners=False)
     chances = logits.log_softmax(dim=1)
-    told = [
+    output = [
         -chances[b, int(target[b, y, x]), y, x]
         for b in range(target.shape[0])
         for y in range(target.shape[1])
         for x in range(target.shape[2])
         if target[b, y, x] != 255
     ]
-    return torch.stack(told).mean()
+    return torch.stack(output).mean()

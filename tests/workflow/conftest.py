@@ -1,4 +1,4 @@
-"""One study that was run through once; tests work on copies of it. What its methods cost is told: two anchor-steps."""
+"""One study that was run through once; tests work on copies of it. What its methods cost is output: two anchor-steps."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from clone import Clone
 
 # A machine's noise cannot be ordered. Where there is a file `ratios`, windows of a method take so many times as long as the
 # anchor's, one number for each window, and again from the first: all that is made of them is real.
-TOLD_RATIOS = """
+SET_RATIOS = """
 
 import itertools as _itertools
 from pathlib import Path as _Path
 
 _run = StepBench.run
 _ratios = _Path("ratios")
-_told = _itertools.cycle(float(ratio) for ratio in _ratios.read_text().split()) if _ratios.is_file() else None
+_given = _itertools.cycle(float(ratio) for ratio in _ratios.read_text().split()) if _ratios.is_file() else None
 
 
 def _take(self, steps, *arguments, **named):
     seconds = _run(self, steps, *arguments, **named)
-    if _told is None or steps != 1:
+    if _given is None or steps != 1:
         return seconds
-    return 0.01 * next(_told) if self.step.teacher is not None else 0.01
+    return 0.01 * next(_given) if self.step.teacher is not None else 0.01
 
 
 StepBench.run = _take
@@ -37,7 +37,7 @@ def _studied(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     clone = Clone.make(tmp_path_factory.mktemp("workflow") / "study")
     make_streets(clone.folder / "data" / "streets", train=5, val=2, size=(64, 128))
     with (clone.folder / "src/isoclock/budget/profile.py").open("a") as profile:
-        profile.write(TOLD_RATIOS)
+        profile.write(SET_RATIOS)
     (clone.folder / "ratios").write_text("2.0")
     (clone.folder / "printed").write_text(clone.snakemake("all"))
     return clone

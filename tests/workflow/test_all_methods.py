@@ -21,7 +21,7 @@ from isoclock.report.collect import FINISHED, collect
 from isoclock.runner.run import train_student
 from isoclock.scoring.score import evaluate_trained
 from isoclock.scoring.target import Target
-from tiny_study import TinyStudy, edit, prepare_as_told
+from tiny_study import TinyStudy, edit, prepare_from_params
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
 ENTRIES = {
@@ -48,7 +48,7 @@ def study(taught_study: TinyStudy) -> TinyStudy:
     params = taught_study.folder / "params"
     edit(params / "datasets.yaml", "  val: val\n", "  val: val\n  labelled_images: 2\n")
     edit(params / "training.yaml", "  student:\n", "  student:\n    unlabelled_per_batch: 1\n")
-    prepare_as_told(taught_study)
+    prepare_from_params(taught_study)
     shutil.copyfile(ROOT / "params" / "methods.yaml", params / "methods.yaml")
     entries = yaml.safe_load((params / "methods.yaml").read_text())
     for entry in entries.values():

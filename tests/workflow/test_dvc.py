@@ -52,21 +52,21 @@ def test_repro_redoes_what_changed(studied: Clone) -> None:
 
     path = studied.folder / "src/isoclock/methods/kd.py"
     path.write_text(path.read_text() + "\n# A comment.\n")
-    told = studied.run("dvc", "repro")
-    assert "snakemake" not in told.replace("Stage", ""), told
+    shown = studied.run("dvc", "repro")
+    assert "snakemake" not in shown.replace("Stage", ""), shown
     assert studied.retrained(before) == set()
 
     (studied.folder / "ratios").write_text("2.03")  # what is measured now is 1.5 per cent more than what was accepted
     studied.snakemake("--forcerun", "results/profile/streets/tiny/kd.json", "--", "profiles")
-    told = studied.run("dvc", "repro")
-    assert "snakemake" not in told.replace("Stage", ""), told
+    shown = studied.run("dvc", "repro")
+    assert "snakemake" not in shown.replace("Stage", ""), shown
     assert studied.retrained(before) == set()
 
     path = studied.folder / "src/isoclock/methods/fitnet.py"
     path.write_text(path.read_text() + "\n\nADDED = 1\n")
-    told = studied.run("dvc", "repro", timeout_s=600)
-    assert "Running stage 'student@fitnet'" in told
-    assert "Running stage 'student@kd'" not in told
+    shown = studied.run("dvc", "repro", timeout_s=600)
+    assert "Running stage 'student@fitnet'" in shown
+    assert "Running stage 'student@kd'" not in shown
     assert studied.retrained(before) == {"fitnet"}, "one loss edited: its cells only"
 
     score_teachers_another_way(studied)
@@ -82,14 +82,14 @@ def score_teachers_another_way(study: Clone) -> None:
     """By `dvc repro`, after which Snakemake finds nothing to do: teachers are scored again, and nothing is trained."""
     before, trained = study.students(), study.teacher()
     edit(study.folder / "params/training.yaml", "  teacher:\n", "  teacher:\n    scoring: {flip: true}\n")
-    told = study.run("dvc", "repro", timeout_s=600)
-    assert "Running stage 'teacher'" in told
-    assert "Running stage 'evaluate" not in told, "students are looked at as before"
+    shown = study.run("dvc", "repro", timeout_s=600)
+    assert "Running stage 'teacher'" in shown
+    assert "Running stage 'evaluate" not in shown, "students are looked at as before"
     assert study.teacher_scores()["scoring"]["flip"]
     assert study.teacher() == trained
     assert study.retrained(before) == set()
-    told = study.snakemake("--dry-run", "all")
-    left = set(re.findall(r"^(?:local)?rule (\w+):$", told, re.MULTILINE))
+    shown = study.snakemake("--dry-run", "all")
+    left = set(re.findall(r"^(?:local)?rule (\w+):$", shown, re.MULTILINE))
     assert left <= {"sync", "all"}, "and Snakemake agrees: only MLflow's marks are its own"
 
 
@@ -101,8 +101,8 @@ def stale_students(study: Clone) -> set[str]:
 
 def stale(study: Clone) -> set[str]:
     """Stages that `dvc repro` would run, but the one that writes stamps: it has just been done by hand."""
-    told = json.loads(study.run("dvc", "status", "--json"))
-    return set(told) - {"stamps"}
+    shown = json.loads(study.run("dvc", "status", "--json"))
+    return set(shown) - {"stamps"}
 
 
 def test_stages_are_the_workflow(studied_stages: dict[str, dict]) -> None:

@@ -72,17 +72,17 @@ def test_figure_3_adds_images_without_labels_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_a_grid_takes_is_told_before_anything_is_spent(
+def test_what_a_grid_takes_is_reported_before_anything_is_spent(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("params").symlink_to(ROOT / "params")
     assert main(["plan", "--dry", "--grid", name, "--tflops", "100", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
+    output = json.loads(capsys.readouterr().out)
     found = cells(load_params(), name)
-    assert told["stages"]["student"]["jobs"] == len(found)
-    assert told["total"]["hours"] > 0
-    hours = {row["where"].split("/")[0]: row["hours"] for row in told["rows"] if row["stage"] == "student"}
+    assert output["stages"]["student"]["jobs"] == len(found)
+    assert output["total"]["hours"] > 0
+    hours = {row["where"].split("/")[0]: row["hours"] for row in output["rows"] if row["stage"] == "student"}
     assert set(hours) == set(DATASETS[name])
     assert all(hours.values())
     assert not Path("results").exists()

@@ -19,7 +19,7 @@ AGAIN = ("--forcerun", str(KD), "--allowed-rules", "profile", "--", str(KD))
 NOTHING = "Nothing to be done"
 
 
-def told_ratios(study: Clone, *ratios: float) -> None:
+def set_ratios(study: Clone, *ratios: float) -> None:
     (study.folder / "ratios").write_text(" ".join(str(ratio) for ratio in ratios))
 
 
@@ -32,7 +32,7 @@ def test_a_profile_measured_again_within_two_per_cent_moves_nothing(studied: Clo
     assert json.loads(accepted)["cost"]["ratio"] == pytest.approx(2.0)
     log = studied.folder / "runs/logs/profile/streets/tiny/kd.log"
     for factor in (0.981, 1.019):
-        told_ratios(studied, 2.0 * factor)
+        set_ratios(studied, 2.0 * factor)
         assert "rule profile:" in studied.snakemake(*AGAIN)
         assert "kd: 2.000 anchor-steps" in log.read_text(), "the accepted one, whatever was measured"
         assert (studied.folder / KD).read_bytes() == accepted
@@ -40,7 +40,7 @@ def test_a_profile_measured_again_within_two_per_cent_moves_nothing(studied: Clo
     assert plans(studied) == planned
     assert studied.retrained(before) == set()
 
-    told_ratios(studied, 2.0 * 1.03)  # and beyond two per cent it counts, for this method's cells only
+    set_ratios(studied, 2.0 * 1.03)  # and beyond two per cent it counts, for this method's cells only
     studied.snakemake(*AGAIN)
     studied.snakemake("all")
     assert studied.retrained(before) == {"kd"}
@@ -64,11 +64,11 @@ def test_a_marked_profile_is_measured_again_and_refused_in_a_study(studied: Clon
     edit(studied.folder / "params/budgets.yaml", f"{name}: {limit}", f"{name}: 1.0e-4")
     edit(studied.folder / "params/budgets.yaml", "attempts: 1", "attempts: 2")
     edit(studied.folder / "params/grids/demo.yaml", "study: false", "study: true")
-    told_ratios(studied, 2.0, 3.0, 4.0)  # not within two per cent of the accepted one, which would stay
+    set_ratios(studied, 2.0, 3.0, 4.0)  # not within two per cent of the accepted one, which would stay
     before = studied.students()
-    told = studied.snakemake("--retries", "0", "--config", "method=kd", "--", "students", status=1)
-    assert re.search(rf"isoclock: {KD}: {marked}, and a study needs a clean profile; measure again", told), told
-    assert f"isoclock profile streets tiny {KD.stem}" in told
+    output = studied.snakemake("--retries", "0", "--config", "method=kd", "--", "students", status=1)
+    assert re.search(rf"isoclock: {KD}: {marked}, and a study needs a clean profile; measure again", output), output
+    assert f"isoclock profile streets tiny {KD.stem}" in output
     assert json.loads((studied.folder / KD).read_text())["attempts"] == 2
-    assert "rule student:" not in told
+    assert "rule student:" not in output
     assert studied.students() == before

@@ -1,4 +1,4 @@
-"""A fresh clone: the profiles resolve, every grid gives a DAG, mistakes are told in one line before a job starts."""
+"""A fresh clone: the profiles resolve, every grid gives a DAG, mistakes are output in one line before a job starts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tiny_study import edit
 
 @pytest.mark.parametrize("profile", ["slurm", "workflow/profiles/local"])
 def test_profile_resolves(fresh: Clone, profile: str) -> None:
-    told = fresh.run("snakemake", "--profile", profile, "--dry-run", "all")
-    assert re.search(r"^student +3$", told, re.MULTILINE)
+    output = fresh.run("snakemake", "--profile", profile, "--dry-run", "all")
+    assert re.search(r"^student +3$", output, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -28,9 +28,9 @@ def test_the_slurm_profile_is_filled_in_from_beside_itself_wherever_snakemake_st
     named = profile.format(study=fresh.folder)
     start = f"cd {elsewhere} && snakemake -s {fresh.folder}/Snakefile --directory {fresh.folder} --profile {named}"
     assert re.search(r"^student +3$", fresh.run("sh", "-c", f"{start} --dry-run all"), re.MULTILINE)
-    told = fresh.run("sh", "-c", f"{start} all", status=2)
+    output = fresh.run("sh", "-c", f"{start} all", status=2)
     site = fresh.folder / "workflow/profiles/slurm/site.yaml"
-    assert f"isoclock: {site}: partition, account: still FILL-IN" in told
+    assert f"isoclock: {site}: partition, account: still FILL-IN" in output
 
 
 def test_no_target_means_all(fresh: Clone) -> None:
@@ -38,8 +38,8 @@ def test_no_target_means_all(fresh: Clone) -> None:
 
 
 def test_one_method_can_be_asked_for(fresh: Clone) -> None:
-    told = fresh.snakemake("--dry-run", "--config", "method=kd", "--", "students")
-    assert re.search(r"^student +1$", told, re.MULTILINE)
+    output = fresh.snakemake("--dry-run", "--config", "method=kd", "--", "students")
+    assert re.search(r"^student +1$", output, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -52,10 +52,10 @@ def test_one_method_can_be_asked_for(fresh: Clone) -> None:
 )
 def test_a_mistake_in_params_is_one_line_and_no_job(fresh: Clone, file: str, old: str, new: str, said: str) -> None:
     edit(fresh.folder / "params" / file, old, new)
-    told = fresh.snakemake("all", status=2)
-    lines = [line for line in told.splitlines() if line.startswith("isoclock: ")]
-    assert any(said in line for line in lines), told
-    assert "Traceback" not in told
+    output = fresh.snakemake("all", status=2)
+    lines = [line for line in output.splitlines() if line.startswith("isoclock: ")]
+    assert any(said in line for line in lines), output
+    assert "Traceback" not in output
     assert not (fresh.folder / "results").exists()
 
 

@@ -30,8 +30,8 @@ def test_a_new_version_makes_all_again_but_data_and_teachers(studied: Clone) -> 
         return {json.loads((studied.folder / "results" / path).read_text())["protocol_version"] for path in paths}
 
     assert versions() == {VERSION}
-    told = " ".join(studied.run("isoclock", "report", "--grid", "demo", "--table-only").split())
-    assert f"Protocol version {VERSION}: not to be compared with results of version {NEW}." in told
+    output = " ".join(studied.run("isoclock", "report", "--grid", "demo", "--table-only").split())
+    assert f"Protocol version {VERSION}: not to be compared with results of version {NEW}." in output
     for verb, made in (
         ("plan streets tiny compute-6", "results/profile/streets/tiny/kd.json"),
         ("plan streets tiny compute-6 kd", "results/profile/streets/tiny/kd.json"),
@@ -53,6 +53,6 @@ def test_a_new_version_makes_all_again_but_data_and_teachers(studied: Clone) -> 
 
 def test_a_budget_is_resolved_again_in_the_run_that_measures_its_yardstick_again(studied: Clone) -> None:
     edit(studied.folder / "params/training.yaml", "batch: 2", "batch: 4")
-    told = studied.snakemake("all", "--dry-run")
-    assert re.search(r"^profile +3$", told, re.MULTILINE)
-    assert re.search(r"^budget +1$", told, re.MULTILINE)
+    output = studied.snakemake("all", "--dry-run")
+    assert re.search(r"^profile +3$", output, re.MULTILINE)
+    assert re.search(r"^budget +1$", output, re.MULTILINE)

@@ -34,8 +34,8 @@ def test_the_method_of_the_readme_works_with_one_file_and_one_entry(fresh: Clone
     assert "logit L1" in fresh.run("isoclock", "methods")
     grid = fresh.folder / "params/grids/demo.yaml"
     grid.write_text(grid.read_text().replace("none, kd", "pixel-l1, kd"))
-    told = fresh.snakemake("--dry-run", "--config", "method=pixel-l1", "--", "students")
-    assert re.search(r"^student +1$", told, re.MULTILINE)
+    output = fresh.snakemake("--dry-run", "--config", "method=pixel-l1", "--", "students")
+    assert re.search(r"^student +1$", output, re.MULTILINE)
 
 
 def test_make_targets_are_there() -> None:
@@ -56,7 +56,7 @@ def test_verbs_are_there(verb: str) -> None:
     assert ended.value.code == 0
 
 
-def test_the_mistake_of_the_readme_is_told_so(fresh: Clone) -> None:
+def test_the_mistake_of_the_readme_is_reported(fresh: Clone) -> None:
     (said,) = re.findall(r"^isoclock: params/methods.yaml: .*$", README, re.MULTILINE)
     methods = fresh.folder / "params/methods.yaml"
     methods.write_text(methods.read_text().replace("params: {temperature: 1.0}", "params: {temperature: -1.0}"))

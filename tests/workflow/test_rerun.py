@@ -21,9 +21,9 @@ KD = "src/isoclock/methods/kd.py"
 NOTHING = "Nothing to be done"
 
 
-def rules(told: str) -> set[str]:
+def rules(output: str) -> set[str]:
     """Names of the rules that Snakemake says it runs."""
-    return set(re.findall(r"^(?:local)?rule (\w+):$", told, re.MULTILINE))
+    return set(re.findall(r"^(?:local)?rule (\w+):$", output, re.MULTILINE))
 
 
 def test_everything_is_made(studied: Clone) -> None:
@@ -75,17 +75,17 @@ def test_a_scoring_edit_scores_again_and_trains_nothing(studied: Clone) -> None:
     before = studied.students()
     path = studied.folder / "src/isoclock/scoring/confusion.py"
     path.write_text(path.read_text() + "\n\nADDED = 1\n")
-    told = studied.snakemake("--dry-run", "all")
-    assert rules(told) >= {"evaluate", "evaluate_teacher"}
-    assert not rules(told) & {"student", "teacher"}
+    output = studied.snakemake("--dry-run", "all")
+    assert rules(output) >= {"evaluate", "evaluate_teacher"}
+    assert not rules(output) & {"student", "teacher"}
     assert studied.retrained(before) == set()
 
 
 def test_how_a_teacher_is_looked_at_scores_it_again_and_trains_nothing(studied: Clone) -> None:
     before, trained = studied.students(), studied.teacher()
     edit(studied.folder / "params/training.yaml", "  teacher:\n", "  teacher:\n    scoring: {flip: true}\n")
-    told = studied.snakemake("all")
-    assert rules(told) == {"evaluate_teacher", "report", "sync", "all"}
+    output = studied.snakemake("all")
+    assert rules(output) == {"evaluate_teacher", "report", "sync", "all"}
     assert studied.teacher() == trained
     assert studied.teacher_scores()["scoring"]["flip"]
     assert studied.retrained(before) == set()

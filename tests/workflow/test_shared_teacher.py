@@ -15,8 +15,8 @@ from tiny_study import add_avenues
 pytestmark = [pytest.mark.xdist_group("workflow"), pytest.mark.timeout(900)]
 
 
-def rules(told: str) -> list[str]:
-    return re.findall(r"^(?:local)?rule (\w+):$", told, re.MULTILINE)
+def rules(output: str) -> list[str]:
+    return re.findall(r"^(?:local)?rule (\w+):$", output, re.MULTILINE)
 
 
 @pytest.mark.slow
@@ -26,12 +26,12 @@ def test_a_teacher_of_two_data_sets_is_trained_once(fresh: Clone) -> None:
 
     add_avenues(fresh.folder / "params")
     make_streets(fresh.folder / "data" / "streets", train=5, val=2, size=(64, 128))
-    told = fresh.snakemake("--config", "grid=avenues", "--", "all")
+    output = fresh.snakemake("--config", "grid=avenues", "--", "all")
     results = fresh.folder / "results"
-    assert [rules(told).count(rule) for rule in ("prepare", "teacher", "evaluate_teacher")] == [2, 1, 1]
+    assert [rules(output).count(rule) for rule in ("prepare", "teacher", "evaluate_teacher")] == [2, 1, 1]
     assert [path.parent.name for path in results.glob("teacher/*/small")] == ["streets"]
-    told = fresh.snakemake("--config", "grid=both", "--", "all")
-    assert not {"prepare", "teacher", "evaluate_teacher"} & set(rules(told)), "they are there"
+    output = fresh.snakemake("--config", "grid=both", "--", "all")
+    assert not {"prepare", "teacher", "evaluate_teacher"} & set(rules(output)), "they are there"
 
     teacher = json.loads((results / "teacher/streets/small/record.json").read_text())["digests"]["weights"]
     students = [json.loads(path.read_text()) for path in sorted(results.glob("student/**/record.json"))]
@@ -49,11 +49,11 @@ def test_a_teacher_of_two_data_sets_is_trained_once(fresh: Clone) -> None:
     assert "files verified" in fresh.run("isoclock", "adopt", "--grid", "avenues")
     assert "Nothing to be done" in fresh.snakemake("--dry-run", "--config", "grid=avenues", "--", "all")
     assert "runs: 0 created" in fresh.run("isoclock", "sync", "--grid", "avenues")
-    told = fresh.run("isoclock", "sync", "--grid", "both")
-    assert "created avenues/" not in told
-    assert "created streets/teacher/small" not in told, "the teacher is in the store since the grid that shares it"
+    output = fresh.run("isoclock", "sync", "--grid", "both")
+    assert "created avenues/" not in output
+    assert "created streets/teacher/small" not in output, "the teacher is in the store since the grid that shares it"
 
     path = results / "teacher/streets/small/weights.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
-    told = fresh.run("isoclock", "adopt", "--grid", "avenues", status=2)
-    assert "avenues/tiny/kd/compute-6/0/record.json: made from another teacher than is here" in told
+    output = fresh.run("isoclock", "adopt", "--grid", "avenues", status=2)
+    assert "avenues/tiny/kd/compute-6/0/record.json: made from another teacher than is here" in output

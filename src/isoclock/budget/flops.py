@@ -21,8 +21,7 @@ from isoclock.methods.contract import Batch, Method
 from isoclock.models.build import build_segmenter
 from isoclock.models.card import architecture
 from isoclock.models.outputs import AUX_LOGITS, LOGITS, ChannelSpec, SegmenterOutput
-from isoclock.params.schema import Method as Entry
-from isoclock.params.schema import Model, Recipe, Scoring
+from isoclock.params.schema import MethodEntry, Model, Recipe, Scoring
 from isoclock.scoring.views import boxes_of, view_sizes
 
 META = torch.device("meta")
@@ -67,7 +66,7 @@ def training_gflops(recipe: Recipe, model: Model, num_classes: int) -> float:
 
 
 def method_gflops(
-    recipe: Recipe, student: Model, teacher: Model, method: Sequence[Entry], num_classes: int
+    recipe: Recipe, student: Model, teacher: Model, method: Sequence[MethodEntry], num_classes: int
 ) -> StepFlops:
     """GFLOPs of one iteration of a variant and its extras, and of its pre-training."""
     anchor = _learning(recipe, student, num_classes)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from math import isclose
 from pathlib import Path
 
-from isoclock.budget.forecast_rows import ARITHMETIC, UNKNOWN, Forecast, Row
+from isoclock.budget.forecast_rows import ARITHMETIC, UNKNOWN, Forecast, ForecastRow
 from isoclock.budget.step_cost import ESTIMATED, MEASURED, StepCosts
 from isoclock.data.packing.packed import PackedSplit
 from isoclock.grid.cells import Cell, cells, datasets_needed, profiles_needed, teachers_needed, trained_before
@@ -64,13 +64,13 @@ class _Forecaster:
             notes.append("not known: the number of images is known once the data are prepared")
         return Forecast(self.grid, tuple(rows), rate / 1e12, source, tuple(notes))
 
-    def prepare(self) -> list[Row]:
+    def prepare(self) -> list[ForecastRow]:
         return [
             self._row("prepare", dataset, [self.layout.prepared_index(dataset)], 0.0, ARITHMETIC)
             for dataset in self.datasets
         ]
 
-    def teachers(self) -> list[Row]:
+    def teachers(self) -> list[ForecastRow]:
         rows = []
         for dataset, model in teachers_needed(self.params, self.cells):
             recipe = self.params.recipe(dataset, "teacher")
@@ -83,7 +83,7 @@ class _Forecaster:
             rows.append(self._row("teacher", f"{dataset}/{model}", [output], (recipe.iterations or 0) * step_s, basis))
         return rows
 
-    def profiles(self) -> list[Row]:
+    def profiles(self) -> list[ForecastRow]:
         settings, rows = self.params.profile, []
         for dataset, pair in self.pairs:
             methods = [method for d, p, method in self.needed if (d, p) == (dataset, pair)]
@@ -99,7 +99,7 @@ class _Forecaster:
             )
         return rows
 
-    def plans(self) -> list[Row]:
+    def plans(self) -> list[ForecastRow]:
         rows = []
         for dataset, pair in self.pairs:
             mine = self._of(dataset, pair)
@@ -108,7 +108,7 @@ class _Forecaster:
             rows.append(self._row("plan", f"{dataset}/{pair}", list(dict.fromkeys(outputs)), 0.0, ARITHMETIC))
         return rows
 
-    def students(self) -> list[Row]:
+    def students(self) -> list[ForecastRow]:
         rows = []
         for dataset, pair in self.pairs:
             mine = self._of(dataset, pair)
@@ -123,7 +123,7 @@ class _Forecaster:
         others = trained_before(self.params, cell, self.cells)
         return any(isclose(self._training_s(other), self._training_s(cell)) for other in others)
 
-    def evaluations(self) -> list[Row]:
+    def evaluations(self) -> list[ForecastRow]:
         """The validations of each training, which are off the train clock; the last one is taken over as its scores."""
         rows = []
         for dataset, model in teachers_needed(self.params, self.cells):
@@ -134,7 +134,7 @@ class _Forecaster:
             rows.append(self._scores(dataset, pair, "student", self.params.pair(pair).student, outputs))
         return rows
 
-    def _scores(self, dataset: str, name: str, role: str, model: str, outputs: Sequence[Path]) -> Row:
+    def _scores(self, dataset: str, name: str, role: str, model: str, outputs: Sequence[Path]) -> ForecastRow:
         images = self._scored(dataset)
         if images is None:
             return self._row("evaluate", f"{dataset}/{name}", outputs, None, UNKNOWN)
@@ -145,14 +145,14 @@ class _Forecaster:
 
     def _row(
         self, stage: str, where: str, outputs: Sequence[Path], seconds: float | Sequence[float] | None, basis: str
-    ) -> Row:
+    ) -> ForecastRow:
         made = [path.is_file() for path in outputs]
         hours = left = None
         if seconds is not None:
             each = [seconds] * len(outputs) if isinstance(seconds, float | int) else list(seconds)
             hours = sum(each) / _HOUR_S
             left = sum(s for s, done in zip(each, made, strict=True) if not done) / _HOUR_S
-        return Row(stage, where, len(outputs), sum(made), hours, left, basis)
+        return ForecastRow(stage, where, len(outputs), sum(made), hours, left, basis)
 
     def _of(self, dataset: str, pair: str) -> list[Cell]:
         return [cell for cell in self.cells if (cell.dataset, cell.pair) == (dataset, pair)]

@@ -11,7 +11,7 @@ ARITHMETIC, UNKNOWN = "no device", "not known"
 
 
 @dataclass(frozen=True)
-class Row:
+class ForecastRow:
     """Jobs of a stage on one data set and pair. `hours` are of a device, of all jobs together, `made` ones included."""
 
     stage: str
@@ -28,12 +28,12 @@ class Forecast:
     """Rows by stage; `tflops` is the rate that estimates were made with, `tflops_from` where it comes from."""
 
     grid: str
-    rows: tuple[Row, ...]
+    rows: tuple[ForecastRow, ...]
     tflops: float
     tflops_from: str
     notes: tuple[str, ...] = field(default=())
 
-    def of(self, stage: str) -> list[Row]:
+    def of(self, stage: str) -> list[ForecastRow]:
         """The rows of a stage."""
         return [row for row in self.rows if row.stage == stage]
 
@@ -43,7 +43,7 @@ class Forecast:
         return {**asdict(self), "stages": stages, "total": _sums(self.rows)}
 
 
-def _sums(rows: Iterable[Row]) -> dict[str, Any]:
+def _sums(rows: Iterable[ForecastRow]) -> dict[str, Any]:
     rows = list(rows)
     return {
         "jobs": sum(row.jobs for row in rows),

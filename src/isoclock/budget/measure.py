@@ -22,7 +22,7 @@ from isoclock.training.device import synchroniser
 
 if TYPE_CHECKING:
     from isoclock.data.loading.prepared import PreparedData
-    from isoclock.params.schema import Method, Model, ProfileSettings, Recipe
+    from isoclock.params.schema import MethodEntry, Model, ProfileSettings, Recipe
     from isoclock.training.anchor import StepBench
 
 PHASES = ("data", "transfer", "teacher", "student", "loss", "backward", "optimiser", "adversary")
@@ -38,7 +38,7 @@ def profile_bench(
     data: PreparedData,
     device: torch.device,
     *,
-    method: Sequence[Method] = (),
+    method: Sequence[MethodEntry] = (),
     teacher: Model | None = None,
 ) -> StepBench:
     """The steps of a method, or of the anchor where there is none."""
@@ -83,7 +83,7 @@ def measure(method: StepBench, anchor: StepBench, settings: ProfileSettings, sho
     if spread > settings.max_spread:
         marks.append("noisy")
     workers = method.step.recipe.workers
-    # Loader processes fill their buffers while the anchor runs, and then nobody waits in a window: ask what they can sustain.
+    # Loader processes fill their buffers while the anchor runs, so that no window waits for them: ask what they can sustain.
     step_s = _quartiles([window["step_s"] for window in windows])
     loader_share = core_s / workers / step_s["median"] if workers else None
     if shares["data"] > settings.max_data_share or (loader_share is not None and loader_share > 1):

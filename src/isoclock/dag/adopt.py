@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from isoclock.dag.dvc_lock import DVC_LOCK, compare_with_dvc_lock
-from isoclock.dag.verify import Verification
+from isoclock.dag.verify import Verifier
 from isoclock.errors import ArtifactError, UserError
 from isoclock.files import write_bytes, written_atomically
 from isoclock.grid.cells import cells, datasets_needed, profiles_needed
@@ -34,7 +34,7 @@ def adopt(params: Params, grid_name: str, layout: Layout, show: Callable[[str], 
     touched; UserError if Snakemake cannot be run here. MLflow is brought up to date on the way.
     """
     refresh(params, grid_name, layout)
-    checked = Verification(params, layout)
+    checked = Verifier(params, layout)
     checked.grid(grid_name)
     tracked = compare_with_dvc_lock(DVC_LOCK, layout.results, checked.problems)
     if checked.problems:

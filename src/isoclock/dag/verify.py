@@ -22,7 +22,7 @@ from isoclock.scoring.metrics.miou import of as mean_iou
 
 
 @dataclass
-class Verification:
+class Verifier:
     """Collects a line for every file that is missing, damaged or made from something else."""
 
     params: Params

@@ -18,7 +18,7 @@ _DEVICE_BLOCK = 1 << 23  # an accelerator wants few launches; this bounds the bu
 _LINE = 64  # elements: whole cache lines whatever the type; torch vectorises poorly along a shorter innermost axis
 
 
-class Layout:
+class BlockLayout:
     """A dense tensor as (outer, dim, inner) in the order of its memory, or (outer, dim) where `dim` is innermost.
 
     NCHW logits are (B, K, h w) along their classes, channels-last ones (B h w, K): neither is copied.
@@ -71,7 +71,7 @@ def _lines(elements: int) -> int:
 class Workspace:
     """Buffers in loss precision that every block of a sweep reuses: new memory costs a CPU more than arithmetic."""
 
-    def __init__(self, layout: Layout, like: Tensor, count: int) -> None:
+    def __init__(self, layout: BlockLayout, like: Tensor, count: int) -> None:
         """`count` buffers, each as large as the largest block."""
         self._count = count
         self._memory = torch.empty(count * layout.block_size, dtype=loss_dtype(like), device=like.device)

@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from isoclock.kernels.divergence_sum import DivergenceSum
 from isoclock.kernels.precision import loss_dtype
-from isoclock.kernels.softmax_blocks import Layout, Workspace, kernel_shares
+from isoclock.kernels.softmax_blocks import BlockLayout, Workspace, kernel_shares
 
 
 def softmax_kl_sum(
@@ -53,7 +53,7 @@ def _sweep(
 ) -> tuple[Tensor, Tensor | None]:
     """(value, T times the gradient in the student's dtype and layout)."""
     gradient = torch.empty_like(student) if wants_gradient else None
-    layout = Layout(student if gradient is None else gradient, dim)
+    layout = BlockLayout(student if gradient is None else gradient, dim)
     ours, theirs = layout.view(student), layout.view(teacher)
     weights = None if weight is None else layout.view_rows(weight)
     places = None if gradient is None else layout.view(gradient)

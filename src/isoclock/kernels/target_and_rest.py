@@ -13,7 +13,7 @@ from isoclock.data.labels import IGNORE
 from isoclock.kernels.divergence_sum import DivergenceSum, shares
 from isoclock.kernels.labels import labels_on_grid
 from isoclock.kernels.precision import in_loss_precision, loss_dtype
-from isoclock.kernels.softmax_blocks import LOG2_E, Layout, Workspace, largest, powers_to_shares_, scaled
+from isoclock.kernels.softmax_blocks import LOG2_E, BlockLayout, Workspace, largest, powers_to_shares_, scaled
 
 FAR_BELOW = -1e30
 
@@ -81,7 +81,7 @@ def _sweep(
 ) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
     """(target term, rest term, T times the gradient of each in the student's layout)."""
     gradients = tuple(torch.empty_like(student) if wanted else None for wanted in (spec.target_term, spec.rest_term))
-    layout = Layout(next(gradient for gradient in gradients if gradient is not None), 1)
+    layout = BlockLayout(next(gradient for gradient in gradients if gradient is not None), 1)
     ours, theirs = layout.view(student), layout.view(teacher)
     places = [None if gradient is None else layout.view(gradient) for gradient in gradients]
     label_rows, weight_rows = layout.view_rows(labels), layout.view_rows(labelled.to(loss_dtype(student)))

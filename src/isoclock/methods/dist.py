@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from isoclock.kernels.precision import in_loss_precision, loss_dtype
-from isoclock.kernels.softmax_blocks import Layout, Workspace, softmax_into
+from isoclock.kernels.softmax_blocks import BlockLayout, Workspace, softmax_into
 from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import AUX_LOGITS, LOGITS, SegmenterOutput
 
@@ -137,7 +137,7 @@ class _Kept(NamedTuple):
 def _sweep(student: Tensor, teacher: Tensor, inter: bool, intra: bool) -> _Kept:
     dtype, classes = loss_dtype(student), student.shape[1]
     shares, teacher_shares = torch.empty_like(student, dtype=dtype), torch.empty_like(student, dtype=dtype)
-    layout = Layout(shares, 1)
+    layout = BlockLayout(shares, 1)
     ours, theirs, q_map, p_map = (layout.view(each) for each in (student, teacher, shares, teacher_shares))
     workspace = Workspace(layout, shares, 3)
     pixel_sums = shares.new_empty(4, *layout.view_rows(shares[:, 0]).shape)
@@ -181,7 +181,7 @@ def _products_(both: Tensor, spare: Tensor) -> Iterator[tuple[slice, Tensor]]:
 
 def _gradient(like: Tensor, kept: _Kept, of_inter: Tensor, of_intra: Tensor) -> Tensor:
     """The gradient for the student's logits; it overwrites the student's shares if the dtypes are the same."""
-    layout = Layout(kept.shares, 1)
+    layout = BlockLayout(kept.shares, 1)
     q_map, p_map = layout.view(kept.shares), layout.view(kept.teacher_shares)
     workspace = Workspace(layout, kept.shares, 3)
     ours, theirs, constant = [], [], torch.zeros_like(kept.means[0])

@@ -17,7 +17,7 @@ from isoclock.params.schema import (
     Budget,
     Dataset,
     Grid,
-    Method,
+    MethodEntry,
     Model,
     Pair,
     ProfileSettings,
@@ -36,7 +36,7 @@ class Params:
     models: Mapping[str, Model]
     pairs: Mapping[str, Pair]
     recipes: Mapping[tuple[str, str], Recipe]  # (dataset, role)
-    methods: Mapping[str, Method]
+    methods: Mapping[str, MethodEntry]
     budgets: Mapping[str, Budget]
     profile: ProfileSettings
     grids: Mapping[str, Grid]
@@ -58,7 +58,7 @@ class Params:
         """The pair called `name`. Raises ParamsError if there is none."""
         return self._one("models.yaml", self.pairs, name, "pair")
 
-    def method(self, name: str) -> Method:
+    def method(self, name: str) -> MethodEntry:
         """The method variant called `name`, such as `kd`, or `kd.tuned` for the tuned implementation of `kd`.
 
         Raises ParamsError if there is none.
@@ -68,7 +68,7 @@ class Params:
             return self.methods[base].model_copy(update={"implementation": implementation})
         return self._one("methods.yaml", self.methods, name, "method")
 
-    def method_parts(self, name: str, dataset: str) -> list[Method]:
+    def method_parts(self, name: str, dataset: str) -> list[MethodEntry]:
         """The method variant called `name` and its extras, with their weights on `dataset`."""
         method = self.method(name)
         extras = [self.method(extra) for extra in method.extras]
@@ -121,7 +121,7 @@ def read_params(folder: Path) -> Params:
     models = read_entries(folder / "models.yaml", Model, problems, section="models")
     pairs = read_entries(folder / "models.yaml", Pair, problems, section="pairs")
     recipes = read_recipes(folder / "training.yaml", problems)
-    methods = read_entries(folder / "methods.yaml", Method, problems)
+    methods = read_entries(folder / "methods.yaml", MethodEntry, problems)
     budgets = read_entries(folder / "budgets.yaml", Budget, problems, section="budgets")
     profile = _profile_settings(folder / "budgets.yaml", problems)
     grids = {

@@ -25,7 +25,7 @@ class Iterations(Planned):
     done: Number
 
 
-class Clock(Part):
+class ClockTimes(Part):
     """Seconds of a whole run. `lost_s` is train time of killed segments after their last checkpoint."""
 
     train_s: NonNegative
@@ -90,7 +90,7 @@ class Record(Measured):
     message: str
     iterations: Iterations
     epochs: Epochs
-    clock: Clock
+    clock: ClockTimes
     segments: list[Segment] = Field(min_length=1)
     best: Best | None
     checkpoints: Checkpoints

@@ -87,7 +87,7 @@ class Needed:
 
 
 @dataclass(frozen=True)
-class Row:
+class BreakEvenRow:
     """A method's point against canonical KD's curve. `needed` is None for a hole; `by_seed` compares each seed with its own
     curve.
     """
@@ -111,9 +111,9 @@ class BreakEven:
     kd: tuple[Point, ...] = ()
     curve: Curve | None = None
     kd_cost: float = 0.0
-    rows: tuple[Row, ...] = ()
+    rows: tuple[BreakEvenRow, ...] = ()
 
-    def verdict(self, row: Row, needed: Needed) -> str:
+    def verdict(self, row: BreakEvenRow, needed: Needed) -> str:
         """What a tie requires for one of the row's scores: the mean over seeds, or that of one seed."""
         least = row.point.cost if row.point.method == ANCHOR else None
         return needed.verdict(self.yardstick, self.kd_cost, least or 1.0)
@@ -153,15 +153,17 @@ def _points(summaries: Sequence[Summary]) -> list[Point]:
     return sorted(map(Point, together.values()), key=lambda point: methods.index(point.method))
 
 
-def _row(point: Point, curve: Curve, scored: Sequence[Point], kinds: set[str]) -> Row:
+def _row(point: Point, curve: Curve, scored: Sequence[Point], kinds: set[str]) -> BreakEvenRow:
     steps, iterations = point.anchor_steps, point.iterations
     if point.miou is None or not steps or not iterations:
-        return Row(point, "not scored")
+        return BreakEvenRow(point, "not scored")
     if point.device_kinds - kinds:
-        return Row(point, f"trained on {'; '.join(sorted(point.device_kinds - kinds))}: anchor-steps do not compare")
+        return BreakEvenRow(
+            point, f"trained on {'; '.join(sorted(point.device_kinds - kinds))}: anchor-steps do not compare"
+        )
     by_seed = []
     for seed, miou in point.scores.items():
         own = [(kd.anchor_steps or 0, kd.scores[seed], 1) for kd in scored if seed in kd.scores]
         if own:
             by_seed.append((seed, Needed(Curve.through(own).reaches(miou), steps, iterations)))
-    return Row(point, "", Needed(curve.reaches(point.miou), steps, iterations), tuple(by_seed))
+    return BreakEvenRow(point, "", Needed(curve.reaches(point.miou), steps, iterations), tuple(by_seed))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from isoclock.report import format
-from isoclock.report.break_even import BreakEven, Point, Row
+from isoclock.report.break_even import BreakEven, BreakEvenRow, Point
 from isoclock.report.curve import Bounds
 from isoclock.report.tables import csv_text, markdown_table
 
@@ -60,7 +60,7 @@ def curve_cells(found: BreakEven) -> list[list[str]]:
     ]  # fmt: skip
 
 
-def row_cells(found: BreakEven, row: Row) -> list[str]:
+def row_cells(found: BreakEven, row: BreakEvenRow) -> list[str]:
     """A row as texts for the columns ROW_TITLES."""
     point, needed = row.point, row.needed
     return [
@@ -108,7 +108,7 @@ def curve_title(found: BreakEven) -> str:
     return f"Canonical KD: {found.yardstick}{cost}"
 
 
-def _what_it_takes(found: BreakEven, row: Row) -> str:
+def _what_it_takes(found: BreakEven, row: BreakEvenRow) -> str:
     """The verdict of the mean, and how many seeds have the same verdict."""
     if row.needed is None:
         return row.why_not
@@ -119,7 +119,7 @@ def _what_it_takes(found: BreakEven, row: Row) -> str:
     return f"{verdict} ({alike} of {len(row.by_seed)} seeds)"
 
 
-def _each_seed(row: Row) -> str:
+def _each_seed(row: BreakEvenRow) -> str:
     """x of every seed in increasing order; nothing for one seed, which has no spread."""
     ratios = sorted((needed.times_cheaper for _, needed in row.by_seed), key=lambda ratio: (ratio.low, ratio.high))
     return ", ".join(map(bounds_text, ratios)) if len(ratios) > 1 else format.NOTHING
@@ -133,7 +133,7 @@ def _words(titles: Sequence[str], count: int) -> list[bool]:
     return [place < count for place in range(len(titles))]
 
 
-def _csv_lines(found: BreakEven, row: Row) -> list[dict[str, Any]]:
+def _csv_lines(found: BreakEven, row: BreakEvenRow) -> list[dict[str, Any]]:
     point = row.point
     same = {
         "protocol_version": point.protocol_version,

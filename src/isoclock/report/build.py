@@ -50,7 +50,7 @@ def build_report(
     )
     write_text(out / "comparison.tex", tables.to_latex(study, summaries))
     rows = {of: published_rows(study, summaries, published, *of) for of in study.pairs}
-    note = f"{told}\n\n" if (told := format.version_note(study.version)) else ""
+    note = f"{text}\n\n" if (text := format.version_note(study.version)) else ""
     title = f"# Published rows: grid {grid_name}\n\n{note}"
     write_text(out / "published-rows.md", title + published_markdown(rows))
     write_text(out / "published-rows.csv", published_csv(rows))

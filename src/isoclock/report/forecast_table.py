@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from isoclock.budget.forecast_rows import ARITHMETIC, STAGES, Forecast, Row
+from isoclock.budget.forecast_rows import ARITHMETIC, STAGES, Forecast, ForecastRow
 from isoclock.progress import table_console
 
 
@@ -34,7 +34,7 @@ def print_forecast(found: Forecast) -> None:
         console.print(f"{note[0].upper()}{note[1:]}.")
 
 
-def _times(row: Row) -> tuple[str, str]:
+def _times(row: ForecastRow) -> tuple[str, str]:
     return ("-", "-") if row.basis == ARITHMETIC else (_hours(row.hours), _hours(row.hours_left))
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from isoclock.files import to_json
 from isoclock.methods.card import cards
 from isoclock.params.load import Params
-from isoclock.params.schema import Method, Published
+from isoclock.params.schema import MethodEntry, Published
 from isoclock.progress import table_console
 
 _HEADINGS = ("variant", "implementation", "terms x weight", "taps", "parameters")
@@ -48,7 +48,7 @@ def published_rows_of(params: Params, method: str) -> list[Published]:
     return [row for row in params.published.values() if row.method_name == method]
 
 
-def outputs_read(params: Params, entry: Method) -> list[str]:
+def outputs_read(params: Params, entry: MethodEntry) -> list[str]:
     """Outputs of the networks that a variant and its extras read, as far as their files state it; sorted."""
     read: set[str] = set()
     for part in (entry, *(params.methods[extra] for extra in entry.extras)):

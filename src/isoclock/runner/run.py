@@ -43,7 +43,7 @@ from isoclock.training.loop import training_loop
 if TYPE_CHECKING:
     from isoclock.grid.layout import Layout
     from isoclock.params.load import Params
-    from isoclock.params.schema import Method, Model
+    from isoclock.params.schema import MethodEntry, Model
     from isoclock.scoring.scores import Scores
     from isoclock.training.step import TrainingStep
 
@@ -57,7 +57,7 @@ class _Job:
     seed: int
     student: Model
     scored_from: str  # digest of what its validations depend on
-    method: Sequence[Method] = ()
+    method: Sequence[MethodEntry] = ()
     teacher: tuple[Path, Model] | None = None  # folder of the trained teacher
     measured: bool = False  # in anchor-steps
 

@@ -50,7 +50,7 @@ def anchor_steps(train_s: float, anchors: Sequence[Sequence[float]]) -> float | 
     """What `train_s` seconds of a segment were worth in anchor-steps; None where nothing was measured.
 
     `anchors` holds (train time, seconds of an anchor step) pairs in order. Between two of them the rate is the mean of theirs,
-    before the first and after the last it is that one's: so a while in which a neighbour slowed everything down counts as such.
+    before the first and after the last it is that one's, so that a slowdown by other processes is not counted as work.
     """
     if not anchors:
         return None

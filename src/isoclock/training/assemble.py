@@ -17,11 +17,11 @@ from isoclock.training.step import TrainingStep, class_weights
 
 if TYPE_CHECKING:
     from isoclock.data.loading.prepared import PreparedData
-    from isoclock.methods.contract import Method as BuiltMethod
+    from isoclock.methods.contract import Method
     from isoclock.models.segmenter import Segmenter
-    from isoclock.params.schema import Method, Model, Recipe
+    from isoclock.params.schema import MethodEntry, Model, Recipe
 
-ANCHOR_SEED = 104729  # its batches are nobody's training data order
+ANCHOR_SEED = 104729  # no run draws its batches in this order
 
 
 def assemble_step(
@@ -31,7 +31,7 @@ def assemble_step(
     device: torch.device,
     *,
     seed: int,
-    method: Sequence[Method] = (),
+    method: Sequence[MethodEntry] = (),
     teacher: Segmenter | None = None,
 ) -> TrainingStep:
     """A training step with a fresh student, on the recipe's CPU threads. Every method of a seed starts from the same student.
@@ -45,7 +45,7 @@ def assemble_step(
     student = new_segmenter(student_model, num_classes)
     torch.manual_seed(seed + 1)
 
-    def build(name: str, **variant: Any) -> BuiltMethod:
+    def build(name: str, **variant: Any) -> Method:
         return build_method(
             name,
             student=student.channels,
@@ -81,7 +81,7 @@ def open_bench(
     device: torch.device,
     *,
     seed: int = ANCHOR_SEED,
-    method: Sequence[Method] = (),
+    method: Sequence[MethodEntry] = (),
     teacher: Segmenter | None = None,
 ) -> StepBench:
     """A step with batches of its own, to be measured and not kept: of the anchor, where no `method` is given."""

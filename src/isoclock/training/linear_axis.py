@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Run:
+class CellRange:
     """Neighbouring cells with equally many outputs: `each` outputs lie between one input and the next.
 
     Inputs are counted with one more at either end, a copy of the outermost one.
@@ -28,7 +28,7 @@ class Run:
         return self.first + self.cells * self.each
 
 
-Strip = tuple[Run, ...]
+Strip = tuple[CellRange, ...]
 
 
 class LinearAxis:
@@ -95,11 +95,11 @@ class LinearAxis:
             place.copy_(self.fold_(inputs).t())
         return out
 
-    def _fraction(self, run: Run) -> Tensor:
+    def _fraction(self, run: CellRange) -> Tensor:
         return self._fractions[run.first : run.end].view(run.cells, run.each, 1)
 
 
-def _part(tensor: Tensor, run: Run, strip: Strip) -> Tensor:
+def _part(tensor: Tensor, run: CellRange, strip: Strip) -> Tensor:
     """The run's part of a strip, (..., cells, each, m)."""
     start = strip[0].first
     return tensor[..., run.first - start : run.end - start, :].unflatten(-2, (run.cells, run.each))
@@ -117,13 +117,13 @@ def _cells(size: int, full: int) -> tuple[tuple[int, int, int], ...]:
 
 @cache
 def _strips(size: int, full: int, limit: int) -> tuple[Strip, ...]:
-    strips: list[list[Run]] = []
+    strips: list[list[CellRange]] = []
     for cell, first, each in _cells(size, full):
         if not strips or first + each - strips[-1][0].first > limit:
             strips.append([])
         strip = strips[-1]
         if strip and strip[-1].each == each and strip[-1].cell + strip[-1].cells == cell:
-            strip[-1] = Run(strip[-1].first, strip[-1].cell, strip[-1].cells + 1, each)
+            strip[-1] = CellRange(strip[-1].first, strip[-1].cell, strip[-1].cells + 1, each)
         else:
-            strip.append(Run(first, cell, 1, each))
+            strip.append(CellRange(first, cell, 1, each))
     return tuple(tuple(strip) for strip in strips)

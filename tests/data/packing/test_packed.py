@@ -102,6 +102,6 @@ def test_another_schema_is_reported(packed: Path, tmp_path: Path) -> None:
     shutil.copytree(packed, copy)
     index = (copy / "index.json").read_text()
     (copy / "index.json").write_text(index.replace('"schema": 2', '"schema": 1'))
-    told = r"index\.json: schema: 1, but this version of isoclock reads schema 2; remove it and run `isoclock prepare copy` again"
-    with pytest.raises(ArtifactError, match=told):
+    output = r"index\.json: schema: 1, but this version of isoclock reads schema 2; remove it and run `isoclock prepare copy` again"
+    with pytest.raises(ArtifactError, match=output):
         PackedSplit(copy, "train")

@@ -20,7 +20,7 @@ from isoclock.data.labels import IGNORE
 from isoclock.data.packing.index import describe_split
 from isoclock.data.packing.pack import Packed, Packing
 from isoclock.data.packing.packed import INDEX
-from isoclock.data.packing.sources import Source, disk_problem, find_samples, hide_training_labels, identities
+from isoclock.data.packing.sources import RawSamples, disk_problem, find_samples, hide_training_labels, identities
 from isoclock.data.packing.verify import JPEG_QUALITY, Size, Storage, verify
 from isoclock.data.readers.rawtree import RawTree
 from isoclock.data.readers.reader import Reader
@@ -108,7 +108,7 @@ def prepare(
 
 def _pack(
     reader: Reader,
-    source: Source,
+    source: RawSamples,
     expected: Sequence[tuple[str, str, list[Any]]],
     packing: Packing,
     size: Size | None,

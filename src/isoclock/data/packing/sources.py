@@ -22,7 +22,7 @@ _BYTES_PER_PIXEL = {"raw": 3.0, "jpeg": 0.75}  # of an image; JPEG needed a sixt
 
 
 @dataclass
-class Source:
+class RawSamples:
     """The samples of a data set by split, in order; the samples left out, with the reason; and the problems found."""
 
     splits: dict[str, list[Sample]] = field(default_factory=dict)
@@ -36,9 +36,9 @@ class Source:
         return [(split, sample) for split, samples in self.splits.items() for sample in samples]
 
 
-def find_samples(reader: Reader, tree: RawTree, splits: Mapping[str, str], images: Mapping[str, int]) -> Source:
+def find_samples(reader: Reader, tree: RawTree, splits: Mapping[str, str], images: Mapping[str, int]) -> RawSamples:
     """Scan the raw splits. `images` has the number of images that a raw split must have."""
-    source = Source()
+    source = RawSamples()
     for split, raw_split in splits.items():
         found, problems = reader.scan(tree, raw_split)
         source.problems += problems
@@ -56,7 +56,7 @@ def find_samples(reader: Reader, tree: RawTree, splits: Mapping[str, str], image
     return source
 
 
-def hide_training_labels(source: Source, tree: RawTree, labelled_images: int, seed: int) -> None:
+def hide_training_labels(source: RawSamples, tree: RawTree, labelled_images: int, seed: int) -> None:
     """Keep the labels of `labelled_images` samples of split `train`; move the others to split `unlabelled`."""
     train = source.splits["train"]
     if labelled_images >= len(train):

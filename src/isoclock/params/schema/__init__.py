@@ -5,7 +5,7 @@ from isoclock.params.schema.datasets import Dataset as Dataset
 from isoclock.params.schema.grids import Budget as Budget
 from isoclock.params.schema.grids import Grid as Grid
 from isoclock.params.schema.grids import ProfileSettings as ProfileSettings
-from isoclock.params.schema.methods import Method as Method
+from isoclock.params.schema.methods import MethodEntry as MethodEntry
 from isoclock.params.schema.methods import Published as Published
 from isoclock.params.schema.training import Model as Model
 from isoclock.params.schema.training import Pair as Pair

@@ -11,7 +11,7 @@ from isoclock.params.schema.base import Entry
 from isoclock.schema import Name, NonNegative, Positive, Share
 
 
-class Method(Entry):
+class MethodEntry(Entry):
     """A method variant (params/methods.yaml): a file of src/isoclock/methods with its params and term weights."""
 
     method: Name
@@ -22,7 +22,7 @@ class Method(Entry):
     extras: list[Name] = []  # other entries whose terms are added, as official runs combine them
 
     @model_validator(mode="after")
-    def _terms_agree(self) -> Method:
+    def _terms_agree(self) -> MethodEntry:
         for dataset, weights in self.weights_for.items():
             unknown = sorted(set(weights) - set(self.weights))
             if unknown:
@@ -31,7 +31,7 @@ class Method(Entry):
                 )
         return self
 
-    def on(self, dataset: str) -> Method:
+    def on(self, dataset: str) -> MethodEntry:
         """The variant with its weights on a data set."""
         return self.model_copy(
             update={"weights": {**self.weights, **self.weights_for.get(dataset, {})}, "weights_for": {}}

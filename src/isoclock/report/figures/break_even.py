@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.markers import CARETLEFTBASE, CARETRIGHTBASE
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from isoclock.report.break_even import BreakEven, Row
+from isoclock.report.break_even import BreakEven, BreakEvenRow
 from isoclock.report.curve import Bounds
 from isoclock.report.figures import PairResults
 from isoclock.report.panels import name_rows, side_by_side
@@ -60,7 +60,7 @@ def draw(results: PairResults) -> Figure | None:
     return figure
 
 
-def _sides(row: Row) -> list[tuple[str, str]]:
+def _sides(row: BreakEvenRow) -> list[tuple[str, str]]:
     """(size, protocol) of each budget of a row."""
     budgets = zip(row.point.budgets, row.point.protocols, strict=True)
     return [(budget_size(name, protocol), protocol) for name, protocol in budgets]
@@ -92,7 +92,7 @@ def _limits(axes: Axes, even: BreakEven, low: float) -> None:
         axes.text(limit, 1.005, name, transform=axes.get_xaxis_transform(), ha=side, **TEACHER_TEXT)
 
 
-def _draw_row(axes: Axes, row: Row, place: int, protocol: str) -> None:
+def _draw_row(axes: Axes, row: BreakEvenRow, place: int, protocol: str) -> None:
     """Draw one row: the measured cost as a bar, the needed one as a mark, and a line between them."""
     shift, colour, face = _SIDES[protocol]
     at, cost = place + shift, row.point.cost
