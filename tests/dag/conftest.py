@@ -11,13 +11,13 @@ from isoclock.dag.targets import GridTargets
 from tiny_study import TinyStudy
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def in_the_study(empty_study: TinyStudy, monkeypatch: pytest.MonkeyPatch) -> TinyStudy:
     monkeypatch.chdir(empty_study.folder)
     return empty_study
 
 
 @pytest.fixture
-def opened() -> Callable[..., GridTargets]:
+def opened(in_the_study: TinyStudy) -> Callable[..., GridTargets]:
     """The targets of grid `toy`, for `--config` with further keys."""
     return lambda **config: open_targets({"grid": "toy", **config})

@@ -47,6 +47,7 @@ def test_stamps_stay_while_a_snakemake_works_here(
     assert (root / "student/streets/tiny/kd.json").stat().st_mtime_ns > before[root / "student/streets/tiny/kd.json"]
 
 
+@pytest.mark.usefixtures("in_the_study")
 @pytest.mark.parametrize(
     ("config", "expected"),
     [

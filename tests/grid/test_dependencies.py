@@ -33,17 +33,6 @@ RULES = {
 _LITERAL = re.compile(r'(\w+)=(?:directory|touch)?\(?\s*"((?:results|runs)/[^"]+)"')
 _FROM_TARGETS = re.compile(r'(\w+)=(?:lambda wildcards: \(\s*)?TARGETS\.(\w+)(?:\("(\w+)"\))?')
 _FILES = "record.json weights.safetensors ledger.jsonl validation.npz scores.json confusion.npz run.json lease.json report.html"
-# Modules that still spell file names themselves.
-_SPELLED_ELSEWHERE = {
-    "runner/run.py",
-    "runner/publish.py",
-    "runner/same_run.py",
-    "training/assemble.py",
-    "scoring/last_validation.py",
-    "report/collect.py",
-    "tracking/records.py",
-    "dag/adopt.py",
-}
 
 
 def section(rule: str, name: str) -> str:
@@ -139,4 +128,4 @@ def test_no_other_module_spells_files_of_a_study() -> None:
         }
         if texts & set(_FILES.split()) or any(re.match(r"(results|runs)/\S+$", text) for text in texts):
             spelled.add(path.relative_to(package).as_posix())
-    assert spelled - _SPELLED_ELSEWHERE == {"grid/layout.py"}
+    assert spelled == {"grid/layout.py"}

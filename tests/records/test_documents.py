@@ -34,7 +34,7 @@ FREE = re.compile(r"params\..*\.|scoring\.")  # values of any kind, or with test
 # Keys that a document may lack: names that are values (classes, packages), and what older or other documents do not have.
 OPTIONAL = re.compile(
     r"(plan\.)?protocol_version$|params\.(.*\.|model|student|teacher|method)|environment\.|metrics\.|per_class_iou\.|scoring\."
-    r"|storage\.quality|splits\.(val$|.*files\.labels$)"
+    r"|storage\.quality|splits\.(train$|val$|.*files\.labels$)"
 )
 Key = tuple[str | int, ...]
 

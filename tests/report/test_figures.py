@@ -130,8 +130,9 @@ def draw(results):
 USE = """
 import json, sys
 from pathlib import Path
+from isoclock.grid.cells import Cell
 from isoclock.report import build_report
-page = build_report(Path(sys.argv[1]), json.loads(sys.argv[2]), "demo", Path(sys.argv[3]))
+page = build_report(Path(sys.argv[1]), [Cell.parse(path) for path in json.loads(sys.argv[2])], "demo", Path(sys.argv[3]))
 """
 
 
@@ -142,7 +143,7 @@ def test_a_file_is_a_figure(package_copy, tree, tmp_path):
         tree.scored(cell(method))
     (package_copy / "report" / "figures" / "cell_counts.py").write_text(FIGURE)
     out = tmp_path / "report"
-    command = [sys.executable, "-c", USE, str(tree.root), json.dumps(tree.cells), str(out)]
+    command = [sys.executable, "-c", USE, str(tree.root), json.dumps([one.path for one in tree.cells]), str(out)]
     subprocess.run(command, check=True)
     page = (out / "report.html").read_text()
     assert page.index("Cost of an iteration, measured") < page.index("Cells of each method") < page.index("One bar per")

@@ -11,8 +11,10 @@ import pytest
 from isoclock.cli.main import main
 from isoclock.files import sha256_file
 from isoclock.runner.run import train_student
-from isoclock.scoring.last_validation import FILE
+
 from tiny_study import TinyStudy, cell, write_plan
+
+FILE = "validation.npz"
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
 CELL = cell("none")

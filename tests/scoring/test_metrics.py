@@ -59,9 +59,9 @@ import numpy as np
 from isoclock.scoring.scores import Scores
 total = np.array([[6, 2], [0, 2]])
 scores = Scores(total, total[None], ("a",), 1.0)
-found = scores.as_json(classes="ab", dataset="toy", weights=None, iterations=7)["metrics"]
-empty = Scores(0 * total, total[None], ("a",), 1.0).as_json(classes="ab", dataset="toy", weights=None, iterations=7)
-print(json.dumps([found, empty["metrics"], "torch" in sys.modules]))
+found = scores.document(classes="ab", dataset="toy", weights="", iterations=7).metrics
+empty = Scores(0 * total, total[None], ("a",), 1.0).document(classes="ab", dataset="toy", weights="", iterations=7)
+print(json.dumps([found, empty.metrics, "torch" in sys.modules]))
 """
 
 

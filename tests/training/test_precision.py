@@ -101,5 +101,5 @@ def test_doctor_names_the_data_sets_that_ask_for_it(taught_study: TinyStudy) -> 
     quiet = emulating(taught_study, "doctor", "--no-job")
     assert "bf16" not in quiet.stdout.replace("-BF16", "")
     output = emulating(in_bf16(taught_study), "doctor", "--no-job").stdout
-    assert "times as long as in fp32; asked for by streets" in " ".join(output.split())
+    assert "times as long as in fp32; used by streets" in " ".join(output.split())
     assert "set `precision: fp32`" in output

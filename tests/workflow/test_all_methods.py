@@ -91,7 +91,7 @@ def test_an_entry_goes_all_the_way(study: TinyStudy, name: str) -> None:
         record = read_json(study.layout.student(cell) / "record.json", "student")
         assert record["epochs"] == {"labelled": 2 / 2, "unlabelled": 2 / 3}
         assert record["params"]["method"]["implementation"] == ("tuned" if ".tuned" in cell.method else "reference")
-    found = collect(study.layout.results, [cell.as_dict() for cell in cells(params, "toy")])
+    found = collect(study.layout.results, cells(params, "toy"))
     assert {row.method: (row.status, row.cost_ratio) for row in found.rows} == {
         method: (FINISHED, cost) for method, cost in costs.items()
     }

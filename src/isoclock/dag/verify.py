@@ -11,7 +11,7 @@ from isoclock.data.packing.packed import PackedSplit, read_index
 from isoclock.errors import UserError
 from isoclock.files import sha256_file, sha256_json
 from isoclock.grid.cells import Cell, cells, datasets_needed, profiles_needed, teachers_needed
-from isoclock.grid.layout import Layout
+from isoclock.grid.layout import Layout, ScoreFiles, TrainedFiles
 from isoclock.grid.stamps import budget_stamp, cost_inputs, profile_stamp, student_stamp, teacher_stamp
 from isoclock.params.load import Params
 from isoclock.records.protocol import VERSION
@@ -54,18 +54,17 @@ class Verifier:
             self._profile(dataset, pair, method)
         for cell in found:
             self._student(cell)
-        self._there(layout.report(name) / "report.html", "report")
+        self._there(layout.report_page(name), "report")
 
     def _teacher(self, dataset: str, model: str) -> None:
-        folder = self.layout.teacher(dataset, model)
-        record = self.results.teacher_record(dataset, model)
-        if not self._there(folder / "record.json", "teacher") or record is None:
+        files, record = self.layout.teacher_files(dataset, model), self.results.teacher_record(dataset, model)
+        if not self._there(files.record, "teacher") or record is None:
             return
         stamp = teacher_stamp(self.params, dataset, model)
-        self._same(folder / "record.json", record.params, stamp, ("recipe", "model"))
-        self._is(folder / "record.json", "code", record.digests.code, stamp["code"])
-        self._made(folder, dataset, record)
-        self._scored(folder, record, self.results.teacher_scores(dataset, model))
+        self._same(files.record, record.params, stamp, ("recipe", "model"))
+        self._is(files.record, "code", record.digests.code, stamp["code"])
+        self._made(files, dataset, record)
+        self._scored(self.layout.teacher_scores(dataset, model), record, self.results.teacher_scores(dataset, model))
 
     def _profile(self, dataset: str, pair: str, method: str) -> None:
         path = self.layout.profile(dataset, pair, method)
@@ -76,11 +75,11 @@ class Verifier:
         self._is(path, "version of the protocol", profile.protocol_version, VERSION)
         self._is(path, "code", digests.code, profile_stamp(self.params, dataset, pair, method)["code"])
         self._is(path, "params", digests.inputs, sha256_json(about))
-        self._is(path, "data", digests.data, self._digest(self.layout.prepared(dataset) / "index.json"))
+        self._is(path, "data", digests.data, self._digest(self.layout.prepared_index(dataset)))
 
     def _student(self, cell: Cell) -> None:
-        folder, layout = self.layout.student(cell), self.layout
-        path = folder / "record.json"
+        files, layout = self.layout.student_files(cell), self.layout
+        path = files.record
         accepted_path = layout.accepted_budget(cell.dataset, cell.pair, cell.budget)
         accepted = self.results.accepted_budget(cell.dataset, cell.pair, cell.budget)
         if self._there(accepted_path, "plan") and accepted is not None:
@@ -98,44 +97,40 @@ class Verifier:
         teacher = None
         if self.params.has_teacher(cell.method, cell.dataset):
             ((dataset, model),) = teachers_needed(self.params, [cell])
-            teacher = self._digest(layout.teacher(dataset, model) / "weights.safetensors")
+            teacher = self._digest(layout.teacher_files(dataset, model).weights)
         self._is(path, "teacher", digests.teacher, teacher)
-        self._made(folder, cell.dataset, record)
-        self._scored(layout.evaluation(cell), record, self.results.scores(cell))
+        self._made(files, cell.dataset, record)
+        self._scored(layout.student_scores(cell), record, self.results.scores(cell))
 
-    def _made(self, folder: Path, dataset: str, record: Record) -> None:
+    def _made(self, files: TrainedFiles, dataset: str, record: Record) -> None:
         """What teachers and students have in common."""
         self._is(
-            folder / "record.json",
+            files.record,
             "data",
             record.digests.data,
-            self._digest(self.layout.prepared(dataset) / "index.json"),
+            self._digest(self.layout.prepared_index(dataset)),
         )
-        if self._digest(folder / "weights.safetensors") != record.digests.weights:
-            self.problems.append(
-                f"{folder / 'weights.safetensors'}: not the file that record.json describes; `dvc pull` again"
-            )
-        self._there(folder / "ledger.jsonl", "student")
+        if self._digest(files.weights) != record.digests.weights:
+            self.problems.append(f"{files.weights}: not the file that record.json describes; `dvc pull` again")
+        self._there(files.ledger, "student")
 
-    def _scored(self, folder: Path, record: Record, scores: ScoreDocument | None) -> None:
+    def _scored(self, files: ScoreFiles, record: Record, scores: ScoreDocument | None) -> None:
         import numpy as np
 
-        if not self._there(folder / "scores.json", "evaluate") or scores is None:
+        if not self._there(files.scores, "evaluate") or scores is None:
             return
-        if not self._there(folder / "confusion.npz", "evaluate"):
+        if not self._there(files.confusion, "evaluate"):
             return
-        self._is(folder / "scores.json", "version of the protocol", scores.protocol_version, VERSION)
-        self._is(folder / "scores.json", "weights", scores.weights, record.digests.weights)
+        self._is(files.scores, "version of the protocol", scores.protocol_version, VERSION)
+        self._is(files.scores, "weights", scores.weights, record.digests.weights)
         try:
-            with np.load(folder / "confusion.npz", allow_pickle=False) as stored:
+            with np.load(files.confusion, allow_pickle=False) as stored:
                 counted = mean_iou(stored["total"])
         except (OSError, ValueError, KeyError) as error:
-            self.problems.append(f"{folder / 'confusion.npz'}: cannot be read ({error}); `isoclock evaluate` makes it")
+            self.problems.append(f"{files.confusion}: cannot be read ({error}); `isoclock evaluate` makes it")
             return
         if scores.miou is not None and scores.miou != counted:
-            self.problems.append(
-                f"{folder / 'scores.json'}: mIoU {scores.miou} is not that of confusion.npz, {counted}"
-            )
+            self.problems.append(f"{files.scores}: mIoU {scores.miou} is not that of confusion.npz, {counted}")
 
     def _there(self, path: Path, made_by: str) -> bool:
         self.seen.add(path)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from isoclock.grid.cells import Cell
 
@@ -22,7 +22,15 @@ class _In:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def __get__(self, files: Any, owner: type) -> Path:
+    @overload
+    def __get__(self, files: None, owner: type) -> _In: ...
+
+    @overload
+    def __get__(self, files: Any, owner: type) -> Path: ...
+
+    def __get__(self, files: Any, owner: type) -> _In | Path:
+        if files is None:
+            return self  # of the class, whose `name` is the file's
         folder: Path = files.folder
         return folder / self.name
 

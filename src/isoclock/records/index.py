@@ -78,8 +78,6 @@ class Index(Document):
             for key in ("class_pixels", "class_frequency", "class_images"):
                 if len(getattr(split, key)) != len(self.classes):
                     raise ValueError(f"splits.{name}.{key}: must have one value per class")
-        if "train" not in self.splits:
-            raise ValueError("splits.train: missing")
         return self
 
 

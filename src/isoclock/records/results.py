@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from isoclock.errors import ArtifactError
 from isoclock.grid.cells import Cell
-from isoclock.grid.layout import Layout
+from isoclock.grid.layout import Layout, RunFiles
 from isoclock.records.document import Part, read
 from isoclock.records.plan import AcceptedBudget, Plan
 from isoclock.records.profile import Profile
@@ -40,20 +40,20 @@ class Results:
 
     def record(self, cell: Cell) -> StudentRecord | None:
         """The published record of a student."""
-        return self.document(self.layout.student(cell) / "record.json", StudentRecord, f"student {cell.path}")
+        return self.document(self.layout.student_files(cell).record, StudentRecord, f"student {cell.path}")
 
     def run(self, cell: Cell) -> StudentRun | None:
         """The live run of a student."""
-        return self.document(self.layout.student_run(cell) / "run.json", StudentRun, f"student {cell.path}")
+        return self.document(RunFiles(self.layout.student_run(cell)).run, StudentRun, f"student {cell.path}")
 
     def teacher_record(self, dataset: str, model: str) -> TeacherRecord | None:
         """The published record of a teacher."""
-        path = self.layout.teacher(dataset, model) / "record.json"
+        path = self.layout.teacher_files(dataset, model).record
         return self.document(path, TeacherRecord, f"teacher {dataset} {model}")
 
     def teacher_run(self, dataset: str, model: str) -> TeacherRun | None:
         """The live run of a teacher."""
-        path = self.layout.teacher_run(dataset, model) / "run.json"
+        path = RunFiles(self.layout.teacher_run(dataset, model)).run
         return self.document(path, TeacherRun, f"teacher {dataset} {model}")
 
     def profile(self, dataset: str, pair: str, method: str) -> Profile | None:
@@ -80,11 +80,11 @@ class Results:
 
     def scores(self, cell: Cell) -> ScoreDocument | None:
         """The scores of a student, whatever weights they are of; see `scores_problem`."""
-        return self.document(self.layout.evaluation(cell) / "scores.json", ScoreDocument, f"evaluate {cell.path}")
+        return self.document(self.layout.student_scores(cell).scores, ScoreDocument, f"evaluate {cell.path}")
 
     def teacher_scores(self, dataset: str, model: str) -> ScoreDocument | None:
         """The scores of a teacher, whatever weights they are of."""
-        path = self.layout.teacher(dataset, model) / "scores.json"
+        path = self.layout.teacher_scores(dataset, model).scores
         return self.document(path, ScoreDocument, f"evaluate {dataset}/{model}")
 
     def document(self, path: Path, model: type[AnyPart], made_by: str) -> AnyPart | None:

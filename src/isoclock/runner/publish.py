@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from isoclock.files import sha256_file, written_atomically
+from isoclock.grid.layout import TrainedFiles
 from isoclock.records.document import build, plain, write
 from isoclock.records.record import Record, RecordDigests, StudentRecord, TeacherRecord
 from isoclock.records.run import Run
@@ -35,10 +36,11 @@ def publish(
 ) -> RecordDigests:
     """Write weights first and the record last: where there is a record, the result is complete. Returns its digests."""
     state = outcome.state
-    weights = spec.result_folder / "weights.safetensors"
+    files = TrainedFiles(spec.result_folder)
+    weights = files.weights
     with written_atomically(weights) as temporary:
         save_file({name: value.contiguous().cpu() for name, value in step.student.state_dict().items()}, temporary)
-    with written_atomically(spec.result_folder / "ledger.jsonl") as temporary:
+    with written_atomically(files.ledger) as temporary:
         shutil.copyfile(ledger.path, temporary)
     segments = [dict(segment) for segment in state.segments]
     for segment in segments:
@@ -73,5 +75,5 @@ def publish(
         "hardware": hardware(device),
     }
     record = build(RECORDS[spec.kind], content)
-    write(spec.result_folder / "record.json", record)
+    write(files.record, record)
     return record.digests

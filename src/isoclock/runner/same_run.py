@@ -15,14 +15,13 @@ import torch
 
 from isoclock.files import sha256_file, written_atomically
 from isoclock.grid.cells import Cell
-from isoclock.grid.layout import Layout
+from isoclock.grid.layout import Layout, RunFiles, TrainedFiles
 from isoclock.records.document import build, plain, read_if_there, write
 from isoclock.records.protocol import VERSION
 from isoclock.records.record import StudentRecord
 from isoclock.records.run import StudentRun
 from isoclock.runner.lease import Lease
 from isoclock.runner.spec import Spec, set_aside
-from isoclock.scoring.last_validation import FILE as VALIDATION
 
 
 def take_over(spec: Spec, others: Sequence[Cell], layout: Layout) -> str | None:
@@ -32,18 +31,17 @@ def take_over(spec: Spec, others: Sequence[Cell], layout: Layout) -> str | None:
     the cell that was trained under `trained_as`.
     """
     for other in others:
-        folder = layout.student(other)
-        record = read_if_there(folder / "record.json", StudentRecord, f"student {other.path}")
-        if record is not None and _is_same(spec, record, folder):
-            _publish(spec, other, record, folder)
+        files = layout.student_files(other)
+        record = read_if_there(files.record, StudentRecord, f"student {other.path}")
+        if record is not None and _is_same(spec, record, files.weights):
+            _publish(spec, other, record, files)
             return record.status
     return None
 
 
-def _is_same(spec: Spec, record: StudentRecord, folder: Path) -> bool:
+def _is_same(spec: Spec, record: StudentRecord, weights: Path) -> bool:
     assert spec.plan is not None
     digests = record.digests.model_dump(exclude={"plan", "weights"})
-    weights = folder / "weights.safetensors"
     return (
         record.trained_as is None
         and record.protocol_version == VERSION
@@ -57,18 +55,24 @@ def _is_same(spec: Spec, record: StudentRecord, folder: Path) -> bool:
     )
 
 
-def _publish(spec: Spec, other: Cell, record: StudentRecord, folder: Path) -> None:
+def _publish(spec: Spec, other: Cell, record: StudentRecord, files: TrainedFiles) -> None:
     """Write the record last, as in publishing. It has equal bytes each time: its run id is derived from that of the other."""
-    unfinished = read_if_there(spec.run_folder / "run.json", StudentRun, made_by=spec.kind)
+    unfinished = read_if_there(RunFiles(spec.run_folder).run, StudentRun, made_by=spec.kind)
     if unfinished is not None:  # a training of its own, which is not needed any more
         with Lease(spec.run_folder):
             set_aside(spec.run_folder, unfinished.run_id)
-    for name in ("weights.safetensors", "ledger.jsonl", VALIDATION):
-        if (folder / name).is_file():
-            with written_atomically(spec.result_folder / name) as temporary:
-                shutil.copyfile(folder / name, temporary)
+    own_files = TrainedFiles(spec.result_folder)
+    pairs = (
+        (files.weights, own_files.weights),
+        (files.ledger, own_files.ledger),
+        (files.validation, own_files.validation),
+    )
+    for source, copy in pairs:
+        if source.is_file():
+            with written_atomically(copy) as temporary:
+                shutil.copyfile(source, temporary)
         else:
-            (spec.result_folder / name).unlink(missing_ok=True)
+            copy.unlink(missing_ok=True)
     cell = Cell(**spec.cell)
     own = {
         "cell": spec.cell,
@@ -77,4 +81,4 @@ def _publish(spec: Spec, other: Cell, record: StudentRecord, folder: Path) -> No
         "run_id": uuid.uuid5(uuid.UUID(record.run_id), cell.path).hex,
         "trained_as": other.path,
     }
-    write(spec.result_folder / "record.json", build(StudentRecord, plain(record) | own))
+    write(own_files.record, build(StudentRecord, plain(record) | own))

@@ -14,13 +14,13 @@ import numpy as np
 
 from isoclock.data.packing.packed import INDEX, read_index
 from isoclock.files import sha256_file, sha256_json, written_atomically
+from isoclock.grid.layout import TrainedFiles
 from isoclock.grid.stamps import evaluate_stamp
 from isoclock.params.load import Params
 from isoclock.params.schema import Scoring
 from isoclock.scoring.scores import Scores
 from isoclock.scoring.target import Target
 
-FILE = "validation.npz"
 # Values of a recipe that scores depend on to the last bit.
 _AS_TRAINED = ("precision", "channels_last", "threads", "colour")
 
@@ -48,13 +48,13 @@ def keep_validation(folder: Path, scores: Scores, inputs: str, weights: str) -> 
     }
     predictions = {f"prediction-{number}": predicted for number, predicted in scores.predictions.items()}
     arrays: dict[str, Any] = {"total": scores.total, "per_image": scores.per_image, **predictions}
-    with written_atomically(folder / FILE) as temporary:
+    with written_atomically(TrainedFiles(folder).validation) as temporary:
         np.savez_compressed(temporary, names=np.array(scores.names, dtype=str), about=json.dumps(about), **arrays)
 
 
 def kept_validation(target: Target, inputs: str) -> Scores | None:
     """The scores that training kept; None where there are none, or where weights, data or scoring are others by now."""
-    path = target.trained / FILE
+    path = TrainedFiles(target.trained).validation
     try:
         with np.load(path, allow_pickle=False) as kept:
             about = json.loads(str(kept["about"]))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from isoclock.grid.cells import Cell
-from isoclock.grid.layout import Layout
+from isoclock.grid.layout import Layout, RunFiles, TrainedFiles
 from isoclock.records.record import StudentRecord, TeacherRecord
 from isoclock.records.results import Results
 from isoclock.records.run import StudentRun, TeacherRun
@@ -59,14 +59,18 @@ def read_sources(
 
 def watched_files(layout: Layout) -> Iterator[Path]:
     """The files whose change may mean something new for MLflow."""
-    for root, name in ((layout.results, "*.json"), (layout.runs, "run.json"), (layout.runs, "ledger.jsonl")):
+    for root, name in (
+        (layout.results, "*.json"),
+        (layout.runs, RunFiles.run.name),
+        (layout.runs, RunFiles.ledger.name),
+    ):
         yield from root.rglob(name)
 
 
 def _cells_on_disk(layout: Layout) -> list[Cell]:
     root = Path("student")
     found = set()
-    for base, name in ((layout.results / root, "record.json"), (layout.runs / root, "run.json")):
+    for base, name in ((layout.results / root, TrainedFiles.record.name), (layout.runs / root, RunFiles.run.name)):
         for path in base.glob(f"*/*/*/*/*/{name}"):
             found.add(Cell.parse(path.parent.relative_to(base).as_posix()))
     return sorted(found)

@@ -11,6 +11,7 @@ from pathlib import Path
 from isoclock.budget.audit import audit_record
 from isoclock.files import read_lines, sha256_json
 from isoclock.grid.cells import Cell
+from isoclock.grid.layout import ScoreFiles, TrainedFiles
 from isoclock.records.document import plain
 from isoclock.records.profile import Profile
 from isoclock.records.record import Record, StudentRecord, TeacherRecord
@@ -128,7 +129,7 @@ def _trained(key: str, dataset: str, folder: Path, run: Record | Run) -> RunSour
     live, kind = isinstance(run, Run), "student" if isinstance(run, StudentRecord | StudentRun) else "teacher"
     events = [
         event
-        for event in read_lines(folder / "ledger.jsonl", json.loads)
+        for event in read_lines(TrainedFiles(folder).ledger, json.loads)
         if "event" in event and "iteration" in event and "unix" in event
     ]
     last: Event = events[-1] if events else {"event": "start", "unix": run.started_unix, "iteration": 0}
@@ -154,9 +155,10 @@ def _trained(key: str, dataset: str, folder: Path, run: Record | Run) -> RunSour
     add_numbers(source, spent_s=run.clock.train_s, **{name: getattr(run.clock, name) for name in names})
     if run.best is not None:
         add_numbers(source, best_miou=run.best.miou, best_iteration=run.best.iteration)
-    source.files = [(folder / name, "") for name in ("record.json", "ledger.jsonl") if (folder / name).is_file()]
-    if (weights := folder / "weights.safetensors").is_file():
-        source.weights = (weights, run.digests.weights)
+    files = TrainedFiles(folder)
+    source.files = [(path, "") for path in (files.record, files.ledger) if path.is_file()]
+    if files.weights.is_file():
+        source.weights = (files.weights, run.digests.weights)
     return source
 
 
@@ -167,8 +169,9 @@ def _add_scores(source: RunSource, folder: Path, record: Record, scores: ScoreDo
     source.per_class_iou = scores.per_class_iou
     add_numbers(source, miou=scores.miou, **scores.metrics)
     add_numbers(source, **{f"val/iou/{name}": value for name, value in source.per_class_iou.items()})
-    source.files.append((folder / "scores.json", ""))
-    source.files += [(overlay, "overlays") for overlay in sorted((folder / "overlays").glob("*.png"))]
+    files = ScoreFiles(folder)
+    source.files.append((files.scores, ""))
+    source.files += [(overlay, "overlays") for overlay in sorted(files.overlays.glob("*.png"))]
 
 
 def _live_status(last: Event) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from isoclock.data.labels import UNLABELLED
 from isoclock.data.packing.packed import INDEX, PackedSplit, read_index
+from isoclock.errors import ArtifactError
 from isoclock.files import sha256_file
 from isoclock.records.index import Index
 
@@ -21,7 +22,10 @@ class PreparedData:
     @classmethod
     def open(cls, folder: Path) -> PreparedData:
         """Read the index. Raises ArtifactError if the data set is not prepared, or by an older isoclock."""
-        return cls(folder, read_index(folder))
+        index = read_index(folder)
+        if "train" not in index.splits:
+            raise ArtifactError(f"{folder / INDEX}: splits.train: missing; run `isoclock prepare {folder.name}` again")
+        return cls(folder, index)
 
     @property
     def classes(self) -> list[str]:
