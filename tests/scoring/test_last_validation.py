@@ -11,7 +11,6 @@ import pytest
 from isoclock.cli.main import main
 from isoclock.files import sha256_file
 from isoclock.runner.run import train_student
-
 from tiny_study import TinyStudy, cell, write_plan
 
 FILE = "validation.npz"
