@@ -10,8 +10,8 @@ import documents
 from documents import segment
 from isoclock.budget.audit import AuditRow, audit, audit_record
 from isoclock.cli.main import main
+from isoclock.protocol import VERSION
 from isoclock.records.document import write
-from isoclock.records.protocol import VERSION
 from isoclock.records.record import StudentRecord
 from isoclock.report.format import saving
 from isoclock.runner.ledger import read_ledger

@@ -11,10 +11,10 @@ import documents
 from isoclock.budget.plan import accept_budget, accept_profile, make_plan
 from isoclock.errors import ArtifactError, ParamsError, UserError
 from isoclock.files import write_json
+from isoclock.protocol import VERSION
 from isoclock.records.document import plain, read, write
 from isoclock.records.plan import AcceptedBudget, Plan
 from isoclock.records.profile import Profile
-from isoclock.records.protocol import VERSION
 from tiny_study import TinyStudy
 
 WHERE = ("streets", "tiny")
@@ -256,7 +256,7 @@ def test_a_budget_of_another_version_is_refused_and_never_accepted_again(
     empty_study: TinyStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as before:
-        for module in ("grid.stamps", "records.protocol"):
+        for module in ("grid.stamps", "protocol"):
             before.setattr(f"isoclock.{module}.VERSION", 1)
         put_profile(empty_study, "kd", 1.5, protocol_version=1)
         assert accept(empty_study).anchor_steps == 9.0

@@ -11,7 +11,7 @@ import pytest
 from isoclock.files import to_json
 from isoclock.grid import code as code_module
 from isoclock.grid import stamps
-from isoclock.records.protocol import VERSION
+from isoclock.protocol import VERSION
 from tiny_study import TinyStudy, edit
 
 Refreshed = set[str]
@@ -218,7 +218,7 @@ def test_how_images_are_scored_changes_scores_only(refresh: Callable[[], Refresh
 def test_another_version_of_the_protocol_makes_all_again_but_data_and_teachers(
     refresh: Callable[[], Refreshed], package: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    edit(package / "records" / "protocol.py", f"\nVERSION = {VERSION}\n", f"\nVERSION = {VERSION + 1}\n")
+    edit(package / "protocol.py", f"\nVERSION = {VERSION}\n", f"\nVERSION = {VERSION + 1}\n")
     assert refresh() <= {"grid/toy"}, "the constant itself is not part of a teacher's code"
     monkeypatch.setattr(stamps, "VERSION", VERSION + 1)
     budgets = {f"budget/streets/tiny/{name}" for name in ("iteration-6", "compute-6")}

@@ -12,9 +12,9 @@ import documents
 from documents import digest
 from isoclock.grid.cells import Cell
 from isoclock.grid.layout import Layout
+from isoclock.protocol import VERSION
 from isoclock.records.document import write
 from isoclock.records.plan import Plan
-from isoclock.records.protocol import VERSION
 from isoclock.scoring.metrics import measure
 
 CLASSES = ["road", "sidewalk", "building", "pole", "sky", "person", "car", "train"]

@@ -8,8 +8,8 @@ from results_tree import cell
 
 import documents
 from isoclock.budget.audit import audit
+from isoclock.protocol import VERSION
 from isoclock.records.document import write
-from isoclock.records.protocol import VERSION
 from isoclock.report import build_report, tables
 from isoclock.report.audit_table import print_audit
 from isoclock.report.break_even import break_even

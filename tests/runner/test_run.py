@@ -20,7 +20,7 @@ from isoclock.budget.audit import audit
 from isoclock.data.loading.stream import TrainingStream
 from isoclock.errors import ArtifactError, UserError
 from isoclock.files import read_json, sha256_file, write_json
-from isoclock.records.protocol import VERSION
+from isoclock.protocol import VERSION
 from isoclock.runner.ledger import read_ledger
 from isoclock.runner.run import train_student, train_teacher
 from isoclock.scoring.score import evaluate_trained

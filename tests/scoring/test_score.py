@@ -8,8 +8,8 @@ import pytest
 import documents
 from isoclock.cli.main import main
 from isoclock.files import read_json, sha256_file, write_json
+from isoclock.protocol import VERSION
 from isoclock.records.document import write
-from isoclock.records.protocol import VERSION
 from isoclock.scoring.metrics.miou import of as mean_iou
 from tiny_study import TinyStudy, add_avenues, cell
 

@@ -17,8 +17,8 @@ import pytest
 import documents
 from isoclock.errors import UserError
 from isoclock.grid.cells import Cell
+from isoclock.protocol import VERSION
 from isoclock.records.document import write
-from isoclock.records.protocol import VERSION
 from isoclock.tracking import run_sources, sync, watch
 
 CELL = "streets/demo/kd/compute-400/0"

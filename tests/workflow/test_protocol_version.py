@@ -9,7 +9,7 @@ import re
 import pytest
 from clone import Clone
 
-from isoclock.records.protocol import VERSION
+from isoclock.protocol import VERSION
 from tiny_study import edit
 
 pytestmark = [pytest.mark.xdist_group("workflow"), pytest.mark.timeout(900)]
@@ -22,7 +22,7 @@ CELL = "streets/tiny/kd/compute-6/0"
 @pytest.mark.test_all
 def test_a_new_version_makes_all_again_but_data_and_teachers(studied: Clone) -> None:
     before, teacher = studied.students(), studied.teacher()
-    edit(studied.folder / "src/isoclock/records/protocol.py", f"\nVERSION = {VERSION}\n", f"\nVERSION = {NEW}\n")
+    edit(studied.folder / "src/isoclock/protocol.py", f"\nVERSION = {VERSION}\n", f"\nVERSION = {NEW}\n")
 
     def versions() -> set[int]:
         paths = [f"{name}.json" for name in MADE]

@@ -15,7 +15,7 @@ from isoclock.data.packing.packed import PackedSplit
 from isoclock.grid.cells import Cell, cells, datasets_needed, profiles_needed, teachers_needed, trained_before
 from isoclock.grid.layout import Layout
 from isoclock.params.load import Params
-from isoclock.records.protocol import VERSION
+from isoclock.protocol import VERSION
 from isoclock.records.results import Results
 
 _HOUR_S = 3600.0

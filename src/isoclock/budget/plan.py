@@ -15,10 +15,10 @@ from isoclock.grid.layout import Layout
 from isoclock.grid.stamps import budget_stamp
 from isoclock.params.load import Params
 from isoclock.params.schema import Budget
+from isoclock.protocol import check_version
 from isoclock.records.document import build, read, read_if_there, write
 from isoclock.records.plan import AcceptedBudget, Plan
 from isoclock.records.profile import Profile
-from isoclock.records.protocol import check_version
 
 
 def accept_budget(

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from isoclock.data.readers.reader import find_reader
 from isoclock.params.load import Params
 from isoclock.params.schema import Recipe
+from isoclock.protocol import VERSION
 from isoclock.records.profile import Profile
-from isoclock.records.protocol import VERSION
 from isoclock.records.results import Results
 
 if TYPE_CHECKING:

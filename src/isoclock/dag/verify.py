@@ -14,7 +14,7 @@ from isoclock.grid.cells import Cell, cells, datasets_needed, profiles_needed, t
 from isoclock.grid.layout import Layout, ScoreFiles, TrainedFiles
 from isoclock.grid.stamps import budget_stamp, cost_inputs, profile_stamp, student_stamp, teacher_stamp
 from isoclock.params.load import Params
-from isoclock.records.protocol import VERSION
+from isoclock.protocol import VERSION
 from isoclock.records.record import Record
 from isoclock.records.results import Results
 from isoclock.records.scores import ScoreDocument

@@ -17,7 +17,7 @@ from isoclock.grid.jobs import GridJobs
 from isoclock.grid.layout import Layout
 from isoclock.params.load import Params
 from isoclock.params.schema import Entry, Model
-from isoclock.records.protocol import KEY, VERSION
+from isoclock.protocol import KEY, VERSION
 
 TEMPLATES = Path(__file__).parents[1] / "report" / "templates"
 

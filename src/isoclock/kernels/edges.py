@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from isoclock.data.labels import IGNORE
+from isoclock.labels import IGNORE
 
 WORD = 32  # classes in one integer
 BLOCK_ELEMENTS = 1 << 18  # pixels times words processed together: 1 MiB, which fits into a core's cache

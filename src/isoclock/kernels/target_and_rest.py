@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from isoclock.data.labels import IGNORE
 from isoclock.kernels.divergence_sum import DivergenceSum, shares
 from isoclock.kernels.labels import labels_on_grid
 from isoclock.kernels.precision import in_loss_precision, loss_dtype
 from isoclock.kernels.softmax_blocks import LOG2_E, BlockLayout, Workspace, largest, powers_to_shares_, scaled
+from isoclock.labels import IGNORE
 
 FAR_BELOW = -1e30
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from isoclock.data.labels import IGNORE
 from isoclock.kernels.labels import labels_on_grid
 from isoclock.kernels.precision import in_loss_precision
 from isoclock.kernels.softmax_kl import softmax_kl_sum
+from isoclock.labels import IGNORE
 from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
 

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isoclock.data.labels import IGNORE
 from isoclock.kernels.precision import in_loss_precision
 from isoclock.kernels.projector import build_projector
 from isoclock.kernels.squared_error import streamed
+from isoclock.labels import IGNORE
 from isoclock.methods.card import TUNED
 from isoclock.methods.contract import Batch, Draw, Method, detached
 from isoclock.models.outputs import AUX_LOGITS, LOGITS, SegmenterOutput

@@ -14,9 +14,9 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from isoclock import protocol
 from isoclock.errors import ArtifactError
 from isoclock.files import to_json, write_json
-from isoclock.records import protocol
 from isoclock.schema import Count
 
 MAX_PROBLEMS_SHOWN = 4  # of one document, in its line

@@ -11,8 +11,8 @@ from types import MappingProxyType
 from isoclock.budget.audit import AuditRow, audit_record
 from isoclock.grid.cells import Cell
 from isoclock.grid.layout import Layout
+from isoclock.protocol import VERSION
 from isoclock.records.profile import Profile
-from isoclock.records.protocol import VERSION
 from isoclock.records.record import StudentRecord
 from isoclock.records.results import Results
 from isoclock.records.scores import ScoreDocument

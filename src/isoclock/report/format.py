@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isoclock.records.protocol import VERSION
+from isoclock.protocol import VERSION
 from isoclock.records.record import Checkpoints
 from isoclock.scoring.stats import Estimate
 

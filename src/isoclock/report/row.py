@@ -7,8 +7,8 @@ from typing import Any
 
 from isoclock.budget.audit import MIXED_HARDWARE, AuditRow, audit_record
 from isoclock.grid.cells import Cell
+from isoclock.protocol import VERSION
 from isoclock.records.plan import Plan
-from isoclock.records.protocol import VERSION
 from isoclock.records.record import StudentRecord
 from isoclock.records.results import Results, scores_problem
 from isoclock.records.scores import ScoreDocument

@@ -21,9 +21,9 @@ from isoclock.files import sha256_file
 from isoclock.grid.cells import Cell, same_training
 from isoclock.grid.layout import RunFiles
 from isoclock.grid.stamps import student_stamp, teacher_stamp
+from isoclock.protocol import check_version
 from isoclock.records.document import read
 from isoclock.records.plan import Plan
-from isoclock.records.protocol import check_version
 from isoclock.runner.failures import as_user_error, figures
 from isoclock.runner.lease import Lease
 from isoclock.runner.ledger import Ledger, read_ledger

@@ -16,8 +16,8 @@ import torch
 from isoclock.files import sha256_file, written_atomically
 from isoclock.grid.cells import Cell
 from isoclock.grid.layout import Layout, RunFiles, TrainedFiles
+from isoclock.protocol import VERSION
 from isoclock.records.document import build, plain, read_if_there, write
-from isoclock.records.protocol import VERSION
 from isoclock.records.record import StudentRecord
 from isoclock.records.run import StudentRun
 from isoclock.runner.lease import Lease

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isoclock.data.labels import IGNORE
+from isoclock.labels import IGNORE
 
 if TYPE_CHECKING:
     import torch

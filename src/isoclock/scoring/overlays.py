@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from isoclock.data.labels import IGNORE
 from isoclock.files import written_atomically
+from isoclock.labels import IGNORE
 
 _IGNORED_COLOUR = (18, 18, 22)
 _UNSCORED_DIMMING = 0.3

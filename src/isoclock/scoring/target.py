@@ -9,8 +9,8 @@ from isoclock.grid.cells import Cell
 from isoclock.grid.layout import Layout, TrainedFiles
 from isoclock.params.load import Params
 from isoclock.params.schema import Model, Recipe
+from isoclock.protocol import check_version
 from isoclock.records.document import read
-from isoclock.records.protocol import check_version
 from isoclock.records.record import Record, StudentRecord, TeacherRecord
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from isoclock.data.labels import UNLABELLED
 from isoclock.data.loading.stream import TrainingStream
+from isoclock.labels import UNLABELLED
 
 if TYPE_CHECKING:
     from isoclock.data.loading.prepared import PreparedData

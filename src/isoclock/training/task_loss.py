@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from isoclock.data.labels import IGNORE
+from isoclock.labels import IGNORE
 from isoclock.training.linear_axis import LinearAxis, Strip
 
 _CPU_STRIP = 1 << 18  # elements, 1 MiB in float32: a strip stays in the second-level cache

@@ -14,13 +14,13 @@ import miniatures
 import pytest
 
 import isoclock.data.packing.prepare as prepare_module
-from isoclock.data.labels import UNLABELLED
 from isoclock.data.packing.pack import Packing
 from isoclock.data.packing.prepare import prepare
 from isoclock.data.readers.cityscapes import READER
 from isoclock.data.readers.rawtree import RawTree
 from isoclock.data.readers.reader import Sample
 from isoclock.errors import DataError
+from isoclock.labels import UNLABELLED
 
 SPLITS = {"train": "train", "val": "val", UNLABELLED: "train_extra"}
 IMAGES = 12 + 6 + 3

@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 
 from isoclock.cli.main import main
-from isoclock.data.labels import UNLABELLED
 from isoclock.data.packing.packed import PackedSplit, read_index
 from isoclock.data.packing.prepare import prepare
 from isoclock.data.readers import ade20k, camvid, cityscapes
 from isoclock.data.readers.reader import Reader
 from isoclock.errors import EXIT_USER_ERROR, DataError
+from isoclock.labels import UNLABELLED
 from isoclock.records.document import plain
 from tiny_study import TinyStudy, edit
 

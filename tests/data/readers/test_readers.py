@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from isoclock.data.labels import IGNORE, ILLEGAL
 from isoclock.data.readers import ade20k, camvid, cityscapes
 from isoclock.data.readers.reader import find_reader
 from isoclock.data.readers.testing import ReaderContract, check_reader
 from isoclock.discovery import sources
 from isoclock.errors import DataError, ParamsError
+from isoclock.labels import IGNORE, ILLEGAL
 
 
 class TestCityscapes(ReaderContract):

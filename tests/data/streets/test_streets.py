@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from isoclock.data.labels import ILLEGAL
 from isoclock.data.packing.packed import PackedSplit
 from isoclock.data.readers.cityscapes import READER
 from isoclock.data.streets.make import CITIES, make_streets, render
 from isoclock.errors import DataError
+from isoclock.labels import ILLEGAL
 
 DIGEST = "e162768dc9a6ba5868a9daaad051449c176c147151d6d82e85e23e3266f33c32"
 """Digest of the tiny set. Studies compare results on it: changing it makes a new data set, to be listed in CHANGELOG.md."""

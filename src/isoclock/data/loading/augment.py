@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from isoclock.data.labels import IGNORE
 from isoclock.data.loading.bilinear import blend, near_and_share
 from isoclock.data.loading.pixels import Pixels, SplitPixels
+from isoclock.labels import IGNORE
 
 GEOMETRY, COLOUR, ORDER, UNLABELLED_ORDER = range(4)
 """Purposes of random draws. Draws for different purposes are independent although they share one seed."""

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, get_worker_info
 
-from isoclock.data.labels import IGNORE
 from isoclock.data.loading.augment import GEOMETRY, ORDER, crop_sample, draw_geometry, generator
 from isoclock.data.loading.colour import Colour
 from isoclock.data.loading.pixels import Pixels, SplitPixels
 from isoclock.data.loading.recycled import RecycledArrays
+from isoclock.labels import IGNORE
 
 
 def sample_at(seed: int, number: int, count: int, order: int = ORDER) -> int:

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from isoclock.data.labels import IGNORE
 from isoclock.errors import DataError
+from isoclock.labels import IGNORE
 
 Pixels = NDArray[np.uint8]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from isoclock.data.labels import UNLABELLED
 from isoclock.data.packing.packed import INDEX, PackedSplit, read_index
 from isoclock.errors import ArtifactError
 from isoclock.files import sha256_file
+from isoclock.labels import UNLABELLED
 from isoclock.records.index import Index
 
 

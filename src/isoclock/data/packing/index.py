@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isoclock.data.labels import IGNORE
+from isoclock.labels import IGNORE
 
 if TYPE_CHECKING:
     from isoclock.data.packing.pack import Packed, Packing

@@ -19,10 +19,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from isoclock.data.labels import IGNORE
 from isoclock.data.loading.pixels import Pixels
 from isoclock.data.packing.verify import Storage, Verified
 from isoclock.errors import DataError
+from isoclock.labels import IGNORE
 
 _BLOCK = 1 << 24
 _LOCK = "lock"

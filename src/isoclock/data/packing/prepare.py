@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 
 import cv2
 
-from isoclock.data.labels import IGNORE
 from isoclock.data.packing.index import describe_split
 from isoclock.data.packing.pack import Packed, Packing
 from isoclock.data.packing.packed import INDEX
@@ -25,6 +24,7 @@ from isoclock.data.packing.verify import JPEG_QUALITY, Size, Storage, verify
 from isoclock.data.readers.rawtree import RawTree
 from isoclock.data.readers.reader import Reader
 from isoclock.errors import DataError
+from isoclock.labels import IGNORE
 from isoclock.progress import ProgressLine
 from isoclock.records.document import build, schema_of, write
 from isoclock.records.index import Index

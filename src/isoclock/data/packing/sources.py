@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from isoclock.data.labels import UNLABELLED
 from isoclock.data.packing.unlabelled import hide_labels, without_label
 from isoclock.data.packing.verify import Size, Storage, header_size
 from isoclock.data.readers.archive import ArchiveMember
 from isoclock.data.readers.rawtree import RawFile, RawTree, identity
 from isoclock.data.readers.reader import Reader, Sample
 from isoclock.errors import DataError
+from isoclock.labels import UNLABELLED
 
 _HEAD_BYTES = 1 << 16
 _HEADERS_READ = 200

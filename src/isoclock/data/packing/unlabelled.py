@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from isoclock.data.labels import UNLABELLED
+from isoclock.labels import UNLABELLED
 
 if TYPE_CHECKING:
     from isoclock.data.readers.reader import Sample

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from isoclock.data.labels import ILLEGAL
 from isoclock.data.loading.pixels import Pixels, decode_rgb
 from isoclock.data.png import png_problem
 from isoclock.errors import DataError
+from isoclock.labels import ILLEGAL
 
 if TYPE_CHECKING:
     from isoclock.data.readers.rawtree import RawFile

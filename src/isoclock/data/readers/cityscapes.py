@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from isoclock.data.labels import IGNORE
 from isoclock.data.readers.reader import Reader, Sample, match
+from isoclock.labels import IGNORE
 
 if TYPE_CHECKING:
     from isoclock.data.readers.rawtree import RawFile, RawTree

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from isoclock.data.labels import ILLEGAL
 from isoclock.data.readers.rawtree import RawFile, RawTree
 from isoclock.discovery import sources
 from isoclock.errors import DataError, ParamsError
+from isoclock.labels import ILLEGAL
 
 
 @dataclass(frozen=True)

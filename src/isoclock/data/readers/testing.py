@@ -20,8 +20,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from isoclock.data.labels import IGNORE, ILLEGAL
 from isoclock.data.readers.reader import Reader, find_reader
+from isoclock.labels import IGNORE, ILLEGAL
 from isoclock.testing import Check, Contract, run_checks
 
 SAMPLES = 8  # of each split that are decoded

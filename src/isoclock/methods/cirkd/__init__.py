@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isoclock.data.labels import IGNORE
 from isoclock.kernels.labels import labels_on_grid
 from isoclock.kernels.precision import in_loss_precision
+from isoclock.labels import IGNORE
 from isoclock.methods.cirkd.bank import KEY_BITS, Pushes, Ring, enqueue_at_once, enqueue_by_loops
 from isoclock.methods.cirkd.memory import BatchNorm, divergence_from_keys, streamed_divergence_from_keys
 from isoclock.methods.cirkd.minibatch import pairwise_divergence, streamed_pairwise_divergence

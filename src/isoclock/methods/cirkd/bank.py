@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from isoclock.data.labels import IGNORE
+from isoclock.labels import IGNORE
 
 KEY_BITS = 40
 """Random keys are below 2^KEY_BITS, so that a class id fits above them in an int64."""

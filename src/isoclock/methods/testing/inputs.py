@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from isoclock.data.labels import IGNORE
+from isoclock.labels import IGNORE
 from isoclock.methods.contract import Batch
 from isoclock.models.outputs import TAPS, ChannelSpec, SegmenterOutput
 

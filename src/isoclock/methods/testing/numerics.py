@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from isoclock.data.labels import IGNORE
+from isoclock.labels import IGNORE
 from isoclock.methods.contract import Batch, Method
 from isoclock.methods.testing.inputs import STRIDE, as_output
 from isoclock.methods.testing.subject import Subject

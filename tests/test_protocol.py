@@ -7,9 +7,9 @@ import pytest
 
 import documents
 from isoclock.errors import ArtifactError
-from isoclock.records.protocol import VERSION, check_version
+from isoclock.protocol import VERSION, check_version
 
-PROTOCOL = (Path(__file__).resolve().parents[2] / "PROTOCOL.md").read_text(encoding="utf-8")
+PROTOCOL = (Path(__file__).resolve().parents[1] / "PROTOCOL.md").read_text(encoding="utf-8")
 
 
 def test_the_code_follows_the_version_of_the_document() -> None:
