@@ -122,7 +122,7 @@ def picture(graph: Graph, ground: list[str]) -> str:
         *(_box(name, centres[name], graph[name]) for line in lines for name in line),
         f'<rect x="{MARGIN}" y="{height - MARGIN - HIGH}" width="{WIDTH - 2 * MARGIN}" height="{HIGH}" rx="6" '
         'fill="#eee" stroke="#888"/>',
-        f'<text x="{WIDTH / 2:g}" y="{height - MARGIN - HIGH / 2 + 6:g}" text-anchor="middle">'
+        f'<text x="{WIDTH / 2:g}" y="{height - MARGIN - HIGH / 2 + 5:g}" text-anchor="middle" font-size="14">'
         f"{escape(', '.join(ground))} (every package may import them)</text>",
         "</svg>",
     ]
