@@ -71,7 +71,10 @@ def test_figure_3_adds_images_without_labels_and_nothing_else() -> None:
     assert without.crop == mixed.crop
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [name if name in ("figure1", "figure3") else pytest.param(name, marks=pytest.mark.test_all) for name in NAMES],
+)
 def test_what_a_grid_takes_is_reported_before_anything_is_spent(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -105,7 +108,7 @@ def shrink(params: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # some thirty processes that each load torch, on a machine that may have other work
-@pytest.mark.parametrize("names", [("figure3", "tuned"), pytest.param(NAMES, marks=pytest.mark.test_all)], ids="+".join)
+@pytest.mark.parametrize("names", [("figure3",), pytest.param(NAMES, marks=pytest.mark.test_all)], ids="+".join)
 def test_the_tiny_grids_go_all_the_way(names: tuple[str, ...], tmp_path: Path) -> None:
     """In one run: a grid of all their blocks, then the report of each."""
     from isoclock.data.streets.make import make_streets

@@ -18,11 +18,14 @@ def test_profile_resolves(fresh: Clone, profile: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "profile", ["{study}/workflow/profiles/slurm", "../study/slurm", "../study/slurm/profile.yaml"]
+    "profile",
+    [
+        "../study/slurm",
+        pytest.param("{study}/workflow/profiles/slurm", marks=pytest.mark.test_all),
+        pytest.param("../study/slurm/profile.yaml", marks=pytest.mark.test_all),
+    ],
 )
-def test_the_slurm_profile_is_filled_in_from_beside_itself_wherever_snakemake_starts(
-    fresh: Clone, profile: str
-) -> None:
+def test_the_slurm_profile_is_filled_in_wherever_snakemake_starts(fresh: Clone, profile: str) -> None:
     elsewhere = fresh.folder.parent / "elsewhere"
     elsewhere.mkdir()
     named = profile.format(study=fresh.folder)

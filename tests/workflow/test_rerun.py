@@ -55,6 +55,7 @@ def test_comments_formatting_and_docstrings_redo_nothing(studied: Clone) -> None
     assert NOTHING in studied.snakemake("all")
 
 
+@pytest.mark.test_all
 def test_a_weight_redoes_its_method_only(studied: Clone) -> None:
     before = studied.students()
     edit(studied.folder / "params/methods.yaml", "weights: {kd: 1.0}", "weights: {kd: 2.0}")
