@@ -17,12 +17,23 @@ from tiny_study import SIZE, TinyStudy, add_avenues, write_tiny_params
 pytest_plugins = ["folder_times"]
 
 
+LONG_GROUPS = ("workflow", "slurm", "faults")
+"""Groups of tests that run one after another in one worker, for minutes. They start first, so that no worker is idle at the end."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """`make test` leaves out further entries of a method in tests that train one, and what takes minutes and is tested in parts."""
     if os.environ.get("ISOCLOCK_ALL") != "1":
         further = [item for item in items if item.get_closest_marker("test_all")]
         config.hook.pytest_deselected(items=further)
         items[:] = [item for item in items if item not in set(further)]
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    marker = item.get_closest_marker("xdist_group")
+    group = marker.args[0] if marker is not None and marker.args else None
+    return LONG_GROUPS.index(group) if group in LONG_GROUPS else len(LONG_GROUPS)
 
 
 @pytest.fixture

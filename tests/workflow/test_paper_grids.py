@@ -129,11 +129,8 @@ def test_the_tiny_grids_go_all_the_way(names: tuple[str, ...], tmp_path: Path) -
         assert "missing" not in (folder / "comparison.md").read_text()
         drawn[name] = {path.stem.split("-streets")[0] for path in (folder / "figures").glob("*.svg")}
     assert drawn == {name: FIGURES[name] for name in names}
-    assert sorted(
-        path.parent.relative_to(clone.folder) for path in clone.folder.glob("results/teacher/*/*/record.json")
-    ) == [Path(f"results/teacher/{dataset}/psp-r10t") for dataset in ("streets", "streets-semi")], (
-        "streets-few has those of streets-semi"
-    )
+    teachers = {path.parts[-3] for path in clone.folder.glob("results/teacher/*/*/record.json")}
+    assert teachers - {"streets"} == {"streets-semi"}, "streets-few has those of streets-semi"
     record = json.loads(
         (clone.folder / "results/student/streets-semi/r10t-tiny/kd/compute-4/0/record.json").read_text()
     )
