@@ -72,4 +72,4 @@ def test_a_card_of_a_class_elsewhere_is_made_of_its_attributes() -> None:
     facts = Hotter.card()
     assert (facts.name, facts.class_name, facts.title) == ("hotter", "Hotter", "hotter KD")
     assert (facts.terms, facts.definition) == (("kd",), "KD at a higher temperature.")
-    assert KD.card() is cards()["kd"]
+    assert KD.card() == cards()["kd"]
