@@ -260,7 +260,7 @@ def test_stopped_silent_and_missing_runs_are_killed(study: Any, monkeypatch: pyt
 
 def test_cells_select_what_is_synced_and_grids_accumulate(study: Any) -> None:
     study.small_grid()
-    cell = {"dataset": "streets", "pair": "demo", "method": "kd", "budget": "compute-400", "seed": 0}
+    cell = Cell("streets", "demo", "kd", "compute-400", 0)
     assert study.sync(grid_name="figure1", cells=[cell]).created == 4  # the cell, the teacher, two profiles
     study.sync(grid_name="demo")
     (run,) = study.found("tags.method = 'kd' AND tags.budget = 'compute-400'")
@@ -285,8 +285,8 @@ def test_a_teacher_of_another_data_set_is_in_its_experiment(study: Any) -> None:
     study.teacher("avenues", "r101")
     study.profile("streets", "demo", "kd")
     study.student(CELL, run_id="one")
-    cell = {"dataset": "streets", "pair": "demo", "method": "kd", "budget": "compute-400", "seed": 0}
-    assert study.sync(cells=[cell]).created == 2, "nobody said whose teachers they are"
+    cell = Cell("streets", "demo", "kd", "compute-400", 0)
+    assert study.sync(cells=[cell]).created == 2, "no data set is named whose teachers they use"
     assert study.sync(cells=[cell], teachers_of=["avenues", "streets"]).created == 1
     (teacher,) = study.found("tags.`isoclock.kind` = 'teacher'")
     (parent,) = study.found("tags.`isoclock.kind` = 'pair'")

@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
         RUNS,
         None,
         grid_name=arguments.grid,
-        cells=[cell.as_dict() for cell in found],
+        cells=found,
         teachers_of=datasets_needed(params, found),
         progress=print,
     )

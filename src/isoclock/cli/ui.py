@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
         RESULTS,
         RUNS,
         grid_name=arguments.grid,
-        cells=[cell.as_dict() for cell in found],
+        cells=found,
         teachers_of=datasets_needed(params, found),
         host=arguments.host,
         port=arguments.port,

@@ -78,7 +78,7 @@ def _sync(params: Params, grid_name: str, layout: Layout, show: Callable[[str], 
             layout.results,
             layout.runs,
             grid_name=grid_name,
-            cells=[cell.as_dict() for cell in jobs.cells],
+            cells=jobs.cells,
             teachers_of=datasets_needed(params, jobs.cells),
         )
     except UserError as error:

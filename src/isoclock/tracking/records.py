@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from isoclock.grid.cells import Cell
@@ -15,7 +15,7 @@ from isoclock.tracking.source import RunSource
 
 
 def read_sources(
-    layout: Layout, cells: list[Cell], problems: list[str], teachers_of: Iterable[str] = ()
+    layout: Layout, cells: Sequence[Cell], problems: list[str], teachers_of: Iterable[str] = ()
 ) -> list[RunSource]:
     """Every teacher, profile and cell in reach of `cells` (none given: all there are).
 

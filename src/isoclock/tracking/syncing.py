@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from isoclock.errors import UserError
 from isoclock.grid.cells import Cell
@@ -57,13 +56,13 @@ def sync(
     tracking_uri: str | None = None,
     *,
     grid_name: str | None = None,
-    cells: Sequence[dict[str, Any]] = (),
+    cells: Sequence[Cell] = (),
     teachers_of: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> SyncSummary:
     """Update MLflow from `results` and `runs`. Idempotent; a deleted store is rebuilt completely.
 
-    `cells` (dataset, pair, method, budget, seed) selects what is synced; empty means everything on disk. `teachers_of`
+    `cells` selects what is synced; empty means everything on disk. `teachers_of`
     names other data sets whose teachers are synced too, because the cells use them. There is an experiment per data set,
     with a parent run per pair; below it are the teacher, the profiles and the cells. A teacher of another data set is in
     the experiment of that data set. If a cell was trained several times, all runs but the one on disk are tagged
@@ -74,18 +73,17 @@ def sync(
     `problems` of the summary.
     """
     uri = resolve_uri(tracking_uri)
-    wanted = [Cell(**{name: cell[name] for name in ("dataset", "pair", "method", "budget", "seed")}) for cell in cells]
     summary = SyncSummary()
     with writing(uri) as lock, catch_store_errors(uri):
         upgrade_locked(uri, lock)
         client = open_store(uri)
         # Read under the lock, so that records read earlier cannot overwrite what another sync has just written.
-        sources = read_sources(Layout(results, runs), wanted, summary.problems, teachers_of)
-        datasets = sorted({cell.dataset for cell in wanted} | {source.dataset for source in sources})
+        sources = read_sources(Layout(results, runs), cells, summary.problems, teachers_of)
+        datasets = sorted({cell.dataset for cell in cells} | {source.dataset for source in sources})
         for dataset in datasets:
             mine = [source for source in sources if source.dataset == dataset]
             mirror = Mirror(client, dataset, artifact_root(uri), grid_name)
-            _sync_experiment(mirror, mine, wanted, summary, progress or _silent)
+            _sync_experiment(mirror, mine, cells, summary, progress or _silent)
     return summary
 
 
@@ -95,7 +93,7 @@ def watch(
     tracking_uri: str | None = None,
     *,
     grid_name: str | None = None,
-    cells: Sequence[dict[str, Any]] = (),
+    cells: Sequence[Cell] = (),
     teachers_of: Sequence[str] = (),
     progress: Progress | None = None,
     interval_s: float = 5.0,
@@ -138,7 +136,7 @@ def watch(
 
 
 def _sync_experiment(
-    mirror: Mirror, sources: list[RunSource], wanted: list[Cell], summary: SyncSummary, report: Progress
+    mirror: Mirror, sources: list[RunSource], wanted: Sequence[Cell], summary: SyncSummary, report: Progress
 ) -> None:
     pairs = sorted({source.pair for source in sources if source.pair})
     for pair in pairs:

@@ -16,9 +16,9 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from isoclock.errors import UserError
+from isoclock.grid.cells import Cell
 from isoclock.grid.layout import RESULTS, RUNS
 from isoclock.tracking.store import artifact_root, is_server, open_store, redacted, resolve_uri, upgrade_store
 from isoclock.tracking.syncing import Progress, watch
@@ -68,7 +68,7 @@ def serve_ui(
     host: str = "127.0.0.1",
     port: int = 5000,
     grid_name: str | None = None,
-    cells: Sequence[dict[str, Any]] = (),
+    cells: Sequence[Cell] = (),
     teachers_of: Sequence[str] = (),
     progress: Progress | None = None,
     stop: threading.Event | None = None,
