@@ -198,7 +198,7 @@ def test_150_classes_at_2048x1024_stay_under_2_gb(options):
 import numpy as np, torch
 from types import SimpleNamespace
 from isoclock.params.schema import Scoring
-from isoclock.scoring.evaluate import evaluate_segmenter
+from isoclock.scoring.predict import predict
 torch.set_num_threads(1)
 class Wide(torch.nn.Module):
     def __init__(self):
@@ -209,7 +209,7 @@ class Wide(torch.nn.Module):
 draws = np.random.default_rng(0)
 image = torch.from_numpy(draws.standard_normal((1, 3, 1024, 2048), dtype=np.float32))
 label = draws.integers(0, 150, (1024, 2048), dtype=np.uint8)
-assert evaluate_segmenter(Wide(), [(image, label, "a")], num_classes=150, scoring=Scoring({options})).total.sum() == label.size
+assert predict(Wide(), [(image, label, "a")], num_classes=150, scoring=Scoring({options})).total.sum() == label.size
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))  # KiB
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -91,7 +91,15 @@ def predict(
     progress: Callable[[int], None] | None = None,
     keep: Collection[int] = (),
 ) -> Counted:
-    """As `isoclock.scoring.evaluate.evaluate_segmenter`, without metrics."""
+    """Predict and count `samples`, one image at a time, with the options of `scoring`.
+
+    A sample is (image float32 (1, 3, H, W), label uint8 (h, w) with 255 = ignore, name); the prediction is made at the
+    label's size. `keep` has the numbers of the images whose prediction is returned for overlays; `progress` is called with
+    the number of images done. The model's training flag is restored afterwards.
+
+    Raises DataError if there is nothing to score or a label value is not a class, ValueError for an unknown precision or
+    logits of another K.
+    """
     device = torch.device(device)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     counts = _Counts(num_classes, device)

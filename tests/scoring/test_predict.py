@@ -10,9 +10,15 @@ from isoclock.errors import DataError
 from isoclock.params.schema import Scoring
 from isoclock.scoring import predict, views
 from isoclock.scoring.confusion import confusion_matrix, label_counts
-from isoclock.scoring.evaluate import evaluate_segmenter
 from isoclock.scoring.metrics import measure
+from isoclock.scoring.scores import Scores
 from isoclock.scoring.views import label_map, look
+
+
+def evaluate_segmenter(model, samples, *, scoring=None, **options):
+    """Scores of `samples`; whole images, one scale and no flip where no `scoring` is given."""
+    scoring = scoring or Scoring()
+    return Scores(**vars(predict.predict(model, samples, scoring=scoring, **options)), scoring=scoring)
 
 
 class Toy(torch.nn.Module):
