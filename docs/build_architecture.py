@@ -6,11 +6,12 @@ python docs/build_architecture.py                after a package was added or an
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
 from isoclock.files import write_text
+from isoclock.grid.imports import imported_modules
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "isoclock"
@@ -40,23 +41,11 @@ def imports(source: Path = SOURCE) -> dict[str, set[str]]:
     known = packages(source)
     found: dict[str, set[str]] = {}
     for name in known:
-        files = sorted((source / name).rglob("*.py"))
-        found[name] = {other for file in files for other in _imported(ast.parse(file.read_bytes()))}
+        trees = [ast.parse(file.read_bytes()) for file in (source / name).rglob("*.py")]
+        modules_of = [module.split(".") for tree in trees for module in imported_modules(tree, "")]
+        found[name] = {parts[1] for parts in modules_of if parts[0] == "isoclock" and len(parts) > 1}
         found[name] = found[name] & set(known) - {name}
     return found
-
-
-def _imported(tree: ast.AST) -> Iterator[str]:
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            continue
-        if isinstance(node, ast.ImportFrom) and node.module == "isoclock":
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("isoclock."):
-            yield str(node.module).split(".")[1]
-        elif isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("isoclock."))
-        yield from _imported(node)
 
 
 def reachable(graph: Graph) -> dict[str, set[str]]:

@@ -68,6 +68,13 @@ def test_modules_of_isoclock_that_a_plugin_imports_are_followed(
     assert code.code_digest("student", "methods.huber") != before
 
 
+def test_types_that_a_plugin_imports_are_not_followed(plugin_study: TinyStudy) -> None:
+    method = plugin_study.folder / "plugins" / "methods" / "huber.py"
+    types = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from isoclock.kernels import projector\n"
+    method.write_text(f"{types}{method.read_text()}")
+    assert "kernels.projector" not in split_plugins(["methods.huber"])[0]
+
+
 def test_modules_of_another_distribution_are_followed(
     tmp_path: Path, plugin_study: TinyStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from isoclock.grid.imports import imported_modules
 from isoclock.grid.plugin_code import split_plugins
 
 PACKAGE = Path(__file__).parents[1]
@@ -142,33 +142,9 @@ def _is_prose(statement: ast.stmt) -> bool:
 @cache
 def _imports(path: Path) -> tuple[str, ...]:
     """Modules of isoclock that a file imports when it runs, without the leading `isoclock.`"""
-    found = []
-    for node in _running(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.ImportFrom) and (base := _imported_from(node, path)) is not None:
-            found += [base, *(f"{base}.{alias.name}".lstrip(".") for alias in node.names)]
-        elif isinstance(node, ast.Import):
-            found += [a.name.partition(".")[2] for a in node.names if a.name.startswith("isoclock.")]
-    return tuple(found)
-
-
-def _running(node: ast.AST) -> Iterator[ast.AST]:
-    """All nodes but those under `if TYPE_CHECKING:`."""
-    yield node
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and ast.unparse(child.test).rpartition(".")[2] == "TYPE_CHECKING":
-            for other in child.orelse:
-                yield from _running(other)
-        else:
-            yield from _running(child)
-
-
-def _imported_from(node: ast.ImportFrom, path: Path) -> str | None:
-    """Module that `from X import ...` names, without the leading `isoclock.`; None if it is not of isoclock."""
-    named = node.module.split(".") if node.module else []
-    if node.level:
-        package = path.relative_to(PACKAGE).parent.parts
-        return ".".join([*package[: len(package) - node.level + 1], *named])
-    return ".".join(named[1:]) if named[:1] == ["isoclock"] else None
+    package = ".".join(("isoclock", *path.relative_to(PACKAGE).parent.parts))
+    names = (name.partition(".") for name in imported_modules(ast.parse(path.read_bytes()), package))
+    return tuple(module for top, _, module in names if top == "isoclock")
 
 
 def _file(module: str) -> Path | None:

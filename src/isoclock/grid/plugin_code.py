@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from isoclock.discovery import PLUGINS, module_file, sources
+from isoclock.grid.imports import imported_modules
 
 _KINDS = {"methods": "methods", "models": "models", "data.readers": "readers"}
 
@@ -40,24 +41,13 @@ def _follow(module: str, files: dict[str, Path]) -> list[str]:
             continue
         files[module] = path
         parent = module.rpartition(".")[0]
-        for imported in (parent, *_imports(path, module if path.name == "__init__.py" else parent)):
+        package = module if path.name == "__init__.py" else parent
+        for imported in (parent, *map(_defining, imported_modules(ast.parse(path.read_bytes()), package))):
             if f"{imported}.".startswith(f"{root}."):
                 waiting.append(imported)  # of a package, its __init__ runs too
             elif imported.startswith("isoclock."):
                 own.append(imported.removeprefix("isoclock."))
     return own
-
-
-def _imports(path: Path, package: str) -> Iterator[str]:
-    """Names of all modules that a file of `package` may import; for `from a import b`, both a and a.b."""
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            base = ".".join([*above, *([node.module] if node.module else [])])
-            yield base
-            yield from (_defining(f"{base}.{alias.name}") for alias in node.names)
 
 
 def _defining(name: str) -> str:

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from isoclock.records.document import Document, Part
+from isoclock.records.parts import Number
 from isoclock.schema import Count, NonNegative, Share
 
-_Number = Annotated[int, Field(ge=0, strict=True)]
 _Byte = Annotated[int, Field(ge=0, le=255, strict=True)]
 
 
@@ -17,7 +17,7 @@ class PackedFile(Part):
     """One file of a split."""
 
     file: str
-    bytes: _Number
+    bytes: Number
     sha256: str
 
 
@@ -31,13 +31,13 @@ class Storage(Part):
 class Split(Part):
     """One split: its files by kind (images, samples, and labels if it has any) and sums over them."""
 
-    images: _Number
+    images: Number
     files: dict[str, PackedFile]
     mean_rgb: list[NonNegative]  # 0..255
-    void_pixels: _Number
-    class_pixels: list[_Number]
+    void_pixels: Number
+    class_pixels: list[Number]
     class_frequency: list[Share]
-    class_images: list[_Number]
+    class_images: list[Number]
 
     @model_validator(mode="after")
     def _has_images_and_samples(self) -> Split:
@@ -50,11 +50,11 @@ class Split(Part):
 class Verification(Part):
     """What `isoclock prepare` checked."""
 
-    pairs: _Number
+    pairs: Number
     checked: list[str]
     counts: dict[str, Count]
     left_out: dict[str, str]
-    problems: _Number
+    problems: Number
     raw_values: list[_Byte]
 
 
@@ -87,7 +87,7 @@ class Samples(Part):
     names: list[str]
     sizes: list[tuple[Count, Count]]
     labelled: list[bool]
-    image_bytes: list[_Number]
+    image_bytes: list[Number]
 
     @model_validator(mode="after")
     def _are_equally_long(self) -> Samples:

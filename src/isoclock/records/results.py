@@ -7,19 +7,16 @@ together.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
 
 from isoclock.errors import ArtifactError
 from isoclock.grid.cells import Cell
 from isoclock.grid.layout import Layout, RunFiles
-from isoclock.records.document import Part, read
+from isoclock.records.document import AnyPart, Part, read
 from isoclock.records.plan import AcceptedBudget, Plan
 from isoclock.records.profile import Profile
 from isoclock.records.record import Record, StudentRecord, TeacherRecord
 from isoclock.records.run import StudentRun, TeacherRun
 from isoclock.records.scores import ScoreDocument
-
-AnyPart = TypeVar("AnyPart", bound=Part)
 
 
 class Results:
