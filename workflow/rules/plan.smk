@@ -1,6 +1,6 @@
 # Pure arithmetic. A budget is accepted once. A new profile of its yardstick does not change it; `isoclock plan
 # --refresh-budget` does, and so does a change of its entry, recipe or networks. So the profile is `ancient`, unless the budget has
-# to be resolved again: Snakemake (9.27) skips a job with an ancient input that is made again, whatever its other inputs are.
+# to be resolved again: Snakemake (9.27) skips a job with an ancient input that is made again, even if other inputs changed.
 
 
 rule budget:

@@ -15,7 +15,7 @@ _CPU_BLOCK = (
     1 << 19
 )  # elements: buffers stay in the last-level cache, and calls are few, as threads synchronise in each
 _DEVICE_BLOCK = 1 << 23  # an accelerator wants few launches; this bounds the buffers
-_LINE = 64  # elements: whole cache lines whatever the type; torch vectorises poorly along a shorter innermost axis
+_LINE = 64  # elements: whole cache lines for every type; torch vectorises poorly along a shorter innermost axis
 
 
 class BlockLayout:

@@ -43,7 +43,7 @@ class IFVD(Method):
     reads = {"ifvd": ("{tap}",)}
     cost = (
         "K full passes of about ten operations over both features as published, masks and maps of each class kept"
-        " for backward; as tuned two passes over each feature and one more for the gradient, whatever K is"
+        " for backward; as tuned two passes over each feature and one more for the gradient, for any K"
     )
     made_fast_by = (
         "class centres by scattered sums (a product with one-hot labels on a GPU), similarity and gradient from"

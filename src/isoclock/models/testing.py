@@ -119,7 +119,7 @@ def check_unknown_output_is_refused(subject: Subject) -> None:
 
 
 def check_values_do_not_depend_on_what_is_wanted(subject: Subject) -> None:
-    """An output has the same values whatever else is asked for."""
+    """An output has the same values if others are asked for with it."""
     network = subject.make().eval()
     everything = _forward(network, subject.images(), subject.outputs)
     for name in sorted(subject.outputs):

@@ -76,11 +76,11 @@ class Results:
         return self.document(path, Plan, f"plan {cell.dataset} {cell.pair} {cell.budget} {cell.method}")
 
     def scores(self, cell: Cell) -> ScoreDocument | None:
-        """The scores of a student, whatever weights they are of; see `scores_problem`."""
+        """The scores of a student, possibly of other weights than its record has; see `scores_problem`."""
         return self.document(self.layout.student_scores(cell).scores, ScoreDocument, f"evaluate {cell.path}")
 
     def teacher_scores(self, dataset: str, model: str) -> ScoreDocument | None:
-        """The scores of a teacher, whatever weights they are of."""
+        """The scores of a teacher, possibly of other weights than its record has."""
         path = self.layout.teacher_scores(dataset, model).scores
         return self.document(path, ScoreDocument, f"evaluate {dataset}/{model}")
 

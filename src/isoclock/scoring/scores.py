@@ -72,7 +72,7 @@ class Scores:
     ) -> ScoreDocument:
         """The content of scores.json; `weights` is their SHA-256, `cell` None for a teacher.
 
-        A run that `diverged` has no scores, whatever its network puts out.
+        A run that `diverged` has no scores, even if the outputs of its network are finite.
         """
         diverged = diverged or bool(self.nonfinite)
         metrics, per_class = self.metrics, self.per_class_iou(classes)

@@ -1,4 +1,4 @@
-"""The batches of a run: a function of data, recipe, seed and iteration, whatever process asks for them."""
+"""The batches of a run: a function of data, recipe, seed and iteration, the same in every process."""
 
 from __future__ import annotations
 

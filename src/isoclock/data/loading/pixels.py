@@ -21,7 +21,7 @@ Pixels = NDArray[np.uint8]
 
 
 def decode_rgb(content: bytes | Pixels) -> Pixels | None:
-    """The pixels of an image file: RGB (H, W, 3) whatever its colours are, never turned; None if it cannot be decoded."""
+    """The pixels of an image file: RGB (H, W, 3), also for a grey file, never rotated; None if it cannot be decoded."""
     # Grey becomes three equal channels. A label has no orientation, so that of the image must not count either.
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)

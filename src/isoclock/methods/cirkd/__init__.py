@@ -38,7 +38,7 @@ class CIRKD(Method):
     slots instead, and the next one begins at 0.
 
     `published_sampling` restores a defect of the published code: it draws numbers out of range(pixels of the class)
-    and takes the *map's* pixels of these numbers, whatever their class.
+    and takes the *map's* pixels of these numbers, of any class.
     """
 
     title = "cross-image relational distillation"

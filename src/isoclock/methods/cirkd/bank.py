@@ -112,7 +112,7 @@ def _taken(pushes: Pushes, counts: Tensor, most: int) -> Tensor:
 def _write(ring: Ring, counts: Tensor, most: int, vectors: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
     """Push `counts` (B, K) vectors, at most `most`; `vectors(b, c, i)` gives the i-th of image b and class c.
 
-    Several images may write to one slot, and the last of them must win in whatever order a device writes. Every
+    Several images may write to one slot, and the last of them must win in any order in which a device writes. Every
     writer therefore writes the winner's vector, and those with nothing to write (i beyond the count) the slot's old one.
     """
     size, device = ring.queue.shape[1], counts.device

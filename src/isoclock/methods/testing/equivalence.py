@@ -110,7 +110,7 @@ def check_bfloat16_agrees(subject: Subject) -> None:
 
 
 def check_no_wait_and_no_loop(subject: Subject) -> None:
-    """`tuned` never waits for the device, and runs as many operations whatever the numbers of classes and images."""
+    """`tuned` never waits for the device, and runs as many operations for any number of classes and images."""
     counts = []
     for images, classes in ((2, CLASSES), (4, 2 * CLASSES)):
         method = subject.make(implementation="tuned", num_classes=classes)
