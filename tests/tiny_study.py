@@ -65,6 +65,11 @@ streets:
     aux_weight: 0.4
     class_weights: sqrt-median-frequency
     precision: fp32
+    loss_precision: autocast
+    matmul_precision: highest
+    cudnn_benchmark: false
+    teacher_inference: eager
+    compile: none
     channels_last: false
     threads: 1
     workers: 0

@@ -38,7 +38,7 @@ MISTAKES = {
     "floor above the rate": (*LR, "lr: 0.00001\n    iterations", ["streets.teacher", "min_lr", "above lr"]),
     "share above 1": ("training.yaml", "flip: 0.5", "flip: 1.5", ["flip", "1.5"]),
     "scale the wrong way round": ("training.yaml", "scale: [0.5, 1.5]", "scale: [1.5, 0.5]", ["scale", "[1.5, 0.5]"]),
-    "unknown precision": ("training.yaml", "precision: fp32", "precision: fp16", ["precision", "'fp16'", "'bf16'"]),
+    "unknown precision": ("training.yaml", "precision: fp32", "precision: fp8", ["precision", "'fp8'", "'bf16'"]),
     "shared and own": (
         *LR,
         "lr: 0.02\n    batch: 4\n    iterations",

@@ -70,7 +70,12 @@ class Recipe(Entry):
     min_lr: NonNegative  # floor of the schedule
     aux_weight: NonNegative  # weight of the auxiliary cross-entropy
     class_weights: Literal["none", "sqrt-median-frequency"]
-    precision: Literal["fp32", "bf16"]
+    precision: Literal["fp32", "bf16", "fp16"]  # of the networks under autocast; fp16 with a gradient scaler
+    loss_precision: Literal["autocast", "fp32"]  # products of the distillation losses: as the networks', or fp32
+    matmul_precision: Literal["highest", "high"]  # of float32 products on a GPU; high: TF32
+    cudnn_benchmark: bool  # let cuDNN try its algorithms and keep the fastest
+    teacher_inference: Literal["eager", "folded", "compiled"]
+    compile: Literal["none", "default", "reduce-overhead"]  # mode of torch.compile, for networks and losses
     channels_last: bool
     threads: Count  # of the CPU, in the training process
     workers: Annotated[int, Field(ge=0, strict=True)]  # loader processes; 0: in the training process
