@@ -1,9 +1,12 @@
-# Every target installs what it needs. make demo | data | weights | test | test-all | test-slurm | test-faults | test-install | lint | format | bench | bench-data | bench-methods | docs | ui
+# Every target installs what it needs. make demo | data | weights | test | test-all | test-slurm | test-faults | test-install | lint | format | bench | bench-data | bench-methods | gpu | gpu-wheels | docs | ui
 
 PYTHON ?= python3
 GRID ?= demo
 PORT ?= 5000
 VENV := .venv
+GPU_WHEELS := pydantic pydantic_core annotated-types typing-inspection segmentation-models-pytorch nvidia-ml-py
+empty :=
+space := $(empty) $(empty)
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
@@ -15,7 +18,7 @@ endif
 
 SNAKEMAKE = snakemake --profile workflow/profiles/local
 
-.PHONY: demo data weights test test-all test-slurm test-faults test-install lint bench bench-data bench-methods docs ui format
+.PHONY: demo data weights test test-all test-slurm test-faults test-install lint bench bench-data bench-methods gpu gpu-wheels docs ui format
 
 demo: $(READY) data/streets/streets.json
 	@$(SNAKEMAKE) --quiet rules reason --config grid=$(GRID) -- all
@@ -86,10 +89,25 @@ bench-data: $(READY)
 bench-methods: $(READY)
 	@python benchmarks/methods.py $(if $(ONLY),--only $(ONLY))
 
+# Everything that is measured on a GPU, at most eight minutes. Without .venv it uses $(PYTHON) and the wheels of
+# `make gpu-wheels`, so that it runs on a machine without network. make gpu PART=costs OUT=results/gpu
+OUT ?= results/gpu
+gpu:
+	@$(if $(wildcard $(READY)),python,$(PYTHON)) benchmarks/gpu/run.py --out $(OUT) $(if $(PART),--part $(PART))
+
+# What `make gpu` needs besides torch, torchvision, timm, numba, OpenCV, pytest and rich: in build/gpu-wheels, to be carried along.
+gpu-wheels: $(READY)
+	@rm -rf build/gpu-wheels
+	@grep -E '^($(subst $(space),|,$(GPU_WHEELS)))==' requirements.lock | xargs python -m pip download --quiet \
+	  --disable-pip-version-check --no-deps --only-binary=:all: --python-version 3.12 \
+	  --platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 --dest build/gpu-wheels
+	@ls build/gpu-wheels
+
 # docs/methods.md and docs/architecture.svg; with the figures of `make bench-methods`: make docs FIGURES=results/bench/methods.json
 docs: $(READY)
 	@python docs/build_methods.py $(if $(FIGURES),--figures $(FIGURES))
 	@python docs/build_architecture.py
+	@python benchmarks/gpu/page.py
 
 ui: $(READY)
 	@isoclock ui --grid $(GRID) --port $(PORT)
