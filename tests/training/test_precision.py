@@ -48,6 +48,7 @@ def test_fp32_is_never_slow() -> None:
 def test_the_threads_of_the_process_stay_as_they_are() -> None:
     before = torch.get_num_threads()
     assert slowdown("bf16", CPU) > 0
+    assert slowdown("fp16", CPU) > 0
     assert torch.get_num_threads() == before
 
 
