@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from isoclock.data.loading.normalise import Normalise, filled
-from isoclock.kernels.precision import in_loss_precision
 from isoclock.methods.bundle import Bundle
-from isoclock.methods.contract import Batch, Method, detached
+from isoclock.methods.contract import Batch, Method, detached, in_loss_precision
 from isoclock.models.outputs import SegmenterOutput
 from isoclock.models.segmenter import Segmenter
 from isoclock.training.arithmetic import autocast
