@@ -34,12 +34,14 @@ def slowdown(precision: str, device: torch.device) -> float:
     """
     if precision == "fp32":
         return 1.0
-    threads = torch.get_num_threads()
+    threads, products = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(1)
+    torch.set_float32_matmul_precision("highest")  # without TF32
     try:
         return _product_s(DTYPES[precision], device) / _product_s(torch.float32, device)
     finally:
         torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(products)
 
 
 def check_precision(
