@@ -83,6 +83,13 @@ def test_hardware_that_changed_on_the_way() -> None:
     assert row.device_kind == "cpu:other; cpu:test"
 
 
+@pytest.mark.parametrize("version", ["cuda", "cudnn"])
+def test_a_library_that_changed_on_the_way(version: str) -> None:
+    one, other = ({version: number} for number in ("12.8", "13.0"))
+    assert audit_record(record(segment(5.0, **one), segment(5.0, **other))).marks == ("mixed-hardware",)
+    assert audit_record(record(segment(5.0, **one), segment(5.0, **one))).marks == ()
+
+
 def test_marks_of_the_plan_are_kept() -> None:
     assert audit_record(record(segment(10.0), plan={"marks": ["noisy"]})).marks == ("noisy",)
 

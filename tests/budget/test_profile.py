@@ -11,19 +11,20 @@ import torch
 
 from isoclock.budget import measure as measuring
 from isoclock.budget import profile as profiling
-from isoclock.budget.measure import bootstrap_interval
+from isoclock.budget.measure import bootstrap_interval, measure_sensitivity
 from isoclock.budget.profile import profile_method
 from isoclock.files import read_json
-from isoclock.params.schema import ProfileSettings
+from isoclock.params.schema import ProfileSettings, Recipe
 from isoclock.records.document import plain
 from isoclock.training.anchor import StepBench
 from isoclock.training.step import Mark, no_mark
+from tiny_recipe import recipe
 from tiny_study import TinyStudy
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
 FIELDS = {
     "schema", "dataset", "pair", "method", "implementation", "device_kind", "threads", "precision", "batch",
-    "unlabelled_per_batch", "images", "crop", "cost",
+    "unlabelled_per_batch", "images", "crop", "cost", "loss_precision", "matmul_precision", "cudnn_benchmark",
     "step_s", "anchor_s", "windows", "sustained_ratio", "peak_mib", "shares", "gflops", "loader_core_s", "loader_share",
     "energy_j", "marks", "attempts", "digests", "pretrain",
 }  # fmt: skip
@@ -232,8 +233,40 @@ def test_a_real_profile_has_everything(prepared_study: TinyStudy, method: str) -
     assert found["loader_core_s"] > 0
     assert found["sustained_ratio"] > 0
     assert (found["marks"], found["attempts"]) == ([], 1)
+    assert found["sensitivity"] is None, "the recipe is fp32"
     assert len(found["digests"]["data"]) == len(found["digests"]["code"]) == 64
     assert (gflops["teacher"] > 0) == (gflops["loss"] > 0) == (method == "mgd")
+
+
+@pytest.mark.parametrize(("loss_precision", "other"), [("autocast", "fp32"), ("fp32", "autocast")])
+def test_a_profile_in_bf16_has_the_cost_in_the_other_loss_precision(
+    prepared_study: TinyStudy, loss_precision: str, other: str
+) -> None:
+    prepared_study.edit("training.yaml", "precision: fp32", "precision: bf16")
+    prepared_study.edit("training.yaml", "loss_precision: autocast", f"loss_precision: {loss_precision}")
+    found = profile_method(prepared_study.params, "streets", "tiny", "kd", prepared_study.layout)
+    assert (found.precision, found.loss_precision) == ("bf16", loss_precision)
+    assert found.sensitivity is not None
+    assert found.sensitivity.loss_precision == other
+    assert 0 < found.sensitivity.low <= found.sensitivity.ratio <= found.sensitivity.high
+    none = profile_method(prepared_study.params, "streets", "tiny", "none", prepared_study.layout)
+    assert none.sensitivity is None, "it has no loss of its own"
+
+
+def test_the_sensitivity_is_the_ratio_of_steps_with_the_other_losses() -> None:
+    opened: list[tuple[bool, str]] = []
+    shown: list[str] = []
+
+    def bench(with_method: bool, changed: Recipe) -> StepBench:
+        opened.append((with_method, changed.loss_precision))
+        return FakeBench(3.0 if with_method else 1.5)  # type: ignore[return-value]
+
+    in_bf16 = recipe(precision="bf16")
+    found = measure_sensitivity(bench, in_bf16, lambda *figures: shown.append(figures[2]))
+    assert found == {"loss_precision": "fp32", "ratio": 2.0, "low": 2.0, "high": 2.0}
+    assert opened == [(True, "fp32"), (False, "fp32")]
+    assert set(shown) == {"ratio 2.000"}
+    assert in_bf16.loss_precision == "autocast"
 
 
 def test_a_dearer_method_takes_more_memory_and_operations(prepared_study: TinyStudy) -> None:

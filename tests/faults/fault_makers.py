@@ -105,7 +105,7 @@ class SlowSteps:
 class Elsewhere:
     """As if the process ran on another machine, or in another environment: what it writes down of those."""
 
-    what: str  # torch | device_kind | threads
+    what: str  # torch | device_kind | threads | cudnn
     value: Any
 
     def __call__(self) -> None:
@@ -118,6 +118,8 @@ class Elsewhere:
             torch.__version__ = self.value
         elif self.what == "device_kind":
             run.device_kind = lambda _device: self.value
+        elif self.what == "cudnn":
+            run.cuda_versions = lambda _device: {"cuda": None, "cudnn": self.value}
         else:
             assemble.use_threads = lambda _threads: torch.set_num_threads(self.value)
 

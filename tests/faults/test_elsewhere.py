@@ -46,6 +46,19 @@ def test_a_student_is_not_finished_elsewhere(
     assert run.record["digests"]["weights"] == whole
 
 
+def test_a_student_continues_with_another_cudnn_and_is_marked(trainer: Callable[..., Trainer]) -> None:
+    run = trainer()
+    write_plan(run.study)
+    run.study.edit("training.yaml", "checkpoint_every_s: 1000.0", "checkpoint_every_s: 1.0e-9")
+    first = Elsewhere("cudnn", "91400")
+    assert run.run(first, save_all_the_time, KilledInCheckpoint("fsync", 1, save=3)) == -9, run.said
+    assert run.run(Elsewhere("cudnn", "92400")) == 0, run.said
+    assert "started with cuDNN 91400 but this is 92400; the cell is marked mixed-hardware" in run.said
+    record = read(run.study.layout.student(run.cell) / "record.json", StudentRecord, "student")
+    assert [segment.cudnn for segment in record.segments] == ["91400", "92400"]
+    assert "mixed-hardware" in audit_record(record).marks
+
+
 def test_a_teacher_is_not_finished_on_another_device_kind(trainer: Callable[..., Trainer]) -> None:
     run = trainer("teacher")
     run.study.edit("training.yaml", "iterations: 6", "iterations: 2000")
@@ -63,6 +76,6 @@ def test_a_cell_trained_on_different_hardware_is_marked(trainer: Callable[..., T
     assert run.run() == 0, run.said
     record = read(run.study.layout.student(run.cell) / "record.json", StudentRecord, "student")
     assert "mixed-hardware" not in audit_record(record).marks
-    for other in ({"torch": "9.9.9"}, {"threads": 2}, {"device_kind": "cpu:another"}):
+    for other in ({"torch": "9.9.9"}, {"threads": 2}, {"device_kind": "cpu:another"}, {"cuda": "13.0"}, {"cudnn": "1"}):
         mixed = changed(record, segments=[plain(record.segments[0]), plain(record.segments[0]) | other])
         assert "mixed-hardware" in audit_record(mixed).marks

@@ -6,6 +6,8 @@ from html.parser import HTMLParser
 import pytest
 from results_tree import cell
 
+import documents
+from isoclock.records.document import write
 from isoclock.report import build_report
 from isoclock.report.html import inline_svg
 
@@ -92,6 +94,22 @@ def test_text_from_results_is_escaped(tree, tmp_path):
     page = build_report(tree.root, tree.cells, "a<b>", tmp_path).read_text()
     assert "<script>alert" not in page
     assert "a&lt;b&gt;" in page
+
+
+def test_the_cost_with_other_losses_is_a_row_of_its_own(tree, tmp_path):
+    other = {"loss_precision": "fp32", "ratio": 3.21, "low": 3.1, "high": 3.3}
+    for method, found in (("kd", other), ("none", None)):
+        profile = documents.profile(method, pair="demo", precision="bf16", sensitivity=found)
+        write(tree.layout.profile("streets", "demo", method), profile)
+    page = build_report(tree.root, [cell(), cell("none")], "demo", tmp_path).read_text()
+    row = page[page.index("kd, losses in float32") :].partition("</tr>")[0]
+    assert "3.21" in row
+    assert "3.10" in row
+    assert "none, losses" not in page
+    assert "No plan uses this cost" in page
+    for method in ("kd", "none"):
+        tree.profile(method)
+    assert "losses in float32" not in build_report(tree.root, [cell(), cell("none")], "demo", tmp_path).read_text()
 
 
 def test_a_grid_without_results_gives_a_report(tmp_path):

@@ -8,6 +8,7 @@ import random
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,25 @@ def test_an_interrupted_run_ends_with_the_same_bits(tmp_path: Path, method: str,
     assert digest(cut_step) == digest(step), f"stopped at {cuts}"
     assert step.method.state_dict().keys() == cut_step.method.state_dict().keys()
     assert run.logged("train")[-1]["lr"] == Run(tmp_path / "whole").logged("train")[-1]["lr"]
+
+
+def test_a_run_in_fp16_continues_with_its_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first steps are skipped, then the scale grows every fourth step: a checkpoint has scale and countdown."""
+    monkeypatch.setattr(torch.amp, "GradScaler", partial(torch.amp.GradScaler, init_scale=2.0**26, growth_interval=4))
+    whole, cut = (Run(tmp_path / name, "kd", changes={"precision": "fp16"}) for name in ("whole", "cut"))
+    _, step = whole.segment()
+    for at in (2, 17):
+        cut.stopped(at)
+    _, cut_step = cut.segment()
+    assert digest(cut_step) == digest(step)
+    assert cut_step.scaler.state_dict() == step.scaler.state_dict()
+    assert step.scaler.get_scale() < 2.0**26
+
+
+def test_a_loss_that_is_not_finite_in_fp16_is_no_skipped_step(tmp_path: Path) -> None:
+    outcome, _ = Run(tmp_path, "kd", poison=7, changes={"precision": "fp16"}).segment()
+    assert outcome.status == "diverged"
+    assert "loss is nan" in outcome.state.message
 
 
 @pytest.mark.parametrize("cut", [-PRETRAIN, -PRETRAIN + 2, -1])

@@ -45,10 +45,11 @@ def test_fp32_is_never_slow() -> None:
     assert slowdown("fp32", CPU) == 1.0
 
 
-def test_the_threads_of_the_process_stay_as_they_are() -> None:
-    before = torch.get_num_threads()
+def test_the_settings_of_the_process_stay_as_they_are() -> None:
+    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
     assert slowdown("bf16", CPU) > 0
-    assert torch.get_num_threads() == before
+    assert slowdown("fp16", CPU) > 0
+    assert (torch.get_num_threads(), torch.get_float32_matmul_precision()) == before
 
 
 def test_a_line_or_an_error_from_one_and_a_half_times_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,7 @@ def audit_record(record: StudentRecord) -> AuditRow:
 
     Spent anchor-steps are the train time of each segment over the anchor time measured in it, so that a slower node does not
     count as more work. Marks: those of the plan, `diverged`, `off-budget` (outside 3 %), `mixed-hardware` (device kinds, CPU
-    threads or versions of torch) and `lost-time`.
+    threads or versions of torch, CUDA or cuDNN) and `lost-time`.
     """
     plan, spent_steps, anchor_s = record.plan, record.spent_anchor_steps, record.anchor_s
     deviation = None if spent_steps is None else spent_steps / plan.anchor_steps - 1
@@ -81,4 +81,4 @@ def audit_record(record: StudentRecord) -> AuditRow:
 
 
 def _differ(segments: Iterable[Segment]) -> bool:
-    return len({(segment.threads, segment.torch) for segment in segments}) > 1
+    return len({(one.threads, one.torch, one.cuda, one.cudnn) for one in segments}) > 1

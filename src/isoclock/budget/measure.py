@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 PHASES = ("data", "transfer", "teacher", "student", "loss", "backward", "optimiser", "adversary")
 BOOTSTRAP = 2000
 SEED = 7
+SENSITIVITY_WINDOWS = 5
+SENSITIVITY_WINDOW_S = 0.5  # of the anchor's steps
+SENSITIVITY_WARMUP_STEPS = 3
 
 Show = Callable[[int, int, str], None]  # windows done, windows in all, the last one's figures
 
@@ -101,6 +104,24 @@ def measure(method: StepBench, anchor: StepBench, settings: ProfileSettings, sho
         "loader_share": loader_share,
         "marks": marks,
     }
+
+
+def measure_sensitivity(open_bench: Callable[[bool, Recipe], StepBench], recipe: Recipe, show: Show) -> dict[str, Any]:
+    """Cost of the method with its losses in the other `loss_precision`, from a few windows in turn with the anchor's.
+
+    `open_bench(with_method, recipe)` opens the steps of the method or of the anchor.
+    """
+    other = "fp32" if recipe.loss_precision == "autocast" else "autocast"
+    changed = recipe.model_copy(update={"loss_precision": other})
+    method, anchor = open_bench(True, changed), open_bench(False, changed)
+    for side in (method, anchor):
+        side.run(SENSITIVITY_WARMUP_STEPS)
+    steps = max(1, round(SENSITIVITY_WINDOW_S / anchor.run(1)))
+    ratios = []
+    for number in range(SENSITIVITY_WINDOWS):
+        ratios.append(method.run(steps) / anchor.run(steps))
+        show(number + 1, SENSITIVITY_WINDOWS, f"ratio {ratios[-1]:.3f}")
+    return {"loss_precision": other, "ratio": float(np.median(ratios)), **bootstrap_interval(np.array(ratios))}
 
 
 def bootstrap_interval(ratios: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float]:

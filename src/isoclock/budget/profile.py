@@ -10,14 +10,20 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from isoclock.budget.measure import measure, measure_pretraining, memory_and_flops, profile_bench
+from isoclock.budget.measure import (
+    measure,
+    measure_pretraining,
+    measure_sensitivity,
+    memory_and_flops,
+    profile_bench,
+)
 from isoclock.budget.plan import accept_profile
 from isoclock.data.loading.prepared import PreparedData
 from isoclock.files import sha256_json
 from isoclock.grid.layout import Layout
 from isoclock.grid.stamps import cost_inputs, profile_stamp
 from isoclock.params.load import Params
-from isoclock.params.schema import ProfileSettings
+from isoclock.params.schema import ProfileSettings, Recipe
 from isoclock.progress import ProgressLine
 from isoclock.records.document import build
 from isoclock.records.profile import Profile
@@ -40,13 +46,17 @@ def profile_method(
     device = choose_device()
     teacher = params.model(pair.teacher) if params.has_teacher(method_name, dataset) else None
 
-    def bench(with_method: bool) -> StepBench:
+    def bench(with_method: bool, recipe: Recipe = recipe) -> StepBench:
         parts: dict[str, Any] = {"method": method, "teacher": teacher} if with_method else {}
         return profile_bench(recipe, params.model(pair.student), data, device, **parts)
 
     memory = memory_and_flops(bench(True), device)
     title = f"profile {dataset}/{pair_name}/{method_name}"
     measured, attempts = _measure_until_quiet(bench, settings, title, settings.attempts if study else 1)
+    sensitivity = None
+    if recipe.precision != "fp32" and any(part.active_terms() for part in method):
+        with ProgressLine(f"{title}, losses in the other precision") as line:
+            sensitivity = measure_sensitivity(bench, recipe, line.update)
     stamp = profile_stamp(params, dataset, pair_name, method_name)
     about = cost_inputs(params, dataset, pair_name, method_name)
     content = {
@@ -57,16 +67,20 @@ def profile_method(
         "device_kind": device_kind(device),
         "threads": recipe.threads,
         "precision": recipe.precision,
+        "loss_precision": recipe.loss_precision,
+        "matmul_precision": recipe.matmul_precision,
+        "cudnn_benchmark": recipe.cudnn_benchmark,
         "batch": recipe.batch,
         "unlabelled_per_batch": recipe.unlabelled_per_batch,
         "images": data.images,
         "crop": list(recipe.crop),
         **measured,
+        "sensitivity": sensitivity,
         **memory,
         "energy_j": None,
         "attempts": attempts,
         "measured_unix": round(time.time()),
-        "environment": environment(),
+        "environment": environment(device),
         "digests": {"code": stamp["code"], "data": data.digest, "inputs": sha256_json(about)},
     }
     accepted_path = layout.accepted_record("profile", dataset, pair_name, method_name)

@@ -151,8 +151,9 @@ class Method(nn.Module, ABC):
     ) -> dict[str, Tensor]:
         """One step of the adversary's own optimiser, after the student's; returns its losses, detached.
 
-        Called under the student's autocast with the outputs of the same iteration. `lr_factor` is the student's
-        learning rate over its initial one, for an adversary that follows the schedule.
+        Called with the outputs of the same iteration, under the same autocast as `forward`, but never under fp16's:
+        its own backward pass is not scaled. `lr_factor` is the student's learning rate over its initial one, for an
+        adversary that follows the schedule.
         """
         return {}
 

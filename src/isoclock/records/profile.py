@@ -20,6 +20,12 @@ class Interval(Part):
     high: Positive
 
 
+class Sensitivity(Interval):
+    """The same method, with its losses in the other `loss_precision`. No plan reads it."""
+
+    loss_precision: Literal["autocast", "fp32"]
+
+
 class Quartiles(Part):
     """Quartiles over the windows, seconds."""
 
@@ -82,12 +88,16 @@ class Profile(Measured):
     implementation: Implementation
     device_kind: str
     threads: Count
-    precision: Literal["fp32", "bf16"]
+    precision: Literal["fp32", "bf16", "fp16"]
+    loss_precision: Literal["autocast", "fp32"]
+    matmul_precision: Literal["highest", "high"]
+    cudnn_benchmark: bool
     batch: Count  # images per iteration
     unlabelled_per_batch: Number
     images: Images  # of the data set
     crop: tuple[Count, Count]  # pixels (height, width)
     cost: Interval
+    sensitivity: Sensitivity | None  # None: `precision` is fp32, or the method has no loss of its own
     step_s: Quartiles
     anchor_s: Quartiles
     windows: list[Window]

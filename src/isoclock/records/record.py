@@ -42,6 +42,8 @@ class Segment(Part):
     device_kind: str
     threads: Count
     torch: str
+    cuda: str | None  # versions that torch used; None on a CPU
+    cudnn: str | None
     startup_s: NonNegative
     first_iteration: Number
     iterations: Number

@@ -26,6 +26,8 @@ from isoclock.training.kind import short_kinds
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _THEME = {PAPER: "var(--paper)", INK: "var(--ink)", FAINT: "var(--faint)", RULE: "var(--rule)", HOLE: "var(--bad)"}
+_LOSSES = {"fp32": "losses in float32", "autocast": "losses under autocast"}
+_ARITHMETIC = ("precision", "loss_precision", "matmul_precision", "cudnn_benchmark")
 _SHOWN = [column for column in COLUMNS if column.title != "protocol"]
 """The name of a budget includes its protocol; without that column the marks are visible on a laptop screen."""
 
@@ -68,6 +70,7 @@ def render_page(
         published_titles=PUBLISHED_TITLES,
         published_note=PUBLISHED_NOTE,
         break_even=break_even_tables,
+        sensitivity=any(profile.sensitivity for profile in study.profiles.values()),
         overlays=overlays,
         overlays_left_out=overlays_left_out,
         audit=[_audited(row, devices) for row in study.audit],
@@ -125,7 +128,9 @@ def _pair(
             for figure in figures
             if (figure.dataset, figure.pair) == (dataset, pair)
         ],
-        "costs": [_cost_row(study, dataset, pair, method, devices) for method in study.methods(dataset, pair)],
+        "costs": [
+            row for method in study.methods(dataset, pair) for row in _cost_rows(study, dataset, pair, method, devices)
+        ],
         "classes": _class_tables(own, teacher),
     }
 
@@ -154,12 +159,13 @@ def _devices(study: Study) -> dict[str, str]:
     return {kinds: "; ".join(short[kind] for kind in kinds.split("; ")) for kinds in found}
 
 
-def _cost_row(study: Study, dataset: str, pair: str, method: str, devices: Mapping[str, str]) -> list[str]:
+def _cost_rows(study: Study, dataset: str, pair: str, method: str, devices: Mapping[str, str]) -> list[list[str]]:
+    """What a method costs, and below it its cost with losses in the other precision, where that was measured."""
     profile = study.profiles.get((dataset, pair, method))
     if profile is None:
-        return [method, "no profile", *[format.NOTHING] * 9]
-    cost = profile.cost
-    return [
+        return [[method, "no profile", *[format.NOTHING] * 9]]
+    cost, other, device = profile.cost, profile.sensitivity, devices[profile.device_kind]
+    row = [
         method,
         profile.implementation,
         format.ratio(cost.ratio, cost.low, cost.high),
@@ -169,9 +175,14 @@ def _cost_row(study: Study, dataset: str, pair: str, method: str, devices: Mappi
         f"{profile.gflops.total:.1f}",
         format.count(profile.peak_mib),
         format.NOTHING if profile.energy_j is None else f"{profile.energy_j:.2f}",
-        devices[profile.device_kind],
+        device,
         ", ".join(profile.marks),
     ]
+    if other is None:
+        return [row]
+    label = f"{method}, {_LOSSES[other.loss_precision]}"
+    ratio = format.ratio(other.ratio, other.low, other.high)
+    return [row, [label, profile.implementation, ratio, *[format.NOTHING] * 6, device, ""]]
 
 
 def _class_tables(summaries: Sequence[Summary], teacher: Teacher | None) -> list[dict[str, Any]]:
@@ -236,6 +247,8 @@ def _provenance(study: Study) -> list[tuple[str, str]]:
     environment = "; ".join(f"{name} {values(record.environment.get(name) for record in records)}" for name in packages)
     hardware = [record.hardware for record in records]
     devices, kinds = values(one.device for one in hardware), values((one.device_kind for one in hardware), "; ")
+    recipes = [record.params["recipe"] for record in records]
+    arithmetic = "; ".join(f"{key} {values(recipe.get(key) for recipe in recipes)}" for key in _ARITHMETIC)
     trained_s = sum(record.clock.train_s for record in records)
     lost_s = sum(record.clock.lost_s for record in records)
     digests = {
@@ -245,6 +258,7 @@ def _provenance(study: Study) -> list[tuple[str, str]]:
     return [
         ("protocol version", str(study.version)),
         ("devices", f"{devices}: {kinds}; {values(one.threads for one in hardware)} threads"),
+        ("arithmetic", arithmetic),
         ("environment", environment or format.NOTHING),
         (
             "time trained, all cells",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,17 +15,37 @@ import torch
 from isoclock.training.device import device_kind
 
 PACKAGES = ("isoclock", "torch", "torchvision", "timm", "segmentation-models-pytorch", "albumentations", "numpy")
+DRIVER = Path("/proc/driver/nvidia/version")
 
 
-def environment() -> dict[str, str]:
-    """Versions of what a result can depend on."""
+def environment(device: torch.device) -> dict[str, str]:
+    """Versions of what a result can depend on; of CUDA, cuDNN and the driver (if known) where `device` is a GPU."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
     for package in PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    on_gpu = {**cuda_versions(device), "driver": driver() if device.type == "cuda" else None}
+    return found | {name: value for name, value in on_gpu.items() if value is not None}
+
+
+def cuda_versions(device: torch.device) -> dict[str, str | None]:
+    """Versions of CUDA and cuDNN that torch uses; None on a CPU. Bits and times of a run depend on them."""
+    if device.type != "cuda":
+        return {"cuda": None, "cudnn": None}
+    cudnn = torch.backends.cudnn.version()
+    return {"cuda": torch.version.cuda, "cudnn": None if cudnn is None else str(cudnn)}
+
+
+def driver() -> str | None:
+    """Version of the NVIDIA driver, such as 570.86.15; None if it is not known."""
+    try:
+        text = DRIVER.read_text(encoding="utf-8")
+    except OSError:
+        return None
+    found = re.search(r"\b\d{3,}(?:\.\d+)+\b", text)
+    return None if found is None else found[0]
 
 
 def hardware(device: torch.device) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def publish(
         },
         "digests": {**spec.digests, "weights": sha256_file(weights)},
         "ended_unix": round(time.time(), 3),
-        "environment": environment(),
+        "environment": environment(device),
         "hardware": hardware(device),
     }
     record = build(RECORDS[spec.kind], content)

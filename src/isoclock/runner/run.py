@@ -24,6 +24,7 @@ from isoclock.grid.stamps import student_stamp, teacher_stamp
 from isoclock.protocol import check_version
 from isoclock.records.document import read
 from isoclock.records.plan import Plan
+from isoclock.runner.environment import cuda_versions
 from isoclock.runner.failures import as_user_error, figures
 from isoclock.runner.lease import Lease
 from isoclock.runner.ledger import Ledger, read_ledger
@@ -180,11 +181,12 @@ def _train(job: _Job, device: torch.device) -> str:
             "device_kind": device_kind(device),
             "threads": torch.get_num_threads(),
             "torch": str(torch.__version__),
+            **cuda_versions(device),
             "startup_s": round(time.monotonic() - started, 3),
         }
         state = session.state
         if (ended := session.ended()) is None:
-            _check_same_hardware(spec.run_folder, state.segments, segment)
+            complaints += _other_hardware(spec.run_folder, state.segments, segment)
             complaints += _killed_message(ledger_path, session, spec.title)
         start = {"run_id": run.run_id, "segment": len(state.segments), "train_s": loop.clock.train_s}
         ledger.append("start", state.iteration, **start)
@@ -210,8 +212,11 @@ def _record_failure(ledger_path: Path, reason: str, message: str) -> None:
         ledger.close()
 
 
-def _check_same_hardware(folder: Path, segments: Sequence[dict[str, Any]], segment: dict[str, Any]) -> None:
-    """Raise UserError where a run would continue with other hardware or software, and so with other bits or times."""
+def _other_hardware(folder: Path, segments: Sequence[dict[str, Any]], segment: dict[str, Any]) -> list[str]:
+    """Complaints about another CUDA or cuDNN version than in earlier segments: the cell is marked `mixed-hardware`.
+
+    Raises UserError for another device kind, number of threads or version of torch.
+    """
     names = {"device_kind": "", "threads": " CPU threads", "torch": " as torch"}
     for before in segments:
         for key, name in names.items():
@@ -220,6 +225,14 @@ def _check_same_hardware(folder: Path, segments: Sequence[dict[str, Any]], segme
                     f"{folder}: started on {before[key]}{name} but this is {segment[key]}; cells trained on both are excluded "
                     f"from matched tables: continue where it started, or remove this folder to start again here"
                 )
+    others = {
+        f"{folder}: started with {name} {before[key]} but this is {segment[key]}; the cell is marked mixed-hardware and "
+        f"excluded from matched tables: remove this folder to start again with one version"
+        for before in segments
+        for key, name in (("cuda", "CUDA"), ("cudnn", "cuDNN"))
+        if before.get(key) != segment.get(key)
+    }
+    return sorted(others)
 
 
 def _killed_message(ledger_path: Path, session: Session, title: str) -> list[str]:

@@ -22,7 +22,7 @@ from isoclock.scoring.scores import Scores
 from isoclock.scoring.target import Target
 
 # Values of a recipe that scores depend on to the last bit.
-_AS_TRAINED = ("precision", "channels_last", "threads", "colour")
+_AS_TRAINED = ("precision", "matmul_precision", "channels_last", "threads", "colour")
 
 
 def validation_inputs(params: Params, target: Target) -> str:

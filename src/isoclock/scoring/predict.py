@@ -19,6 +19,7 @@ from isoclock.errors import DataError
 from isoclock.models.trained import load_weights, new_segmenter
 from isoclock.scoring.confusion import checked_counts, confusion_matrix, label_counts
 from isoclock.scoring.views import label_map, look
+from isoclock.training.arithmetic import use_arithmetic, without_benchmark
 
 if TYPE_CHECKING:
     from isoclock.data.loading.pixels import SplitPixels
@@ -48,13 +49,17 @@ class Counted:
 def trained_network(
     model: Model, recipe: Recipe, num_classes: int, weights: Path, made_by: str, device: torch.device
 ) -> Segmenter:
-    """A network with its trained weights, as it was trained: memory format, CPU threads. Raises ArtifactError without them."""
+    """A network with its trained weights, as it was trained: memory format, CPU threads, arithmetic.
+
+    Raises ArtifactError without weights.
+    """
     network = new_segmenter(model, num_classes, initial=False)
     load_weights(network, weights, made_by)
     network.to(device)
     if recipe.channels_last:
         network.to(memory_format=torch.channels_last)
     torch.set_num_threads(recipe.threads)
+    use_arithmetic(recipe, device)
     return network
 
 
@@ -117,7 +122,7 @@ def predict(
 
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), without_benchmark():
             for number, (image, label, name) in enumerate(samples):
                 views = look(forward, _on(image, device).contiguous(memory_format=layout), scoring)
                 predicted = label_map(views, (label.shape[0], label.shape[1]))

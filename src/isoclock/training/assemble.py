@@ -11,6 +11,7 @@ from isoclock.methods import build_method
 from isoclock.methods.bundle import Bundle
 from isoclock.models.trained import new_segmenter
 from isoclock.training.anchor import StepBench
+from isoclock.training.arithmetic import use_arithmetic
 from isoclock.training.batches import sample_count, training_batches
 from isoclock.training.device import use_threads
 from isoclock.training.step import TrainingStep, class_weights
@@ -34,12 +35,15 @@ def assemble_step(
     method: Sequence[MethodEntry] = (),
     teacher: Segmenter | None = None,
 ) -> TrainingStep:
-    """A training step with a fresh student, on the recipe's CPU threads. Every method of a seed starts from the same student.
+    """A training step with a fresh student, on the recipe's CPU threads and with its arithmetic.
+
+    Every method of a seed starts from the same student.
 
     `method` is a variant and its extras (`Params.method_parts`); none trains the student alone. The random state is left
     at a function of the seed alone, so that dropout is the same for every method too.
     """
     use_threads(recipe.threads)
+    use_arithmetic(recipe, device)
     num_classes = len(data.classes)
     torch.manual_seed(seed)
     student = new_segmenter(student_model, num_classes)

@@ -98,6 +98,7 @@ class TrainingLoop:
             "student": self.step.student.state_dict(),
             "method": self.step.method.state_dict(),
             "optimiser": self.step.optimiser.state_dict(),
+            "scaler": self.step.scaler.state_dict(),  # empty but for fp16
             "random": _random_state(self.step.device),
             "iteration": self.iteration,
             "pretrained": self.pretrained,
@@ -108,6 +109,7 @@ class TrainingLoop:
         self.step.student.load_state_dict(state["student"])
         self.step.method.load_state_dict(state["method"])
         self.step.optimiser.load_state_dict(state["optimiser"])
+        self.step.scaler.load_state_dict(state["scaler"])
         self.iteration, self.pretrained = state["iteration"], state["pretrained"]
         _restore_random_state(state["random"], self.step.device)
 

@@ -1,4 +1,7 @@
-"""Whether a device computes a recipe's precision as fast as float32. Older CPUs emulate bf16, as do V100 and T4."""
+"""Whether a device computes a recipe's precision as fast as float32.
+
+Older CPUs emulate bf16, as do V100 and T4; most CPUs emulate fp16.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from isoclock.errors import ParamsError
+from isoclock.training.arithmetic import DTYPES
 from isoclock.training.device import device_kind, synchroniser
 
 if TYPE_CHECKING:
@@ -20,23 +24,24 @@ if TYPE_CHECKING:
 SLOWER = 1.5  # times float32, from which on a precision counts as slow
 _SIDE = {"cpu": 256, "cuda": 2048}  # rows and columns: milliseconds, and enough work to fill the device
 _REPEATS = 3
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 @cache
 def slowdown(precision: str, device: torch.device) -> float:
     """Time of a matrix product in `precision` over its time in float32 on `device`: 1.0 for fp32, below 1 where it is faster.
 
-    The fastest of a few repetitions on one CPU thread, a few milliseconds each (20 ms where bf16 is emulated).
+    The fastest of a few repetitions on one CPU thread, a few milliseconds each (longer where the precision is emulated).
     """
     if precision == "fp32":
         return 1.0
-    threads = torch.get_num_threads()
+    threads, products = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(1)
+    torch.set_float32_matmul_precision("highest")  # without TF32
     try:
-        return _product_s(_DTYPES[precision], device) / _product_s(torch.float32, device)
+        return _product_s(DTYPES[precision], device) / _product_s(torch.float32, device)
     finally:
         torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(products)
 
 
 def check_precision(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,9 +12,10 @@ from torch import Tensor, nn
 
 from isoclock.data.loading.normalise import Normalise, filled
 from isoclock.methods.bundle import Bundle
-from isoclock.methods.contract import Batch, Method, detached
+from isoclock.methods.contract import Batch, Method, detached, in_loss_precision
 from isoclock.models.outputs import SegmenterOutput
 from isoclock.models.segmenter import Segmenter
+from isoclock.training.arithmetic import autocast
 from isoclock.training.task_loss import Labels, upsampled_cross_entropy
 
 if TYPE_CHECKING:
@@ -43,6 +45,11 @@ class TrainingStep:
     The teacher runs online, in eval mode, under `no_grad`. It computes only what the method needs, and is left out
     where that is nothing. `mark(phase)` is called when the phases transfer, teacher, student, loss,
     backward, optimiser and adversary end.
+
+    With `precision: fp16`, `scaler` scales the loss before backward. A step whose gradients are not finite is skipped:
+    weights, adapters and momentum stay, and the scale is halved. An adversary still trains then, because it reads
+    outputs and no gradient of the student. The losses that are returned are never scaled, so that one that is not finite
+    is seen.
     """
 
     def __init__(
@@ -85,6 +92,14 @@ class TrainingStep:
         self.optimiser = torch.optim.SGD(
             self.parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
         )
+        self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
+        self._losses_in_autocast = recipe.loss_precision == "autocast"
+        # An adversary and a pre-training have a backward pass of their own, whose loss is not scaled.
+        self._training_in_autocast = self._losses_in_autocast and not self.scaler.is_enabled()
+        if self.scaler.is_enabled() and recipe.momentum > 0:
+            # The fused optimiser would allocate momentum without a value, and keep that if its first step is skipped.
+            for parameter in self.parameters:
+                self.optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
     def __call__(self, batch: Mapping[str, Tensor], lr: float, mark: Mark = no_mark) -> StepLosses:
         """Train on one batch: images (B,3,h,w) uint8, target (B,h,w) uint8, index (B,), labelled (B,).
@@ -104,22 +119,23 @@ class TrainingStep:
             if self.recipe.aux_weight > 0:
                 terms["aux"] = upsampled_cross_entropy(student_out.aux_logits, labels)
                 total = total + self.recipe.aux_weight * terms["aux"]
-            for name, value in self.method(student_out, teacher_out, samples).items():
-                terms[name] = value
-                total = total + self.weights[name] * value
+        outputs = student_out, teacher_out, samples
+        for name, value in self._call(self.method, *outputs, under_autocast=self._losses_in_autocast).items():
+            terms[name] = value
+            total = total + self.weights[name] * value
         mark("loss")
         self.optimiser.zero_grad(set_to_none=True)
-        total.backward()
+        self.scaler.scale(total).backward()
         mark("backward")
         for group in self.optimiser.param_groups:
             group["lr"] = lr
-        self.optimiser.step()
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
         mark("optimiser")
         if self.method.has_adversary:
-            with self._autocast():
-                terms |= self.method.adversary_step(
-                    detached(student_out), teacher_out, samples, lr_factor=lr / self.recipe.lr
-                )
+            train = partial(self.method.adversary_step, lr_factor=lr / self.recipe.lr)
+            outputs = detached(student_out), teacher_out, samples
+            terms |= self._call(train, *outputs, under_autocast=self._training_in_autocast)
             mark("adversary")
         return StepLosses(total.detach(), {name: value.detach() for name, value in terms.items()})
 
@@ -129,8 +145,9 @@ class TrainingStep:
         mark("transfer")
         with self._autocast():
             teacher_out = self._ask_teacher(images, self.method.pretrain_needs)
-            mark("teacher")
-            terms = self.method.pretrain_step(teacher_out, samples, lr_factor=lr_factor)
+        mark("teacher")
+        train = partial(self.method.pretrain_step, lr_factor=lr_factor)
+        terms = self._call(train, teacher_out, samples, under_autocast=self._training_in_autocast)
         mark("loss")
         return StepLosses(torch.stack(list(terms.values())).sum(), terms)
 
@@ -143,8 +160,17 @@ class TrainingStep:
         self._target = filled(self._target, there["target"], torch.int64)
         return images, Batch(**{**there, "target": self._target})
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
+    def _autocast(self, *, enabled: bool = True) -> torch.autocast:
+        return autocast(self.recipe.precision, self.device, enabled=enabled)
+
+    def _call(
+        self, work: Callable[..., dict[str, Tensor]], *arguments: SegmenterOutput | Batch, under_autocast: bool
+    ) -> dict[str, Tensor]:
+        """Call a part of the method under autocast, or outside of it and with the networks' outputs in float32."""
+        if not under_autocast:
+            arguments = tuple(_in_float32(one) if isinstance(one, SegmenterOutput) else one for one in arguments)
+        with self._autocast(enabled=under_autocast):
+            return work(*arguments)
 
     def _ask_teacher(self, images: Tensor, needs: frozenset[str]) -> SegmenterOutput:
         if self.teacher is None or not needs:
@@ -152,6 +178,15 @@ class TrainingStep:
         with torch.no_grad():
             output: SegmenterOutput = self.teacher(images, needs)
         return output
+
+
+def _in_float32(output: SegmenterOutput) -> SegmenterOutput:
+    """The same outputs, converted where autocast made them shorter."""
+    return SegmenterOutput(
+        None if output.logits is None else in_loss_precision(output.logits),
+        None if output.aux_logits is None else in_loss_precision(output.aux_logits),
+        {name: in_loss_precision(feature) for name, feature in output.features.items()},
+    )
 
 
 def _place(module: nn.Module, device: torch.device, memory_format: torch.memory_format) -> None:
