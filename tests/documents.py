@@ -65,7 +65,6 @@ def profile(
         "step_s": _quartiles(step_s),
         "anchor_s": _quartiles(anchor_s),
         "windows": [{"anchor_s": anchor_s, "step_s": step_s, "ratio": ratio}] * 3,
-        "spread": 0.01,
         "sustained_ratio": ratio,
         "shares": shares | {"adversary": 0.0},
         "loader_core_s": 0.01,
@@ -74,8 +73,8 @@ def profile(
         "peak_mib": 321.0,
         "gflops": gflops,
         "energy_j": None,
+        "gpu": None,
         "marks": [],
-        "attempts": 1,
         "measured_unix": STARTED_UNIX - 1000,
         "environment": {"python": "3.11.7", "torch": "2.14.1"},
         "digests": {

@@ -126,6 +126,7 @@ def _pair(
             if (figure.dataset, figure.pair) == (dataset, pair)
         ],
         "costs": [_cost_row(study, dataset, pair, method, devices) for method in study.methods(dataset, pair)],
+        "throttled": _throttled(study, dataset, pair),
         "classes": _class_tables(own, teacher),
     }
 
@@ -172,6 +173,16 @@ def _cost_row(study: Study, dataset: str, pair: str, method: str, devices: Mappi
         devices[profile.device_kind],
         ", ".join(profile.marks),
     ]
+
+
+def _throttled(study: Study, dataset: str, pair: str) -> str:
+    """One line: the methods of a pair during whose profile the GPU lowered its clock, and why; empty if there is none."""
+    found = []
+    for method in study.methods(dataset, pair):
+        profile = study.profiles.get((dataset, pair, method))
+        if profile is not None and profile.gpu is not None and profile.gpu.throttled:
+            found.append(f"{method} ({profile.gpu.reasons})")
+    return "; ".join(found)
 
 
 def _class_tables(summaries: Sequence[Summary], teacher: Teacher | None) -> list[dict[str, Any]]:
