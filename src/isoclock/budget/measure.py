@@ -119,7 +119,7 @@ def alternate(method: Run, anchor: Run, settings: ProfileSettings, show: Show) -
         spent_s += sum(steps[side] * seconds[side] for side in order)
         cost = cost_of(windows)
         width = half_width(cost)
-        figures = f"s at most, {len(windows)} windows, ratio {cost['ratio']:.3f} +- {width:.1%}"
+        figures = f"{len(windows)} windows, ratio {cost['ratio']:.3f} +- {width:.1%}"
         show(min(round(spent_s), round(settings.max_s)), round(settings.max_s), figures)
     return windows
 

@@ -42,7 +42,7 @@ def profile_method(params: Params, dataset: str, pair_name: str, method_name: st
     peak = peak_memory(with_method, device)
     eager = recipe.model_copy(update={"compile": "none", "teacher_inference": "eager"})
     gflops = count_flops(with_method if eager == recipe else bench(eager, method=method, teacher=teacher))
-    with ProgressLine(f"profile {dataset}/{pair_name}/{method_name}") as line:
+    with ProgressLine(f"profile {dataset}/{pair_name}/{method_name}, seconds") as line:
         measured = measure(with_method, bench(recipe), settings, line.update)
     stamp = profile_stamp(params, dataset, pair_name, method_name)
     about = cost_inputs(params, dataset, pair_name, method_name)
