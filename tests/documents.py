@@ -86,6 +86,20 @@ def profile(
     return build(Profile, _merged(content, changes))
 
 
+def gpu_state(**changes: Any) -> dict[str, Any]:
+    """What NVML reported of a GPU that was not throttled."""
+    state = {
+        "samples": 300,
+        "sm_clock_mhz": {"low": 1200.0, "median": 1755.0, "high": 1980.0},
+        "max_sm_clock_mhz": 1980.0,
+        "power_w": {"low": 400.0, "median": 612.0, "high": 690.0},
+        "power_limit_w": 700.0,
+        "temperature_c": {"low": 40.0, "median": 64.0, "high": 66.0},
+        "throttled": {},
+    }
+    return state | changes
+
+
 def accepted_budget(
     budget: str = "compute-6", *, dataset: str = "streets", pair: str = "tiny", **changes: Any
 ) -> AcceptedBudget:

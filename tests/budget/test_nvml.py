@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+import documents
 from isoclock.budget.nvml import GpuMonitor
 from isoclock.records.profile import GpuState
 
@@ -80,8 +81,16 @@ def test_a_gpu_is_sampled_while_the_steps_run() -> None:
     assert (found.power_w.median, found.power_limit_w, found.temperature_c.high) == (650.5, 700, 61)
     assert list(found.throttled) == ["power limit"], "idling lowers no clock"
     assert 0.4 < found.throttled["power limit"] < 0.7
-    assert found.in_words().startswith("1")
-    assert "of 1980, 650 W of 700, 61 degrees C, throttled: power limit" in found.in_words()
+
+
+def test_the_state_of_a_gpu_is_one_line() -> None:
+    words = "1755 MHz of 1980, 612 W of 700, 64 degrees C"
+    state = GpuState.model_validate(documents.gpu_state())
+    assert state.in_words() == f"{words}, not throttled"
+    throttled = {"power limit": 0.34, "power brake": 0.01}
+    state = GpuState.model_validate(documents.gpu_state(throttled=throttled, power_limit_w=None))
+    words = words.replace(" of 700", "")
+    assert state.in_words() == f"{words}, throttled: power limit 34% of the time, power brake 1% of the time"
 
 
 def test_what_a_gpu_does_not_count_is_unknown() -> None:
