@@ -99,9 +99,10 @@ def _open(device: torch.device, nvml: Any) -> tuple[Any, Any]:
         return None, None
     if nvml is None:
         try:
-            import pynvml as nvml
+            import pynvml
         except ImportError:
             return None, None
+        nvml = pynvml
     try:
         nvml.nvmlInit()
         # Not by its index: NVML counts all GPUs of the machine, torch those that this process may use.
