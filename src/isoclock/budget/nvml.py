@@ -107,7 +107,7 @@ def _open(device: torch.device, nvml: Any) -> tuple[Any, Any]:
         nvml.nvmlInit()
         # Not by its index: NVML counts all GPUs of the machine, torch those that this process may use.
         return nvml, nvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
-    except (nvml.NVMLError, AttributeError):  # torch before 2.4 has no uuid
+    except nvml.NVMLError:
         return None, None
 
 

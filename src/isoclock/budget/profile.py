@@ -35,15 +35,16 @@ def profile_method(params: Params, dataset: str, pair_name: str, method_name: st
     device = choose_device()
     teacher = params.model(pair.teacher) if params.has_teacher(method_name, dataset) else None
 
-    def bench(recipe: Recipe, **parts: Any) -> StepBench:
+    def bench(with_method: bool, recipe: Recipe = recipe) -> StepBench:
+        parts: dict[str, Any] = {"method": method, "teacher": teacher} if with_method else {}
         return profile_bench(recipe, params.model(pair.student), data, device, **parts)
 
-    with_method = bench(recipe, method=method, teacher=teacher)
-    peak = peak_memory(with_method, device)
+    steps = bench(True)
+    peak = peak_memory(steps, device)
     eager = recipe.model_copy(update={"compile": "none", "teacher_inference": "eager"})
-    gflops = count_flops(with_method if eager == recipe else bench(eager, method=method, teacher=teacher))
+    gflops = count_flops(steps if eager == recipe else bench(True, eager))
     with ProgressLine(f"profile {dataset}/{pair_name}/{method_name}, seconds") as line:
-        measured = measure(with_method, bench(recipe), settings, line.update)
+        measured = measure(steps, bench(False), settings, line.update)
     stamp = profile_stamp(params, dataset, pair_name, method_name)
     about = cost_inputs(params, dataset, pair_name, method_name)
     content = {
