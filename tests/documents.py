@@ -69,7 +69,6 @@ def profile(
         "step_s": _quartiles(step_s),
         "anchor_s": _quartiles(anchor_s),
         "windows": [{"anchor_s": anchor_s, "step_s": step_s, "ratio": ratio}] * 3,
-        "spread": 0.01,
         "sustained_ratio": ratio,
         "shares": shares | {"adversary": 0.0},
         "loader_core_s": 0.01,
@@ -78,8 +77,8 @@ def profile(
         "peak_mib": 321.0,
         "gflops": gflops,
         "energy_j": None,
+        "gpu": None,
         "marks": [],
-        "attempts": 1,
         "measured_unix": STARTED_UNIX - 1000,
         "environment": {"python": "3.11.7", "torch": "2.14.1"},
         "digests": {
@@ -89,6 +88,20 @@ def profile(
         },
     }
     return build(Profile, _merged(content, changes))
+
+
+def gpu_state(**changes: Any) -> dict[str, Any]:
+    """What NVML reported of a GPU that was not throttled."""
+    state = {
+        "samples": 300,
+        "sm_clock_mhz": {"low": 1200.0, "median": 1755.0, "high": 1980.0},
+        "max_sm_clock_mhz": 1980.0,
+        "power_w": {"low": 400.0, "median": 612.0, "high": 690.0},
+        "power_limit_w": 700.0,
+        "temperature_c": {"low": 40.0, "median": 64.0, "high": 66.0},
+        "throttled": {},
+    }
+    return state | changes
 
 
 def accepted_budget(

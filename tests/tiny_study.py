@@ -45,6 +45,7 @@ pairs:
   tiny:
     teacher: small
     student: tiny
+    profile: demo
     provenance: {"*": ours}
 """,
     "training.yaml": """\
@@ -118,15 +119,15 @@ mgd:
 """,
     "budgets.yaml": """\
 profile:
-  warmup_steps: 1
-  windows: 3
-  steps_per_window: 1
-  sustained_steps: 2
-  max_spread: 1000.0          # so that a busy machine marks nothing
-  max_data_share: 1.0
-  attempts: 1
-  reaccept_within: 0.02
-  provenance: {"*": ours}
+  demo:
+    window_s: 1.0e-6          # one step, however fast the machine is
+    min_windows: 3
+    half_width: 1000.0        # so that a busy machine marks nothing
+    max_s: 0.4
+    sustained_s: 1.0e-6
+    max_data_share: 1.0
+    reaccept_within: 0.02
+    provenance: {"*": ours}
 budgets:
   iteration-6:
     protocol: iteration

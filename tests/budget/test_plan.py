@@ -21,7 +21,8 @@ WHERE = ("streets", "tiny")
 
 
 def profile(ratio: float, **changes: Any) -> Profile:
-    return documents.profile(ratio=ratio, **({"spread": 0.25, "shares": {"data": 0.125}} | changes))
+    cost = {"low": 0.75 * ratio, "high": 1.25 * ratio}
+    return documents.profile(ratio=ratio, **({"cost": cost, "shares": {"data": 0.125}} | changes))
 
 
 def pretraining(iterations: int) -> dict[str, Any]:
@@ -187,7 +188,7 @@ def test_a_study_refuses_a_marked_profile(empty_study: TinyStudy) -> None:
     accept(empty_study)
     with pytest.raises(
         UserError,
-        match=r"kd\.json: marked noisy, input-bound \(windows spread over 25%, 12% of.*isoclock profile streets tiny kd",
+        match=r"kd\.json: marked noisy, input-bound \(the cost is known to 25\.0%, 12% of.*isoclock profile streets tiny kd",
     ):
         plan(empty_study, "kd", strict=True)
     assert plan(empty_study, "kd").marks == ["noisy", "input-bound"], "outside a study it is marked"

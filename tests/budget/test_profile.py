@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,6 @@ import pytest
 import torch
 
 from isoclock.budget import measure as measuring
-from isoclock.budget import profile as profiling
 from isoclock.budget.measure import bootstrap_interval, measure_sensitivity
 from isoclock.budget.profile import profile_method
 from isoclock.files import read_json
@@ -26,20 +26,19 @@ FIELDS = {
     "schema", "dataset", "pair", "method", "implementation", "device_kind", "threads", "precision", "batch",
     "unlabelled_per_batch", "images", "crop", "cost", "loss_precision", "matmul_precision", "cudnn_benchmark",
     "step_s", "anchor_s", "windows", "sustained_ratio", "peak_mib", "shares", "gflops", "loader_core_s", "loader_share",
-    "energy_j", "marks", "attempts", "digests", "pretrain",
+    "energy_j", "gpu", "marks", "digests", "pretrain",
 }  # fmt: skip
 SHARES = {"data", "student", "teacher", "loss", "backward", "optimiser", "adversary"}
 
 
 def settings(**changes: Any) -> ProfileSettings:
     values = {
-        "warmup_steps": 1,
-        "windows": 5,
-        "steps_per_window": 1,
-        "sustained_steps": 2,
-        "max_spread": 0.1,
+        "window_s": 1.0,
+        "min_windows": 5,
+        "half_width": 0.1,
+        "max_s": 100.0,
+        "sustained_s": 4.0,
         "max_data_share": 0.25,
-        "attempts": 3,
         "reaccept_within": 0.02,
         "provenance": {"*": "ours"},
     }
@@ -47,123 +46,127 @@ def settings(**changes: Any) -> ProfileSettings:
 
 
 class FakeBench:
-    """A bench whose windows take the seconds it is given, in turn; the last one for ever."""
+    """A bench whose runs take the seconds a step that it is given, in turn, over and over."""
 
-    def __init__(self, *seconds: float, data_share: float = 0.1, workers: int = 0) -> None:
-        self.seconds, self.data_share = list(seconds), data_share
+    def __init__(self, *seconds: float, workers: int = 0, pretrain: Sequence[float] = ()) -> None:
+        self.seconds, self.pretrain_seconds = itertools.cycle(seconds), itertools.cycle(pretrain)
         self.step = SimpleNamespace(
             device=torch.device("cpu"),
             recipe=SimpleNamespace(workers=workers),
-            method=SimpleNamespace(pretrain_iterations=0),
+            method=SimpleNamespace(pretrain_iterations=100 if pretrain else 0),
         )
         self.stream = SimpleNamespace(loader_core_s=0.0)
         self.runs: list[int] = []
 
-    def run(self, steps: int, mark: Mark = no_mark) -> float:
+    def run(self, steps: int, mark: Mark = no_mark, *, pretraining: bool = False) -> float:
         self.runs.append(steps)
         self.stream.loader_core_s += 0.5 * steps
-        return self.seconds.pop(0) if len(self.seconds) > 1 else self.seconds[0]
+        return next(self.pretrain_seconds if pretraining else self.seconds)
+
+
+Measure = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[dict[str, Any], int]]:
+def measured(monkeypatch: pytest.MonkeyPatch) -> Measure:
     """Measure fabricated windows of a method against an anchor that takes a second."""
 
-    def shares(bench: FakeBench, _steps: int) -> dict[str, float]:
-        return {"data": bench.data_share, "student": 1 - bench.data_share}
-
-    monkeypatch.setattr(measuring, "phase_shares", shares)
-
-    def measure(method: FakeBench, *, most: int | None = None, **changes: Any) -> tuple[dict[str, Any], int]:
-        def bench(with_method: bool) -> StepBench:
-            return method if with_method else FakeBench(1.0)  # type: ignore[return-value]
-
-        return profiling._measure_until_quiet(bench, settings(**changes), "test", most or settings(**changes).attempts)
+    def measure(method: FakeBench, *, data_share: float = 0.1, **changes: Any) -> dict[str, Any]:
+        monkeypatch.setattr(measuring, "phase_shares", lambda *_: {"data": data_share})
+        monkeypatch.setattr(measuring, "warm_up", lambda *_: 1.0)
+        return measuring.measure(method, FakeBench(1.0), settings(**changes), lambda *_: None)  # type: ignore[arg-type]
 
     return measure
 
 
 @pytest.mark.parametrize(("workers", "share", "marks"), [(0, None, []), (2, 0.625, []), (1, 1.25, ["input-bound"])])
 def test_loaders_that_cannot_keep_up_are_reported_though_nobody_waited(
-    measured: Callable[..., tuple[dict[str, Any], int]], workers: int, share: float | None, marks: list[str]
+    measured: Measure, workers: int, share: float | None, marks: list[str]
 ) -> None:
-    found, _ = measured(FakeBench(0.4, data_share=0.0, workers=workers))  # half a second of a core for a batch
+    found = measured(FakeBench(0.4, workers=workers), data_share=0.0)  # half a second of a core for a batch
     assert found["loader_share"] == (None if share is None else pytest.approx(share))
     assert found["marks"] == marks
 
 
-def test_windows_that_agree_are_clean_at_once(measured: Callable[..., Any]) -> None:
-    found, attempts = measured(FakeBench(9.0, 2.0, 2.02, 1.98, 2.0, 2.01))  # the first is the warm-up
-    assert (found["marks"], attempts) == ([], 1)
-    assert found["cost"]["ratio"] == 2.0
+def test_windows_that_agree_end_at_once(measured: Measure) -> None:
+    found = measured(FakeBench(2.0, 2.02, 1.98, 2.0, 2.01, 2.03))
     assert [window["ratio"] for window in found["windows"]] == [2.0, 2.02, 1.98, 2.0, 2.01]
-    assert found["step_s"]["median"] == 2.0
-    assert found["sustained_ratio"] == pytest.approx(2.01)
+    assert (found["marks"], found["cost"]["ratio"], found["step_s"]["median"]) == ([], 2.0, 2.0)
+    assert found["sustained_ratio"] == pytest.approx(2.03)
     assert found["loader_core_s"] == pytest.approx(0.5)
+    assert (found["energy_j"], found["gpu"], found["pretrain"]) == (None, None, None), "a CPU has no NVML"
 
 
-def test_windows_that_disagree_are_measured_again(measured: Callable[..., Any]) -> None:
-    found, attempts = measured(FakeBench(2.0, 1.0, 2.0, 3.0, 4.0, 5.0, 2.0))
-    assert (found["marks"], attempts) == ([], 2)
-    assert found["cost"]["ratio"] == 2.0
+def test_windows_go_on_until_the_interval_is_narrow(measured: Measure) -> None:
+    noise = (1.8, 2.2, 2.0, 1.9, 2.1, 1.7, 2.3)
+    counts = []
+    for half_width in (0.1, 0.05, 0.03):
+        found = measured(FakeBench(*noise), half_width=half_width, max_s=1e6)
+        assert found["marks"] == []
+        assert measuring.half_width(found["cost"]) <= half_width
+        assert len(found["windows"]) == 5 or measuring.half_width(measuring.cost_of(found["windows"][:-1])) > half_width
+        counts.append(len(found["windows"]))
+    assert counts == sorted(set(counts)), "the narrower, the more of them"
 
 
-def test_why_it_is_measured_again_is_reported_in_one_line(
-    measured: Callable[..., Any], capsys: pytest.CaptureFixture[str]
-) -> None:
-    measured(FakeBench(2.0, 1.0, 2.0, 3.0, 4.0, 5.0, 2.0))
-    output = capsys.readouterr().err.splitlines()
-    again = "test: noisy (windows spread over 66.7%, max_spread 10.0%): measured again, attempt 2 of 3"
-    assert [line for line in output if "again" in line] == [again]
-    assert output.index(again) == len(output) - 2
-    assert output[-1].startswith("test, attempt 2 of 3: 5/5")
+def test_windows_that_go_on_disagreeing_end_at_the_maximum_and_are_marked(measured: Measure) -> None:
+    found = measured(FakeBench(1.0, 2.0, 3.0, 4.0, 5.0), max_s=39.0)
+    assert found["marks"] == ["noisy"]
+    assert len(found["windows"]) == 10, "4 s each, the anchor's second included"
 
 
-def test_waiting_and_busy_loaders_are_reported_with_their_limits(
-    measured: Callable[..., Any], capsys: pytest.CaptureFixture[str]
-) -> None:
-    measured(FakeBench(0.4, data_share=0.3, workers=1), attempts=2)
-    (output,) = [line for line in capsys.readouterr().err.splitlines() if "again" in line]
-    waiting = "30% of a step waits for data, max_data_share 25%"
-    assert output == (
-        f"test: input-bound ({waiting}; loader processes have work for 125% of a step, at most 100%): measured again, "
-        "attempt 2 of 2"
-    )
+def test_three_windows_are_measured_however_long_they_take(measured: Measure) -> None:
+    found = measured(FakeBench(100.0), max_s=1.0)
+    assert len(found["windows"]) == 3
 
 
-def test_windows_that_go_on_disagreeing_are_marked(measured: Callable[..., Any]) -> None:
-    noise = [2.0, 1.0, 2.0, 3.0, 4.0, 5.0, 2.0]
-    found, attempts = measured(FakeBench(*noise * 3))
-    assert (found["marks"], attempts) == (["noisy"], 3)
+def test_a_pre_training_is_measured_in_the_same_way(measured: Measure) -> None:
+    found = measured(FakeBench(2.0, pretrain=[0.5]))
+    assert found["pretrain"] == {"iterations": 100, "ratio": 0.5, "low": 0.5, "high": 0.5}
+    assert found["marks"] == []
+    assert measured(FakeBench(2.0, pretrain=[0.5, 1.5, 2.5]), max_s=15.0)["marks"] == ["noisy"]
 
 
-def test_waiting_for_data_is_marked(measured: Callable[..., Any]) -> None:
-    found, _ = measured(FakeBench(2.0, data_share=0.26))
-    assert found["marks"] == ["input-bound"]
-    assert measured(FakeBench(2.0, data_share=0.24))[0]["marks"] == []
+def test_waiting_for_data_is_marked(measured: Measure) -> None:
+    assert measured(FakeBench(2.0), data_share=0.26)["marks"] == ["input-bound"]
+    assert measured(FakeBench(2.0), data_share=0.24)["marks"] == []
 
 
-def test_one_bad_window_is_no_noise(measured: Callable[..., Any]) -> None:
-    found, attempts = measured(FakeBench(2.0, 2.0, 2.0, 40.0, 2.0, 2.0, 2.0))
-    assert (found["marks"], attempts, found["cost"]["ratio"]) == ([], 1, 2.0)
+def test_one_bad_window_is_no_noise(measured: Measure) -> None:
+    found = measured(FakeBench(2.0, 2.0, 40.0, *[2.0] * 30))
+    assert (found["marks"], found["cost"]["ratio"], found["cost"]["high"]) == ([], 2.0, 2.0)
 
 
-def test_sides_take_turns_in_going_first() -> None:
+def test_windows_are_as_long_as_they_should_be_and_sides_take_turns_in_going_first() -> None:
     order: list[str] = []
 
     class Noted(FakeBench):
-        def __init__(self, name: str) -> None:
-            super().__init__(1.0)
+        def __init__(self, name: str, seconds: float) -> None:
+            super().__init__(seconds)
             self.name = name
 
-        def run(self, steps: int, mark: Mark = no_mark) -> float:
-            order.append(self.name)
-            return super().run(steps, mark)
+        def run(self, steps: int, mark: Mark = no_mark, *, pretraining: bool = False) -> float:
+            order.append(f"{self.name}{steps}")
+            return super().run(steps, mark, pretraining=pretraining)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measuring, "phase_shares", lambda *_: {"data": 0.0})
-        measuring.measure(Noted("m"), Noted("a"), settings(windows=4), lambda *_: None)  # type: ignore[arg-type]
-    assert "".join(order) == "ma" + "ammaamma" + "m"
+    method, anchor = Noted("m", 0.25), Noted("a", 0.1)
+    windows = measuring.alternate(method.run, anchor.run, settings(min_windows=4), lambda *_: None)
+    warm = ["m1"] * 5 + ["a1"] * 2 + ["a3"] * 3
+    assert sorted(order[:10]) == sorted(warm)
+    assert order[10:] == ["a10", "m4", "m4", "a10", "a10", "m4", "m4", "a10"]
+    assert len(windows) == 4
+
+
+def test_the_warm_up_ends_when_steps_take_the_same_time() -> None:
+    bench = FakeBench(60.0, 2.0, *[1.0, 1.1, 1.2], *[0.9, 0.8, 0.7], *[0.5, 0.52, 0.9], *[0.5, 0.4, 0.51])
+    assert measuring.warm_up(bench.run, settings(half_width=0.05)) == 0.5
+    assert bench.runs == [1] * 14
+
+
+def test_a_warm_up_ends_after_a_quarter_of_the_maximum() -> None:
+    bench = FakeBench(1.0, *(2.0**n for n in range(100)))
+    measuring.warm_up(bench.run, settings(max_s=40.0))
+    assert bench.runs == [1] * 5, "the first one does not count; 1 s, then 2, 4 and 8 s"
 
 
 def test_shares_are_those_of_the_marked_phases(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +235,7 @@ def test_a_real_profile_has_everything(prepared_study: TinyStudy, method: str) -
     assert found["peak_mib"] > 1
     assert found["loader_core_s"] > 0
     assert found["sustained_ratio"] > 0
-    assert (found["marks"], found["attempts"]) == ([], 1)
+    assert found["marks"] == []
     assert found["sensitivity"] is None, "the recipe is fp32"
     assert len(found["digests"]["data"]) == len(found["digests"]["code"]) == 64
     assert (gflops["teacher"] > 0) == (gflops["loss"] > 0) == (method == "mgd")

@@ -16,6 +16,12 @@ MISTAKES = {
         "compute-7]",
         ["blocks[0].budgets", "'compute-7'", "compute-6"],
     ),
+    "profile set of a pair": (
+        "models.yaml",
+        "profile: demo",
+        "profile: dome",
+        ["pairs.tiny.profile", "'dome'", "demo"],
+    ),
     "pair of a grid": ("grids/toy.yaml", "pairs: [tiny]", "pairs: [huge]", ["blocks[0].pairs", "'huge'", "tiny"]),
     "data set of a grid": (
         "grids/toy.yaml",

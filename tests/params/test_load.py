@@ -87,7 +87,7 @@ MISTAKES = {
         ITERATION.replace("s: 6", "s: 0"),
         ["budgets.iteration-6.iterations", "0"],
     ),
-    "too few windows": ("budgets.yaml", "windows: 3", "windows: 2", ["profile.windows", "2"]),
+    "too few windows": ("budgets.yaml", "windows: 3", "windows: 2", ["profile.demo.min_windows", "2"]),
     "negative weight": ("methods.yaml", "{kd: 1.0}", "{kd: -1.0}", ["kd.weights.kd", "-1.0"]),
     "infinite weight": ("methods.yaml", "{kd: 1.0}", "{kd: .inf}", ["kd.weights.kd", "inf"]),
     "weight elsewhere of a term that is none": (

@@ -89,6 +89,7 @@ class ResultsTree:
             shares=dict(zip(names, SHARES[method.removesuffix(".tuned")], strict=True)),
             peak_mib=310 + 90 * ratio,
             marks=list(marks),
+            gpu=documents.gpu_state(throttled={"power limit": 0.34}) if method == "mgd" else None,
             protocol_version=self.version,
         )
         write(self.layout.profile(dataset, pair, method), found)

@@ -51,6 +51,11 @@ def test_all_files_are_written(built):
     ]  # fmt: skip
 
 
+def test_throttling_during_a_profile_is_one_line(built):
+    (line,) = [line for line in built[1].splitlines() if "lowered its clock" in line]
+    assert "mgd (power limit 34% of the time)." in line
+
+
 def test_all_sections_and_holes_are_on_the_page(built):
     tags = Tags(built[1]).found
     assert [attributes["id"] for tag, attributes in tags if tag == "section"] == SECTIONS

@@ -102,8 +102,8 @@ def shrink(params: Path) -> None:
         path.read_text().replace("labelled_images: 60 ", "labelled_images: 8 ").replace("images: 60\n", "images: 8\n")
     )
     path = params / "budgets.yaml"
-    text = path.read_text().replace("warmup_steps: 3", "warmup_steps: 1").replace("windows: 9", "windows: 3")
-    path.write_text(text.replace("attempts: 3", "attempts: 1"))
+    text = path.read_text().replace("window_s: 0.3", "window_s: 1.0e-6").replace("windows: 9", "windows: 3")
+    path.write_text(text.replace("max_s: 10.0", "max_s: 1.0e-6").replace("sustained_s: 1.0", "sustained_s: 1.0e-6"))
 
 
 @pytest.mark.slow

@@ -84,16 +84,17 @@ class _Forecaster:
         return rows
 
     def profiles(self) -> list[ForecastRow]:
-        settings, rows = self.params.profile, []
+        rows = []
         for dataset, pair in self.pairs:
             methods = [method for d, p, method in self.needed if (d, p) == (dataset, pair)]
             outputs = [self.layout.profile(dataset, pair, method) for method in methods]
-            windows = settings.warmup_steps + settings.windows * settings.steps_per_window
-            alone = 2 * settings.steps_per_window + settings.sustained_steps + 3  # shares, the sustained window, memory
-            each = []
+            settings, each = self.params.profile_settings(pair), []
+            windows = settings.min_windows + 2  # and the warm-up
             for method in methods:
                 cost = self.costs.of(dataset, pair, method)
-                each.append(windows * (cost.step_s + cost.anchor_s) + alone * cost.step_s)
+                seconds = [max(settings.window_s, step_s) for step_s in (cost.step_s, cost.anchor_s)]
+                alone = 2 * seconds[0] + 5 * cost.step_s + max(settings.sustained_s, cost.step_s)  # shares, memory
+                each.append(windows * sum(seconds) + alone)
             rows.append(
                 self._row("profile", f"{dataset}/{pair}", outputs, each, self.costs.basis(dataset, pair, methods))
             )

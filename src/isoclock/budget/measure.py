@@ -5,10 +5,12 @@ Clock, thermal and node-speed differences cancel in the ratio. PROTOCOL.md state
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +18,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from isoclock.budget.memory import peak_mib
+from isoclock.budget.nvml import GpuMonitor
 from isoclock.models.trained import new_segmenter
 from isoclock.training.assemble import open_bench
 from isoclock.training.device import synchroniser
@@ -31,8 +34,12 @@ SEED = 7
 SENSITIVITY_WINDOWS = 5
 SENSITIVITY_WINDOW_S = 0.5  # of the anchor's steps
 SENSITIVITY_WARMUP_STEPS = 3
+FEWEST = 3  # windows, however long they take
+SHORT_WINDOWS = 3  # of the warm-up, of which the median counts
+WARM_UP_SHARE = 0.25  # of `max_s`, at most
 
-Show = Callable[[int, int, str], None]  # windows done, windows in all, the last one's figures
+Show = Callable[[int, int, str], None]  # seconds done, seconds at most, figures
+Run = Callable[[int], float]  # does that many steps and returns seconds a step
 
 
 def profile_bench(
@@ -56,52 +63,42 @@ def measure_pretraining(
     """What a method's pre-training costs before its first iteration: steps, and anchor-steps each. None without one."""
     if not (iterations := method.step.method.pretrain_iterations):
         return None
-    method.run(settings.warmup_steps, pretraining=True)
-    ratios = []
-    for number in range(settings.windows):
-        seconds = method.run(settings.steps_per_window, pretraining=True)
-        ratios.append(seconds / anchor.run(settings.steps_per_window))
-        show(number + 1, settings.windows, f"ratio {ratios[-1]:.3f}")
-    return {"iterations": iterations, "ratio": float(np.median(ratios)), **bootstrap_interval(np.array(ratios))}
+    windows = alternate(partial(method.run, pretraining=True), anchor.run, settings, show)
+    return {"iterations": iterations, **cost_of(windows)}
 
 
 def measure(method: StepBench, anchor: StepBench, settings: ProfileSettings, show: Show) -> dict[str, Any]:
-    """One attempt: windows in turn, a sustained window, and the shares of a step."""
-    method.run(settings.warmup_steps)
-    anchor.run(settings.warmup_steps)
-    windows = []
-    for number in range(settings.windows):
-        # The order alternates, so that a drift within a window does not always favour the same side.
-        sides = [("anchor_s", anchor), ("step_s", method)][:: 1 if number % 2 == 0 else -1]
-        seconds = {name: side.run(settings.steps_per_window) for name, side in sides}
-        windows.append({**seconds, "ratio": seconds["step_s"] / seconds["anchor_s"]})
-        show(number + 1, settings.windows, f"ratio {windows[-1]['ratio']:.3f}")
-    ratios = np.array([window["ratio"] for window in windows])
-    shares = phase_shares(method, settings.steps_per_window * 2)
+    """Windows in turn, a sustained window, the shares of a step, and the pre-training."""
+    windows = alternate(method.run, anchor.run, settings, show)
+    step_s, anchor_s = (_quartiles([window[side] for window in windows]) for side in ("step_s", "anchor_s"))
+    shares = phase_shares(method, 2 * steps_for(settings.window_s, step_s["median"]))
+    steps = steps_for(settings.sustained_s, step_s["median"])
     core_s = method.stream.loader_core_s
-    sustained_s = method.run(settings.sustained_steps)
-    core_s = (method.stream.loader_core_s - core_s) / settings.sustained_steps
-    spread = float(np.subtract(*np.percentile(ratios, [75, 25])) / np.median(ratios))
-    marks = []
-    if spread > settings.max_spread:
-        marks.append("noisy")
+    with GpuMonitor(method.step.device) as gpu:
+        sustained_s = method.run(steps)
+    core_s = (method.stream.loader_core_s - core_s) / steps
     workers = method.step.recipe.workers
     # Loader processes fill their buffers while the anchor runs, so that no window waits for them: ask what they can sustain.
-    step_s = _quartiles([window["step_s"] for window in windows])
     loader_share = core_s / workers / step_s["median"] if workers else None
+    cost = cost_of(windows)
+    pretrain = measure_pretraining(method, anchor, settings, show)
+    marks = []
+    if any(half_width(found) > settings.half_width for found in (cost, pretrain) if found is not None):
+        marks.append("noisy")
     if shares["data"] > settings.max_data_share or (loader_share is not None and loader_share > 1):
         marks.append("input-bound")
-    anchor_s = _quartiles([window["anchor_s"] for window in windows])
     return {
-        "cost": {"ratio": float(np.median(ratios)), **bootstrap_interval(ratios)},
+        "cost": cost,
         "step_s": step_s,
         "anchor_s": anchor_s,
         "windows": windows,
-        "spread": spread,
         "sustained_ratio": sustained_s / anchor_s["median"],
         "shares": shares,
         "loader_core_s": core_s,
         "loader_share": loader_share,
+        "pretrain": pretrain,
+        "energy_j": None if gpu.energy_j is None else gpu.energy_j / steps,
+        "gpu": gpu.state(),
         "marks": marks,
     }
 
@@ -122,6 +119,63 @@ def measure_sensitivity(open_bench: Callable[[bool, Recipe], StepBench], recipe:
         ratios.append(method.run(steps) / anchor.run(steps))
         show(number + 1, SENSITIVITY_WINDOWS, f"ratio {ratios[-1]:.3f}")
     return {"loss_precision": other, "ratio": float(np.median(ratios)), **bootstrap_interval(np.array(ratios))}
+
+
+def alternate(method: Run, anchor: Run, settings: ProfileSettings, show: Show) -> list[dict[str, float]]:
+    """Warm both up, then windows of one in turn with windows of the other; seconds of a step of each, and their ratio.
+
+    They end when the interval of the ratio is narrow enough, or, after three at least, when `max_s` are over.
+    """
+    runs = {"anchor_s": anchor, "step_s": method}
+    steps = {side: steps_for(settings.window_s, warm_up(run, settings)) for side, run in runs.items()}
+    windows: list[dict[str, float]] = []
+    spent_s, width = 0.0, math.inf
+    while len(windows) < FEWEST or (
+        spent_s < settings.max_s and (len(windows) < settings.min_windows or width > settings.half_width)
+    ):
+        # The order alternates, so that a drift within a window does not always favour the same side.
+        order = list(runs)[:: 1 if len(windows) % 2 == 0 else -1]
+        seconds = {side: runs[side](steps[side]) for side in order}
+        windows.append({**seconds, "ratio": seconds["step_s"] / seconds["anchor_s"]})
+        spent_s += sum(steps[side] * seconds[side] for side in order)
+        cost = cost_of(windows)
+        width = half_width(cost)
+        figures = f"{len(windows)} windows, ratio {cost['ratio']:.3f} +- {width:.1%}"
+        show(min(round(spent_s), round(settings.max_s)), round(settings.max_s), figures)
+    return windows
+
+
+def warm_up(run: Run, settings: ProfileSettings) -> float:
+    """Run until step times have settled. Returns seconds a step.
+
+    They have settled if the median of a few short windows differs from the one before by at most `half_width`. The first
+    step, which loads modules, tunes and compiles, does not count. After a quarter of `max_s` it ends in any case.
+    """
+    run(1)
+    spent_s = step_s = run(1)
+    before_s = math.inf
+    while abs(step_s / before_s - 1) > settings.half_width and spent_s < WARM_UP_SHARE * settings.max_s:
+        steps = steps_for(settings.window_s / SHORT_WINDOWS, step_s)
+        found = [run(steps) for _ in range(SHORT_WINDOWS)]
+        spent_s += steps * sum(found)
+        before_s, step_s = step_s, statistics.median(found)
+    return step_s
+
+
+def steps_for(seconds: float, step_s: float) -> int:
+    """How many steps of `step_s` seconds take about `seconds`; at least one."""
+    return max(1, round(seconds / step_s))
+
+
+def cost_of(windows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The median ratio of windows, and its 95 % interval."""
+    ratios = np.array([window["ratio"] for window in windows])
+    return {"ratio": float(np.median(ratios)), **bootstrap_interval(ratios)}
+
+
+def half_width(cost: Mapping[str, float]) -> float:
+    """Half the width of a ratio's interval, over the ratio."""
+    return (cost["high"] - cost["low"]) / 2 / cost["ratio"]
 
 
 def bootstrap_interval(ratios: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float]:
@@ -150,16 +204,20 @@ def phase_shares(bench: StepBench, steps: int) -> dict[str, float]:
     return {phase: spent[phase] / total for phase in PHASES if phase != "transfer"}
 
 
-def memory_and_flops(bench: StepBench, device: torch.device) -> dict[str, Any]:
-    """Peak memory of a training step without the anchor in memory, and floating-point operations by part."""
-    bench.run(1)  # the optimiser's momentum exists from the second step on
+def peak_memory(bench: StepBench, device: torch.device) -> float:
+    """Peak MiB of a training step, without the anchor in memory."""
+    bench.run(3)  # the optimiser's momentum exists from the second step on, a CUDA graph from the third
     step = bench.step
     modules = [step.student, step.method, *([step.teacher] if step.teacher is not None else [])]
     resident = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
     # Gradients of the step before live on until they are cleared, just before backward.
     resident += [parameter.grad for parameter in step.parameters if parameter.grad is not None]
     resident += [value for state in step.optimiser.state.values() for value in state.values() if torch.is_tensor(value)]
-    peak = peak_mib(lambda: bench.run(1), device, resident)
+    return peak_mib(lambda: bench.run(1), device, resident)
+
+
+def count_flops(bench: StepBench) -> dict[str, float]:
+    """Floating-point operations of a training step by part, in 1e9. Operators in compiled code are not counted."""
     phases: dict[str, int] = {}
     with FlopCounterMode(display=False) as counter:
         counted = 0
@@ -171,7 +229,7 @@ def memory_and_flops(bench: StepBench, device: torch.device) -> dict[str, Any]:
 
         bench.run(1, mark)
     gflops = {name: phases[name] / 1e9 for name in ("teacher", "student", "loss", "backward")}
-    return {"peak_mib": peak, "gflops": {**gflops, "total": sum(gflops.values())}}
+    return {**gflops, "total": sum(gflops.values())}
 
 
 def _quartiles(values: list[float]) -> dict[str, float]:

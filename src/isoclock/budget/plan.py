@@ -191,6 +191,7 @@ def _resolved(budget: Budget, yardstick: Profile | None) -> float | None:
 
 def _why_marked(profile: Profile) -> str:
     """The figures behind a profile's marks."""
-    found = f"windows spread over {profile.spread:.0%}, {profile.shares.data:.0%} of a step waits for data"
+    widths = [profile.cost.half_width, *([profile.pretrain.half_width] if profile.pretrain else [])]
+    found = f"the cost is known to {max(widths):.1%}, {profile.shares.data:.0%} of a step waits for data"
     loaders = profile.loader_share
     return found if loaders is None else f"{found}, loader processes are busy for {loaders:.0%} of a step"

@@ -31,11 +31,13 @@ def run(arguments: argparse.Namespace) -> int:
     check_precision(recipe, arguments.dataset, choose_device(), params.folder, study=arguments.study)
     title = f"profile {arguments.dataset}/{arguments.pair}/{method}"
     with as_user_error(title, lambda: figures(method, recipe, choose_device()), then="measures again"):
-        profile = profile_method(params, arguments.dataset, arguments.pair, method, Layout(), study=arguments.study)
+        profile = profile_method(params, arguments.dataset, arguments.pair, method, Layout())
     cost = profile.cost
     marked = f"; marked {', '.join(profile.marks)}" if profile.marks else ""
     print(
         f"{method}: {cost.ratio:.3f} anchor-steps an iteration "
         f"[{cost.low:.3f}, {cost.high:.3f}], {profile.peak_mib:.0f} MiB{marked}"
     )
+    if profile.gpu is not None:
+        print(f"GPU: {profile.gpu.in_words()}")
     return 0

@@ -102,7 +102,7 @@ def profile_stamp(params: Params, dataset: str, pair_name: str, method: str) -> 
     return {
         KEY: VERSION,
         **cost_inputs(params, dataset, pair_name, method),
-        "profile": _values(params.profile),
+        "profile": _values(params.profile_settings(pair_name)),
         "code": code_digest("profile", *modules),
     }
 

@@ -63,6 +63,7 @@ def problems_of(params: Params) -> list[str]:
     for name, pair in params.pairs.items():
         known("models.yaml", f"pairs.{name}.teacher", pair.teacher, params.models, "model")
         known("models.yaml", f"pairs.{name}.student", pair.student, params.models, "model")
+        known("models.yaml", f"pairs.{name}.profile", pair.profile, params.profiles, "profile set")
     for dataset_name, _role in params.recipes:
         known("training.yaml", dataset_name, dataset_name, params.datasets, "data set")
     for name, method in params.methods.items():

@@ -38,7 +38,7 @@ class Params:
     recipes: Mapping[tuple[str, str], Recipe]  # (dataset, role)
     methods: Mapping[str, MethodEntry]
     budgets: Mapping[str, Budget]
-    profile: ProfileSettings
+    profiles: Mapping[str, ProfileSettings]  # the sets of section `profile`
     grids: Mapping[str, Grid]
     published: Mapping[str, Published] = field(default_factory=dict)
 
@@ -84,6 +84,10 @@ class Params:
         """The budget called `name`. Raises ParamsError if there is none."""
         return self._one("budgets.yaml", self.budgets, name, "budget")
 
+    def profile_settings(self, pair: str) -> ProfileSettings:
+        """How precisely the costs of `pair` are measured. Raises ParamsError if there is no such pair or set."""
+        return self._one("budgets.yaml", self.profiles, self.pair(pair).profile, "profile set")
+
     @property
     def protocols(self) -> dict[str, str]:
         """The protocol of each budget, iteration or compute."""
@@ -123,7 +127,8 @@ def read_params(folder: Path) -> Params:
     recipes = read_recipes(folder / "training.yaml", problems)
     methods = read_entries(folder / "methods.yaml", MethodEntry, problems)
     budgets = read_entries(folder / "budgets.yaml", Budget, problems, section="budgets")
-    profile = _profile_settings(folder / "budgets.yaml", problems)
+    profiles = read_entries(folder / "budgets.yaml", ProfileSettings, problems, section="profile")
+    _check_sections(folder / "budgets.yaml", problems)
     grids = {
         path.stem: grid
         for path in sorted((folder / "grids").glob("*.yaml"))
@@ -131,18 +136,14 @@ def read_params(folder: Path) -> Params:
     }
     rows = folder / "published.yaml"  # optional
     published = read_entries(rows, Published, problems) if rows.is_file() else {}
-    if problems or profile is None:
+    if problems:
         raise ParamsError(list(dict.fromkeys(problems)))
-    return Params(folder, datasets, models, pairs, recipes, methods, budgets, profile, grids, published)
+    return Params(folder, datasets, models, pairs, recipes, methods, budgets, profiles, grids, published)
 
 
-def _profile_settings(path: Path, problems: list[str]) -> ProfileSettings | None:
-    content = as_mapping(path, "", read_yaml(path, problems), problems)
-    unknown = sorted(set(content) - {"profile", "budgets"})
+def _check_sections(path: Path, problems: list[str]) -> None:
+    unknown = sorted(set(as_mapping(path, "", read_yaml(path, problems), problems)) - {"profile", "budgets"})
     problems += [f"{path}: {key}: unknown key; choose from profile, budgets" for key in unknown]
-    if not content and any(problem.startswith(f"{path}: ") for problem in problems):
-        return None  # it could not be read, which is reported already
-    return as_entry(path, "profile", content.get("profile"), ProfileSettings, problems)
 
 
 def _spelled(name: Any) -> str:

@@ -19,6 +19,11 @@ class Interval(Part):
     low: Positive
     high: Positive
 
+    @property
+    def half_width(self) -> float:
+        """Half the width of the interval, over the ratio."""
+        return (self.high - self.low) / 2 / self.ratio
+
 
 class Sensitivity(Interval):
     """The same method, with its losses in the other `loss_precision`. No plan reads it."""
@@ -70,6 +75,42 @@ class Gflops(Part):
     total: NonNegative
 
 
+class Range(Part):
+    """Smallest, median and largest value of samples."""
+
+    low: NonNegative
+    median: NonNegative
+    high: NonNegative
+
+
+class GpuState(Part):
+    """What NVML reported of the whole GPU while the method's steps were sustained."""
+
+    samples: Count
+    sm_clock_mhz: Range
+    max_sm_clock_mhz: NonNegative | None  # that the GPU can have
+    power_w: Range
+    power_limit_w: NonNegative | None
+    temperature_c: Range
+    throttled: dict[str, Share]  # share of the samples in which the clock was lowered, by reason
+
+    @property
+    def reasons(self) -> str:
+        """Why the clock was lowered, and how often; empty if it was not."""
+        return ", ".join(f"{reason} {share:.0%} of the time" for reason, share in self.throttled.items())
+
+    def in_words(self) -> str:
+        """Clock, power, temperature and throttling in one line."""
+        clock = f"{self.sm_clock_mhz.median:.0f} MHz"
+        if self.max_sm_clock_mhz is not None:
+            clock += f" of {self.max_sm_clock_mhz:.0f}"
+        power = f"{self.power_w.median:.0f} W"
+        if self.power_limit_w is not None:
+            power += f" of {self.power_limit_w:.0f}"
+        throttled = f"throttled: {self.reasons}" if self.reasons else "not throttled"
+        return f"{clock}, {power}, {self.temperature_c.median:.0f} degrees C, {throttled}"
+
+
 class ProfileDigests(Part):
     """SHA-256 of what a profile was measured with."""
 
@@ -101,17 +142,16 @@ class Profile(Measured):
     step_s: Quartiles
     anchor_s: Quartiles
     windows: list[Window]
-    spread: NonNegative  # interquartile range of the windows' ratios over their median
-    sustained_ratio: Positive
+    sustained_ratio: Positive  # of one long window
     shares: Shares
     loader_core_s: NonNegative  # CPU seconds of the loader processes per step
     loader_share: NonNegative | None  # of a step; None without loader processes
     pretrain: Pretraining | None
     peak_mib: NonNegative
     gflops: Gflops
-    energy_j: NonNegative | None
+    energy_j: NonNegative | None  # of a step: the whole GPU's; None on the CPU, and where a GPU does not count it
+    gpu: GpuState | None  # None on the CPU, and without NVML
     marks: list[str]
-    attempts: Count
     measured_unix: NonNegative
     environment: dict[str, str]
     digests: ProfileDigests

@@ -131,6 +131,7 @@ def _pair(
         "costs": [
             row for method in study.methods(dataset, pair) for row in _cost_rows(study, dataset, pair, method, devices)
         ],
+        "throttled": _throttled(study, dataset, pair),
         "classes": _class_tables(own, teacher),
     }
 
@@ -183,6 +184,16 @@ def _cost_rows(study: Study, dataset: str, pair: str, method: str, devices: Mapp
     label = f"{method}, {_LOSSES[other.loss_precision]}"
     ratio = format.ratio(other.ratio, other.low, other.high)
     return [row, [label, profile.implementation, ratio, *[format.NOTHING] * 6, device, ""]]
+
+
+def _throttled(study: Study, dataset: str, pair: str) -> str:
+    """One line: the methods of a pair during whose profile the GPU lowered its clock, and why; empty if there is none."""
+    found = []
+    for method in study.methods(dataset, pair):
+        profile = study.profiles.get((dataset, pair, method))
+        if profile is not None and profile.gpu is not None and profile.gpu.throttled:
+            found.append(f"{method} ({profile.gpu.reasons})")
+    return "; ".join(found)
 
 
 def _class_tables(summaries: Sequence[Summary], teacher: Teacher | None) -> list[dict[str, Any]]:

@@ -40,12 +40,14 @@ from isoclock.training.anchor import AnchorMeter
 from isoclock.training.assemble import assemble_step, open_bench
 from isoclock.training.device import choose_device, device_kind
 from isoclock.training.loop import training_loop
+from isoclock.training.warm_up import STEPS, is_worthwhile
 
 if TYPE_CHECKING:
     from isoclock.grid.layout import Layout
     from isoclock.params.load import Params
     from isoclock.params.schema import MethodEntry, Model
     from isoclock.scoring.scores import Scores
+    from isoclock.training.anchor import StepBench
     from isoclock.training.step import TrainingStep
 
 
@@ -71,11 +73,14 @@ class _Job:
 
     def anchor(self, device: torch.device) -> AnchorMeter | None:
         """What measures anchor-steps in the course of the run."""
-        return (
-            AnchorMeter(lambda: open_bench(self.spec.recipe, self.student, self.data, device))
-            if self.measured
-            else None
-        )
+
+        def warm_bench() -> StepBench:
+            bench = open_bench(self.spec.recipe, self.student, self.data, device)
+            if is_worthwhile(bench.step):
+                bench.run(STEPS)
+            return bench
+
+        return AnchorMeter(warm_bench) if self.measured else None
 
 
 def train_teacher(

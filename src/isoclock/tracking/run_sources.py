@@ -114,7 +114,7 @@ def profile_source(path: Path, profile: Profile) -> RunSource:
     source.params = flattened(
         {"threads": profile.threads, "precision": profile.precision, "batch": profile.batch, "crop": profile.crop}
     )
-    names = ("sustained_ratio", "peak_mib", "loader_core_s", "energy_j", "attempts")
+    names = ("sustained_ratio", "peak_mib", "loader_core_s", "energy_j")
     add_numbers(source, **{name: getattr(profile, name) for name in names})
     add_numbers(source, cost_ratio=profile.cost.ratio, cost_low=profile.cost.low, cost_high=profile.cost.high)
     add_numbers(source, step_s=profile.step_s.median, anchor_s=profile.anchor_s.median)

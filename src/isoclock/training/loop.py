@@ -6,6 +6,7 @@ observer's (`isoclock.runner.session`).
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from isoclock.training.batches import pretraining_batches, training_batches
 from isoclock.training.clock import Clock
 from isoclock.training.device import synchroniser
 from isoclock.training.schedule import poly_lr
+from isoclock.training.warm_up import is_worthwhile, warm_up
 
 if TYPE_CHECKING:
     from isoclock.data.loading.prepared import PreparedData
@@ -88,6 +90,7 @@ class TrainingLoop:
         self.iteration = 0
         self.pretrained = 0  # pre-training steps that are done
         self._observer: Observer
+        self._warm = not is_worthwhile(step)
         self._anchor_times = AnchorTimes(iterations)
         count = self.recipe.evaluations
         self._evaluations = {round(iterations * k / count) for k in range(1, count + 1)}
@@ -133,7 +136,7 @@ class TrainingLoop:
         if self.pretrained >= total:
             return "finished"
         assert self.sources.open_pretraining is not None
-        for batch in self.sources.open_pretraining(self.pretrained):
+        for batch in self._opened(self.sources.open_pretraining, self.pretrained):
             result = self.step.pretrain(batch, 1 - self.pretrained / total)
             self.pretrained = at = self.pretrained + 1
             self._observer.stepped()
@@ -151,7 +154,7 @@ class TrainingLoop:
 
     def _train(self) -> Status:
         losses: list[Tensor] = []
-        batches = self.sources.open_batches(self.iteration) if self.iteration < self.iterations else ()
+        batches = self._opened(self.sources.open_batches, self.iteration) if self.iteration < self.iterations else ()
         for batch in batches:
             recipe, progress = self.recipe, self.iteration / self.iterations
             lr = poly_lr(progress, lr=recipe.lr, power=recipe.poly_power, min_lr=recipe.min_lr)
@@ -175,6 +178,16 @@ class TrainingLoop:
                     self._measure_anchor()
                 self._save_if_due()
         return "finished"
+
+    def _opened(self, open_batches: Callable[[int], Batches], start: int) -> Batches:
+        """Batches from `start` on. Off the train clock, loader processes start, and the step warms up on the first batch."""
+        with self.clock.running(None):
+            batches = iter(open_batches(start))
+            first = next(batches)
+            if not self._warm:
+                warm_up(self.step, first, self.state_dict, self.load_state_dict)
+                self._warm = True
+        return itertools.chain([first], batches)
 
     def _evaluate(self) -> None:
         if self.sources.evaluate is None:

@@ -36,15 +36,14 @@ class Budget(Entry):
 
 
 class ProfileSettings(Entry):
-    """How the cost of an iteration is measured (params/budgets.yaml, section `profile`)."""
+    """How the cost of an iteration is measured (a set in params/budgets.yaml, section `profile`)."""
 
-    warmup_steps: Count
-    windows: Annotated[int, Field(ge=3, strict=True)]
-    steps_per_window: Count  # of the method, and the same number of the anchor
-    sustained_steps: Count
-    max_spread: Positive  # interquartile range of the windows' ratios over their median
+    window_s: Positive  # of the method, and as long of the anchor; at least one step each
+    min_windows: Annotated[int, Field(ge=3, strict=True)]
+    half_width: Positive  # of the ratio's 95 % interval, over the ratio: windows go on until it is reached
+    max_s: Positive  # of all windows together; after it the profile is marked noisy
+    sustained_s: Positive
     max_data_share: Share  # of a step that waits for data
-    attempts: Count
     reaccept_within: Share  # a new ratio this close to the accepted one keeps the accepted profile
 
 

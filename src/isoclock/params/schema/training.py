@@ -24,6 +24,7 @@ class Pair(Entry):
 
     teacher: Name
     student: Name
+    profile: Name = "study"  # the set of params/budgets.yaml with which costs are measured
 
 
 def _is_zero(value: object) -> bool:
