@@ -71,7 +71,7 @@ class _Job:
     def anchor(self, device: torch.device) -> AnchorMeter | None:
         """What measures anchor-steps in the course of the run."""
         return (
-            AnchorMeter(lambda: open_bench(self.spec.recipe, self.student, self.data, device))
+            AnchorMeter(lambda: open_bench(self.spec.recipe, self.student, self.data, device), device)
             if self.measured
             else None
         )
