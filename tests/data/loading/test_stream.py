@@ -17,6 +17,7 @@ from isoclock.data.loading import stream as stream_module
 from isoclock.data.loading.ahead import CopiedAhead
 from isoclock.data.loading.batches import Batches, sample_at
 from isoclock.data.loading.stream import TrainingStream, whole_images
+from isoclock.data.loading.workers import silence_pin_thread
 from isoclock.data.packing.packed import PackedSplit
 
 COLOUR = [{"transform": "Normalize"}]
@@ -159,6 +160,24 @@ def test_a_killed_loader_is_reported_although_its_connection_closes_first(
     (loader,) = set(torch.multiprocessing.active_children()) - before
     with pytest.raises(RuntimeError, match=rf"DataLoader worker \(pid(\(s\))? {loader.pid}\)"):
         list(iterator)
+
+
+def test_only_a_lost_connection_of_the_pinning_thread_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = []
+    monkeypatch.setattr(threading, "excepthook", lambda error: printed.append(error.exc_type))
+    silence_pin_thread.__wrapped__()
+
+    def fails(error: Exception) -> None:
+        raise error
+
+    def _pin_memory_loop(error: Exception) -> None:
+        raise error
+
+    for work, error in ((_pin_memory_loop, EOFError()), (_pin_memory_loop, ValueError()), (fails, EOFError())):
+        thread = threading.Thread(target=work, args=(error,))
+        thread.start()
+        thread.join()
+    assert printed == [ValueError, EOFError]
 
 
 @pytest.fixture

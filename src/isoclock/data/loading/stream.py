@@ -26,7 +26,7 @@ from isoclock.data.loading.augment import ORDER, UNLABELLED_ORDER
 from isoclock.data.loading.batches import Batches
 from isoclock.data.loading.colour import build_colour
 from isoclock.data.loading.pixels import SplitPixels
-from isoclock.data.loading.workers import dead_worker, end_workers, start_worker
+from isoclock.data.loading.workers import CONNECTION_LOST, dead_worker, end_workers, silence_pin_thread, start_worker
 
 _CPU = torch.device("cpu")
 _ENDLESS = 1 << 40
@@ -93,8 +93,9 @@ class TrainingStream:
         asked = time.perf_counter()
         try:
             made = next(self._source)
-        except (ConnectionError, EOFError, FileNotFoundError, RuntimeError) as error:
-            if _connection_lost(error) and (dead := dead_worker(self._loaders)) is not None:
+        except (*CONNECTION_LOST, RuntimeError) as error:
+            lost = isinstance(error, CONNECTION_LOST) or "Pin memory thread" in str(error)  # which reads from loaders
+            if lost and (dead := dead_worker(self._loaders)) is not None:
                 raise dead from error
             raise
         self.wait_s += time.perf_counter() - asked
@@ -112,6 +113,8 @@ class TrainingStream:
             # Crops are too small for OpenCV's thread pool, which would compete with that of torch.
             cv2.setNumThreads(1)
             return (self._batches[number] for number in self._numbers)
+        if self._on_gpu:
+            silence_pin_thread()
         loader = DataLoader(
             self._batches,
             batch_size=None,
@@ -135,11 +138,6 @@ def whole_images(split: SplitPixels) -> Iterator[tuple[Tensor, NDArray[np.uint8]
     for i, name in enumerate(split.names):
         # Copies: torch warns about read-only arrays.
         yield torch.from_numpy(split.image(i).copy()).permute(2, 0, 1)[None], split.label(i).copy(), name
-
-
-def _connection_lost(error: Exception) -> bool:
-    """Whether a loader process may have died: torch's thread that pins its batches then ends, with a RuntimeError."""
-    return not isinstance(error, RuntimeError) or "Pin memory thread" in str(error)
 
 
 class _Numbers(torch.utils.data.Sampler[int]):
