@@ -281,3 +281,18 @@ def test_an_interrupt_is_not_a_traceback(in_study: TinyStudy, monkeypatch: pytes
     monkeypatch.setattr("isoclock.params.check.load_params", interrupted)
     assert main(["check"]) == 130
     assert Path.cwd() == in_study.folder
+
+
+def test_a_failure_of_the_gpu_is_one_line_wherever_it_happens(
+    in_study: TinyStudy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For example while a verb measures whether the precision is slow, before a run begins."""
+
+    def failed() -> None:
+        raise RuntimeError("CUDA error: no kernel image is available for execution on the device\nCompile with ...")
+
+    monkeypatch.setattr("isoclock.params.check.load_params", failed)
+    assert main(["check"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("isoclock: this build of torch has no kernels for this GPU (no kernel image); install one")
+    assert Path.cwd() == in_study.folder

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from fault_makers import KilledInCheckpoint, SlowSteps, save_all_the_time
 from trainers import Trainer, ended, until
 
@@ -18,7 +17,6 @@ from isoclock.runner.checkpoint import load_newest
 from isoclock.runner.progress_file import ProgressFile
 from tiny_study import write_plan
 
-CPU = torch.device("cpu")
 ROUNDS = int(os.environ.get("ISOCLOCK_KILLS", "5"))
 pytestmark = pytest.mark.xdist_group("faults")
 
@@ -75,7 +73,7 @@ def test_kills_at_random_moments_lose_at_most_an_interval(trainer: Callable[...,
         saved = run.events_of("checkpoint")[-1]["iteration"]
         whole = checkpoints(run.folder)
         assert saved in whole, "a checkpoint in the ledger exists and is complete"
-        found = load_newest(run.folder, CPU)
+        found = load_newest(run.folder)
         assert found is not None
         done, _ = progress(run)
         assert saved <= found.iteration <= done <= found.iteration + 1, "an interval is an iteration here"
@@ -113,7 +111,7 @@ def test_a_kill_between_two_checkpoints_loses_time_since_the_first(trainer: Call
         until(lambda: progress(run)[0] > run.events_of("checkpoint")[-1]["iteration"], "an iteration more is done")
         process.kill()
         assert ended(process) == -9, run.said
-        found = load_newest(run.folder, CPU)
+        found = load_newest(run.folder)
         assert found is not None
         done, _ = progress(run)
         assert run.events_of("checkpoint")[-1]["iteration"] <= found.iteration <= done <= found.iteration + interval

@@ -11,8 +11,6 @@ import torch
 from isoclock.runner import checkpoint
 from isoclock.runner.checkpoint import load_newest, save
 
-CPU = torch.device("cpu")
-
 
 def state(value: float) -> dict[str, Any]:
     return {"student": {"weight": torch.full((3,), value)}, "run": {"iteration": int(value), "best": None}}
@@ -31,7 +29,7 @@ def files(folder: Path) -> list[str]:
 
 def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     size = save(tmp_path, 7, state(7))
-    found = load_newest(tmp_path, CPU)
+    found = load_newest(tmp_path)
     assert found is not None
     assert (found.iteration, found.complaints) == (7, [])
     assert torch.equal(found.state["student"]["weight"], torch.full((3,), 7.0))
@@ -50,15 +48,15 @@ def test_the_newest_two_are_kept(tmp_path: Path) -> None:
 
 
 def test_no_checkpoint_is_none(tmp_path: Path) -> None:
-    assert load_newest(tmp_path, CPU) is None
-    assert load_newest(tmp_path / "not there", CPU) is None
+    assert load_newest(tmp_path) is None
+    assert load_newest(tmp_path / "not there") is None
 
 
 def test_a_damaged_newest_is_passed_over_and_said_so(tmp_path: Path) -> None:
     save(tmp_path, 10, state(10))
     save(tmp_path, 20, state(20))
     damage(tmp_path, 20)
-    found = load_newest(tmp_path, CPU)
+    found = load_newest(tmp_path)
     assert found is not None
     assert found.iteration == 10
     assert len(found.complaints) == 1
@@ -69,7 +67,7 @@ def test_a_damaged_newest_is_passed_over_and_said_so(tmp_path: Path) -> None:
 def test_one_that_was_never_completed_does_not_count(tmp_path: Path) -> None:
     save(tmp_path, 10, state(10))
     (tmp_path / "checkpoint-000000020.pt").write_bytes(b"half")  # killed before its digest was written
-    found = load_newest(tmp_path, CPU)
+    found = load_newest(tmp_path)
     assert found is not None
     assert found.iteration == 10
     assert ["checkpoint-000000020.pt: not finished" in output for output in found.complaints] == [True]
@@ -79,7 +77,7 @@ def test_one_that_was_never_completed_does_not_count(tmp_path: Path) -> None:
 def test_a_broken_digest_is_damage_too(tmp_path: Path, digest: str) -> None:
     save(tmp_path, 10, state(10))
     (tmp_path / "checkpoint-000000010.json").write_text(digest)
-    found = load_newest(tmp_path, CPU)
+    found = load_newest(tmp_path)
     assert found is not None
     assert found.state == {}
     assert "checkpoint-000000010" in found.complaints[0]
@@ -89,7 +87,7 @@ def test_all_damaged_says_all_and_starts_again(tmp_path: Path) -> None:
     for iteration in (10, 20):
         save(tmp_path, iteration, state(iteration))
         damage(tmp_path, iteration)
-    found = load_newest(tmp_path, CPU)
+    found = load_newest(tmp_path)
     assert found is not None
     assert (found.iteration, found.state, len(found.complaints)) == (0, {}, 2)
 
@@ -99,7 +97,7 @@ def test_a_run_that_starts_again_keeps_what_it_saves_behind_damaged_ones(tmp_pat
         save(tmp_path, iteration, state(iteration))
         damage(tmp_path, iteration)
     save(tmp_path, 5, state(5))
-    found = load_newest(tmp_path, CPU)
+    found = load_newest(tmp_path)
     assert found is not None
     assert (found.iteration, found.complaints) == (5, [])
 
@@ -120,7 +118,7 @@ def test_a_pickle_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
     torch.save({"student": Payload(tmp_path / "it ran")}, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     path.with_suffix(".json").write_text(json.dumps({"iteration": 20, "sha256": digest}))
-    found = load_newest(tmp_path, CPU)
+    found = load_newest(tmp_path)
     assert not (tmp_path / "it ran").exists()
     assert found is not None
     assert found.iteration == 10
@@ -135,7 +133,7 @@ def test_a_kill_while_saving_leaves_the_ones_before(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(checkpoint, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         save(tmp_path, 30, state(30))
-    found = load_newest(tmp_path, CPU)
+    found = load_newest(tmp_path)
     assert found is not None
     assert found.iteration == 20
     assert ["checkpoint-000000030.pt: not finished" in output for output in found.complaints] == [True]

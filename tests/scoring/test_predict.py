@@ -6,6 +6,7 @@ import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.nn import functional
 
+from isoclock.data.loading.normalise import Normalise
 from isoclock.errors import DataError
 from isoclock.params.schema import Scoring
 from isoclock.scoring import predict, views
@@ -97,6 +98,28 @@ def test_an_accelerator_is_not_waited_for(scoring):
         assert (counts.device.type, tuple(counts.shape)) == ("cuda", (151, 150))
         with pytest.raises(DataDependentOutputException):
             counts.sum().item()  # so it would have been seen
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_pixels_are_normalised_on_the_device(channels_last):
+    """The same bits as of images that are normalised before."""
+    normalise = Normalise.last_of([{"transform": "Normalize", "mean": [0.3, 0.4, 0.5], "std": [0.2, 0.3, 0.4]}])
+    draws = np.random.default_rng(2)
+    pixels = [
+        (torch.from_numpy(draws.integers(0, 256, (1, *label.shape, 3), np.uint8)).permute(0, 3, 1, 2), label, name)
+        for _, label, name in samples()
+    ]
+    seen = []
+
+    def normalised(image):
+        seen.append((image.dtype, image.shape))
+        return normalise(image)
+
+    options = {"num_classes": 5, "channels_last": channels_last}
+    found = evaluate_segmenter(Toy(), pixels, normalise=normalised, **options)
+    ready = [(normalise(image), label, name) for image, label, name in pixels]
+    np.testing.assert_array_equal(found.per_image, evaluate_segmenter(Toy(), ready, **options).per_image)
+    assert seen == [(torch.uint8, image.shape) for image, _, _ in pixels]
 
 
 def test_how_it_was_looked_at_is_reported():

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
 
-from isoclock.training.anchor import AnchorTimes, anchor_steps
+import pytest
+import torch
+
+from isoclock.training.anchor import AnchorMeter, AnchorTimes, anchor_steps
 
 
 def test_without_a_measurement_nothing_is_claimed() -> None:
@@ -88,3 +93,15 @@ def test_a_new_segment_begins_with_nothing_spent() -> None:
     measured(wall, times, 0.5)
     wall.now_s = 1100.0
     assert times.allow_another(10)
+
+
+@pytest.mark.parametrize(("device", "kept"), [("cpu", []), ("cuda:1", [torch.device("cuda:1")])])
+def test_a_measurement_keeps_the_random_state_of_its_own_device(
+    monkeypatch: pytest.MonkeyPatch, device: str, kept: list[torch.device]
+) -> None:
+    """torch would keep the state of every GPU of the machine, and warn if there are several."""
+    named: list[Any] = []
+    monkeypatch.setattr(torch.random, "fork_rng", lambda devices: (named.append(list(devices)), nullcontext())[1])
+    bench: Any = SimpleNamespace(run=lambda _: 0.5)
+    assert AnchorMeter(lambda: bench, torch.device(device))() == 0.5
+    assert named == [kept]

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_segmenter import batches, training_step
+from tiny_segmenter import CPU, batches, training_step
 from torch import Tensor
 
+from isoclock.data.loading.ahead import CopiedAhead
 from isoclock.runner import checkpoint
 from isoclock.runner.ledger import Event, Ledger, read_ledger
 from isoclock.runner.progress_file import ProgressFile
@@ -63,6 +64,7 @@ class Run:
     evaluate: Callable[[], dict[str, Any]] | None = None
     measure_anchor: Callable[[], float] | None = None
     now: Callable[[], float] | None = None
+    ahead: bool = False  # batches are copied ahead, as for a GPU
     poison: int | None = None  # the batch in which an image is not a number; below 0 one of the pre-training
     number: int = 0
     complaints: list[str] = field(default_factory=list)
@@ -89,7 +91,10 @@ class Run:
                     batch["images"][0, 0, 0, 0] = float("nan")
                 yield batch
 
-        sources = Sources(stream, pretraining, self.evaluate, self.measure_anchor)
+        def opened(start: int) -> Iterator[Mapping[str, Tensor]]:
+            return CopiedAhead(stream(start), CPU) if self.ahead else stream(start)
+
+        sources = Sources(opened, pretraining, self.evaluate, self.measure_anchor)
         loop = TrainingLoop(step, self.iterations, sources)
         session = Session(loop, self.folder, ledger, describe=lambda: "crop 16x32")
         if self.now is not None:
@@ -190,6 +195,15 @@ def test_a_loss_that_is_not_finite_in_fp16_is_no_skipped_step(tmp_path: Path) ->
     outcome, _ = Run(tmp_path, "kd", poison=7, changes={"precision": "fp16"}).segment()
     assert outcome.status == "diverged"
     assert "loss is nan" in outcome.state.message
+
+
+def test_a_batch_that_was_copied_ahead_of_a_stop_is_trained_on_after_it(tmp_path: Path) -> None:
+    _, step = Run(tmp_path / "whole", "kd").segment()
+    run = Run(tmp_path / "cut", "kd", ahead=True)
+    assert run.stopped(8).state.iteration == 8, "batch 8 is on the device, and iteration 8 has not run"
+    outcome, cut_step = run.segment()
+    assert outcome.state.iteration == ITERATIONS
+    assert digest(cut_step) == digest(step)
 
 
 @pytest.mark.parametrize("cut", [-PRETRAIN, -PRETRAIN + 2, -1])
@@ -384,7 +398,7 @@ def test_measuring_the_anchor_does_not_move_a_bit(tmp_path: Path) -> None:
     from isoclock.training.anchor import AnchorMeter, StepBench
 
     _, step = Run(tmp_path / "without", "mgd").segment()
-    meter = AnchorMeter(lambda: StepBench(training_step(), batches(0, 10_000)))  # type: ignore[arg-type]
+    meter = AnchorMeter(lambda: StepBench(training_step(), batches(0, 10_000)), CPU)  # type: ignore[arg-type]
     outcome, measured = Run(tmp_path / "with", "mgd", measure_anchor=meter).segment()
     assert digest(measured) == digest(step)
     assert all(seconds > 0 for _, seconds in outcome.state.segments[0]["anchors"])

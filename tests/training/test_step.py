@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from tiny_segmenter import CLASSES, CPU, TinySegmenter, batch_at, by_hand_cross_entropy, recipe, training_step
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from isoclock.data.loading.normalise import Normalise
 from isoclock.methods import build_method
@@ -44,6 +48,45 @@ def test_bytes_become_numbers_on_the_device(channels_last: bool) -> None:
         found = fed({**batch, "images": pixels, "target": batch["target"].byte()}, 0.1)
         torch.manual_seed(number)
         assert torch.equal(found.total, plain({**batch, "images": numbers}, 0.1).total)
+
+
+class Copies(TorchDispatchMode):
+    """Strides of the tensors that are copied to a GPU, before and after."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.strides: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten._to_copy.default and (args[0].device.type, result.device.type) == ("cpu", "cuda"):
+            self.strides.append((args[0].stride(), result.stride()))
+        return result
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_a_gpu_gets_the_bytes_as_they_lie(channels_last: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host would reorder them into memory that is not pinned, and wait for the copy."""
+    monkeypatch.setattr("isoclock.training.step._place", lambda *_: None)  # parameters without values cannot be moved
+    colour = [{"transform": "Normalize"}]
+    asked, gpu = recipe(colour=colour, channels_last=channels_last), torch.device("cuda")
+    with FakeTensorMode(allow_non_fake_inputs=True), Copies() as copies:
+        with gpu:
+            student = TinySegmenter()
+            none = build_method("none", student=student.channels, teacher=None, num_classes=CLASSES, dataset_size=1)
+            step = TrainingStep(student, none, {}, asked, gpu, num_classes=CLASSES)
+        copies.strides.clear()
+        batch = {
+            "images": torch.empty(2, 16, 32, 3, dtype=torch.uint8).permute(0, 3, 1, 2),
+            "target": torch.empty(2, 16, 32, dtype=torch.uint8),
+            "index": torch.empty(2, dtype=torch.int64),
+            "labelled": torch.empty(2, dtype=torch.bool),
+        }
+        images, samples = step._transfer(batch)
+    assert copies.strides[: len(batch)] == [(value.stride(), value.stride()) for value in batch.values()]
+    assert (images.dtype, images.device.type) == (torch.float32, "cuda")
+    assert images.is_contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+    assert samples.target.dtype == torch.int64
 
 
 @pytest.mark.parametrize("method", ["none", "kd"])

@@ -22,6 +22,7 @@ from typing import TextIO
 from isoclock import __version__
 from isoclock.errors import EXIT_USER_ERROR, UserError, missing_package
 from isoclock.modules import modules_of
+from isoclock.runner.gpu_failures import gpu_failure
 
 # These verbs come first in the help, in this order; the others follow by name.
 _PIPELINE = ("prepare", "teacher", "profile", "plan", "student", "evaluate", "report")
@@ -41,6 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except UserError as error:
             for problem in error.problems:
                 print(f"isoclock: {problem}", file=sys.stderr)
+            return EXIT_USER_ERROR
+        except RuntimeError as error:
+            if (failure := gpu_failure(str(error))) is None:
+                raise
+            print(f"isoclock: {failure[1]}; {failure[2]}", file=sys.stderr)
             return EXIT_USER_ERROR
         except ModuleNotFoundError as error:
             print(f"isoclock: {missing_package(error)}", file=sys.stderr)

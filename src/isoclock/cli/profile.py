@@ -27,10 +27,10 @@ def run(arguments: argparse.Namespace) -> int:
     from isoclock.training.precision import check_precision
 
     params, method = load_params(), arguments.method
-    recipe = params.recipe(arguments.dataset, "student")
-    check_precision(recipe, arguments.dataset, choose_device(), params.folder, study=arguments.study)
+    recipe, device = params.recipe(arguments.dataset, "student"), choose_device()
+    check_precision(recipe, arguments.dataset, device, params.folder, study=arguments.study)
     title = f"profile {arguments.dataset}/{arguments.pair}/{method}"
-    with as_user_error(title, lambda: figures(method, recipe, choose_device()), then="measures again"):
+    with as_user_error(title, lambda: figures(method, recipe, device), then="measures again"):
         profile = profile_method(params, arguments.dataset, arguments.pair, method, Layout())
     cost = profile.cost
     marked = f"; marked {', '.join(profile.marks)}" if profile.marks else ""

@@ -60,8 +60,11 @@ def save(folder: Path, iteration: int, state: dict[str, Any]) -> int:
     return path.stat().st_size
 
 
-def load_newest(folder: Path, device: torch.device) -> Loaded | None:
-    """The newest good checkpoint, or None if there is none. Damaged and unfinished ones are skipped and reported."""
+def load_newest(folder: Path) -> Loaded | None:
+    """The newest good checkpoint, or None if there is none. Damaged and unfinished ones are skipped and reported.
+
+    Its tensors are on the host: a GPU would hold a second copy of the networks until they are restored.
+    """
     complaints = [
         f"{path}: not finished when its process ended; an older checkpoint is used, or the run starts again"
         for path in _unfinished(folder)
@@ -72,7 +75,7 @@ def load_newest(folder: Path, device: torch.device) -> Loaded | None:
             expected = read_json(path.with_suffix(".json"), made_by="student")["sha256"]
             if sha256_file(path) != expected:
                 raise ArtifactError(f"{path}: damaged (its SHA-256 is not the recorded one)")
-            state = torch.load(path, map_location=device, weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True)
         except (ArtifactError, OSError, KeyError, RuntimeError, UnpicklingError) as error:
             reason = (
                 str(error) if isinstance(error, ArtifactError) else f"{path}: cannot be loaded ({_first_line(error)})"

@@ -1,4 +1,4 @@
-"""Failures from outside a run, reported in one line: memory, disk, loader processes. Nothing is changed to work around them."""
+"""Failures from outside a run, reported in one line: memory, disk, GPU, loaders. Nothing is changed to work around them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError
 
 from isoclock.errors import UserError
+from isoclock.runner.gpu_failures import LESS_MEMORY, gpu_failure
 
 if TYPE_CHECKING:
     from isoclock.params.schema import Recipe
@@ -105,10 +106,9 @@ def _reason(error: Exception) -> tuple[str, str, str] | None:
         advice = "give /dev/shm more room (containers: --shm-size), or take fewer workers (params/training.yaml)"
         return "shared-memory", "shared memory is exhausted: loader processes hand batches over in /dev/shm", advice
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or _CPU_MEMORY.search(text):
-        advice = (
-            "batch and crop stay as they are: take smaller ones for every method (params/training.yaml), or more memory"
-        )
-        return "out-of-memory", "out of memory", advice
+        return "out-of-memory", "out of memory", LESS_MEMORY
+    if (failure := gpu_failure(text)) is not None:
+        return failure
     if (isinstance(error, OSError) and error.errno in _DISK_FULL) or "No space left on device" in text:
         file = getattr(error, "filename", None) or "below runs/ or results/"
         return "disk-full", f"no room to write {file}", "make room"

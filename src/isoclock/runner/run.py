@@ -80,7 +80,7 @@ class _Job:
                 bench.run(STEPS)
             return bench
 
-        return AnchorMeter(warm_bench) if self.measured else None
+        return AnchorMeter(warm_bench, device) if self.measured else None
 
 
 def train_teacher(

@@ -71,7 +71,7 @@ class Session:
     def resume(self) -> list[str]:
         """Load the newest good checkpoint, if any. Returns complaints about damaged ones."""
         clock = self.loop.clock
-        found = checkpoint.load_newest(self.folder, self.loop.step.device)
+        found = checkpoint.load_newest(self.folder)
         events = read_ledger(self.ledger.path)
         if found is not None and found.state:
             self.loop.load_state_dict(found.state)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from isoclock.data.loading.normalise import Normalise
 from isoclock.data.loading.stream import whole_images
 from isoclock.errors import DataError
 from isoclock.models.trained import load_weights, new_segmenter
@@ -71,15 +72,16 @@ def predict_split(
     device: torch.device,
     keep: Collection[int] = (),
 ) -> Counted:
-    """Predict a split as the recipe's `scoring` says, in the precision of training."""
+    """Predict a split as the recipe's `scoring` says, in the precision and with the normalisation of training."""
     return predict(
         model,
-        whole_images(split, colour=recipe.colour),
+        whole_images(split),
         num_classes=num_classes,
         scoring=recipe.scoring,
         precision=recipe.precision,
         channels_last=recipe.channels_last,
         device=device,
+        normalise=Normalise.last_of(recipe.colour),
         keep=keep,
     )
 
@@ -93,14 +95,16 @@ def predict(
     precision: str = "float32",
     channels_last: bool = False,
     device: torch.device | str = "cpu",
+    normalise: Callable[[torch.Tensor], torch.Tensor] = torch.Tensor.float,
     progress: Callable[[int], None] | None = None,
     keep: Collection[int] = (),
 ) -> Counted:
     """Predict and count `samples`, one image at a time, with the options of `scoring`.
 
-    A sample is (image float32 (1, 3, H, W), label uint8 (h, w) with 255 = ignore, name); the prediction is made at the
-    label's size. `keep` has the numbers of the images whose prediction is returned for overlays; `progress` is called with
-    the number of images done. The model's training flag is restored afterwards.
+    A sample is (image (1, 3, H, W), label uint8 (h, w) with 255 = ignore, name); the prediction is made at the label's
+    size. The image is copied to the device as it is, and `normalise` makes it the network's float32 input there. `keep`
+    has the numbers of the images whose prediction is returned for overlays; `progress` is called with the number of
+    images done. The model's training flag is restored afterwards.
 
     Raises DataError if there is nothing to score or a label value is not a class, ValueError for an unknown precision or
     logits of another K.
@@ -124,7 +128,8 @@ def predict(
     try:
         with torch.no_grad(), without_benchmark():
             for number, (image, label, name) in enumerate(samples):
-                views = look(forward, _on(image, device).contiguous(memory_format=layout), scoring)
+                pixels = normalise(_on(image, device))
+                views = look(forward, pixels.contiguous(memory_format=layout), scoring)
                 predicted = label_map(views, (label.shape[0], label.shape[1]))
                 counts.add(label, predicted, [logits for view in views for logits in view.logits], name)
                 if number in keep:

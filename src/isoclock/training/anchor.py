@@ -99,15 +99,22 @@ class AnchorMeter:
     """Measures anchor steps in the middle of a run, without touching the run's weights or random state."""
 
     def __init__(
-        self, open_bench: Callable[[], StepBench], *, warmup: int = 1, windows: int = 3, steps: int = 2
+        self,
+        open_bench: Callable[[], StepBench],
+        device: torch.device,
+        *,
+        warmup: int = 1,
+        windows: int = 3,
+        steps: int = 2,
     ) -> None:
         self._open_bench = open_bench
+        self._devices = [device] if device.type == "cuda" else []  # whose random state is kept, besides the host's
         self._bench: StepBench | None = None
         self.warmup, self.windows, self.steps = warmup, windows, steps
 
     def __call__(self) -> float:
         """Median seconds of an anchor step over a few windows."""
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(self._devices):
             if self._bench is None:
                 self._bench = self._open_bench()
             self._bench.run(self.warmup)

@@ -90,4 +90,4 @@ def open_bench(
 ) -> StepBench:
     """A step with batches of its own, to be measured and not kept: of the anchor, where no `method` is given."""
     step = assemble_step(recipe, student_model, data, device, seed=seed, method=method, teacher=teacher)
-    return StepBench(step, training_batches(data, recipe, seed))
+    return StepBench(step, training_batches(data, recipe, seed, device))

@@ -8,6 +8,8 @@ from isoclock.data.loading.stream import TrainingStream
 from isoclock.labels import UNLABELLED
 
 if TYPE_CHECKING:
+    import torch
+
     from isoclock.data.loading.prepared import PreparedData
     from isoclock.params.schema import Recipe
 
@@ -15,9 +17,15 @@ PRETRAIN_SEED = 15485863  # added to a run's: pre-training sees the samples in a
 
 
 def training_batches(
-    data: PreparedData, recipe: Recipe, seed: int, *, start: int = 0, iterations: int | None = None
+    data: PreparedData,
+    recipe: Recipe,
+    seed: int,
+    device: torch.device,
+    *,
+    start: int = 0,
+    iterations: int | None = None,
 ) -> TrainingStream:
-    """Batches of a run from iteration `start` on; `iterations` of them, or without end."""
+    """Batches of a run on `device` from iteration `start` on; `iterations` of them, or without end."""
     return TrainingStream(
         data.split("train"),
         seed=seed,
@@ -31,12 +39,15 @@ def training_batches(
         start_iteration=start,
         iterations=iterations,
         workers=recipe.workers,
+        device=device,
     )
 
 
-def pretraining_batches(data: PreparedData, recipe: Recipe, seed: int, *, start: int) -> TrainingStream:
-    """Batches of the method's pre-training from its step `start` on, without end."""
-    return training_batches(data, recipe, seed + PRETRAIN_SEED, start=start)
+def pretraining_batches(
+    data: PreparedData, recipe: Recipe, seed: int, device: torch.device, *, start: int
+) -> TrainingStream:
+    """Batches of the method's pre-training on `device` from its step `start` on, without end."""
+    return training_batches(data, recipe, seed + PRETRAIN_SEED, device, start=start)
 
 
 def sample_count(data: PreparedData, recipe: Recipe) -> int:

@@ -231,8 +231,8 @@ def training_loop(
 ) -> TrainingLoop:
     """The loop of a run on a prepared data set, whose batches follow from `seed`."""
     sources = Sources(
-        lambda at: training_batches(data, step.recipe, seed, start=at, iterations=iterations - at),
-        lambda at: pretraining_batches(data, step.recipe, seed, start=at),
+        lambda at: training_batches(data, step.recipe, seed, step.device, start=at, iterations=iterations - at),
+        lambda at: pretraining_batches(data, step.recipe, seed, step.device, start=at),
         evaluate,
         measure_anchor,
     )

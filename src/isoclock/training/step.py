@@ -152,8 +152,11 @@ class TrainingStep:
         return StepLosses(torch.stack(list(terms.values())).sum(), terms)
 
     def _transfer(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Batch]:
-        """Copy bytes to the device and convert them there to float32 and int64: device work, and on the train clock."""
-        images = batch["images"].to(self.device, memory_format=self.memory_format, non_blocking=True)
+        """Convert bytes to float32 and int64, on the device and on the train clock.
+
+        A batch that is not on the device yet is copied as it lies in memory; the device reorders it.
+        """
+        images = batch["images"].to(self.device, non_blocking=True).contiguous(memory_format=self.memory_format)
         there = {name: batch[name].to(self.device, non_blocking=True) for name in ("target", "index", "labelled")}
         if self._normalise is not None and images.dtype == torch.uint8:
             images = self._images = self._normalise(images, out=self._images)

@@ -13,8 +13,11 @@ import numpy as np
 import pytest
 import torch
 
+from isoclock.data.loading import stream as stream_module
+from isoclock.data.loading.ahead import CopiedAhead
 from isoclock.data.loading.batches import Batches, sample_at
 from isoclock.data.loading.stream import TrainingStream, whole_images
+from isoclock.data.loading.workers import silence_pin_thread
 from isoclock.data.packing.packed import PackedSplit
 
 COLOUR = [{"transform": "Normalize"}]
@@ -159,13 +162,76 @@ def test_a_killed_loader_is_reported_although_its_connection_closes_first(
         list(iterator)
 
 
-def test_whole_images_are_the_normalised_split(train_split: PackedSplit) -> None:
-    jitter = {"transform": "ColorJitter"}
-    shown = list(whole_images(train_split, colour=[jitter, *COLOUR]))
+def test_only_a_lost_connection_of_the_pinning_thread_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = []
+    monkeypatch.setattr(threading, "excepthook", lambda error: printed.append(error.exc_type))
+    silence_pin_thread.__wrapped__()
+
+    def fails(error: Exception) -> None:
+        raise error
+
+    def _pin_memory_loop(error: Exception) -> None:
+        raise error
+
+    for work, error in ((_pin_memory_loop, EOFError()), (_pin_memory_loop, ValueError()), (fails, EOFError())):
+        thread = threading.Thread(target=work, args=(error,))
+        thread.start()
+        thread.join()
+    assert printed == [ValueError, EOFError]
+
+
+@pytest.fixture
+def pinned(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each tensor of the loading code was asked for in pinned memory; without a GPU there is none to give."""
+    asked = []
+    empty = torch.empty
+
+    def unpinned(*shape: Any, pin_memory: bool = False, **options: Any) -> torch.Tensor:
+        asked.append(pin_memory)
+        return empty(*shape, **options)
+
+    monkeypatch.setattr(torch, "empty", unpinned)
+    monkeypatch.setattr(stream_module, "CopiedAhead", lambda source, _: CopiedAhead(source, torch.device("cpu")))
+    return asked
+
+
+def test_batches_for_a_gpu_are_made_in_pinned_memory(train_split: PackedSplit, pinned: list[bool]) -> None:
+    expected = list(stream(train_split))
+    assert pinned == []
+    assert_same(expected, stream(train_split, device=torch.device("cuda")))
+    assert pinned == [True] * 5 * len(expected[0])
+
+
+@pytest.mark.filterwarnings("ignore:.*no accelerator is found")
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_loader_pins_for_a_gpu_what_its_processes_send(
+    train_split: PackedSplit, pinned: list[bool], monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    asked = []
+    loader = stream_module.DataLoader
+    monkeypatch.setattr(
+        stream_module, "DataLoader", lambda *data, **options: (asked.append(options), loader(*data, **options))[1]
+    )
+    assert_same(stream(train_split), stream(train_split, workers=1, device=torch.device(device)))
+    assert [options["pin_memory"] for options in asked] == [device == "cuda"]
+    assert True not in pinned, "a loader process must not use the GPU"
+
+
+def test_a_resumed_stream_continues_with_the_batch_that_was_copied_and_not_received(
+    train_split: PackedSplit, pinned: list[bool]
+) -> None:
+    gpu, expected = torch.device("cuda"), list(stream(train_split))
+    first = stream(train_split, device=gpu)
+    received = [next(first), next(first)]
+    assert_same(expected, [*received, *stream(train_split, device=gpu, start_iteration=2, iterations=3)])
+    first.close()
+    assert list(first) == []
+
+
+def test_whole_images_are_the_split(train_split: PackedSplit) -> None:
+    shown = list(whole_images(train_split))
     assert [name for *_, name in shown] == train_split.names
-    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     for i, (image, label, _) in enumerate(shown):
-        assert (image.shape, image.dtype) == ((1, 3, 64, 128), torch.float32)
-        expected = (train_split.image(i) / 255 - mean) / std
-        np.testing.assert_allclose(image[0].permute(1, 2, 0).numpy(), expected, atol=1e-5)
+        assert (image.shape, image.dtype) == ((1, 3, 64, 128), torch.uint8)
+        np.testing.assert_array_equal(image[0].permute(1, 2, 0).numpy(), train_split.image(i))
         np.testing.assert_array_equal(label, train_split.label(i))

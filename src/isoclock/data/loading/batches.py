@@ -8,14 +8,13 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, get_worker_info
 
 from isoclock.data.loading.augment import GEOMETRY, ORDER, crop_sample, draw_geometry, generator
 from isoclock.data.loading.colour import Colour
 from isoclock.data.loading.pixels import Pixels, SplitPixels
-from isoclock.data.loading.recycled import RecycledArrays
+from isoclock.data.loading.recycled import PinnedMemory, RecycledMemory
 from isoclock.labels import IGNORE
 
 
@@ -25,7 +24,7 @@ def sample_at(seed: int, number: int, count: int, order: int = ORDER) -> int:
 
 
 class Batches(Dataset[dict[str, Any]]):
-    """The batches of a run by number. One worker makes a whole batch."""
+    """The batches of a run by number. One worker makes a whole batch. `pinned` makes them in pinned memory."""
 
     def __init__(
         self,
@@ -35,28 +34,28 @@ class Batches(Dataset[dict[str, Any]]):
         scale: tuple[float, float],
         flip: float,
         colour: Colour,
+        *,
+        pinned: bool = False,
     ) -> None:
         self.parts, self.seed, self.crop = parts, seed, crop
         self.batch = sum(images for _, images, _ in parts)
         self.scale, self.flip, self.colour = scale, flip, colour
-        self._memory = RecycledArrays()
+        self._memory = PinnedMemory() if pinned else RecycledMemory()
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         before = time.process_time()
-        images = self._memory.empty((self.batch, *self.crop, 3), np.uint8)
-        target = self._memory.empty((self.batch, *self.crop), np.uint8)
-        index = np.empty(self.batch, np.int64)
-        labelled = np.empty(self.batch, np.bool_)
+        made = {
+            "images": self._memory.empty((self.batch, *self.crop, 3), np.uint8),
+            "target": self._memory.empty((self.batch, *self.crop), np.uint8),
+            "index": self._memory.empty((self.batch,), np.int64),
+            "labelled": self._memory.empty((self.batch,), np.bool_),
+        }
+        images, target, index, labelled = (tensor.numpy() for tensor in made.values())
         for k, (split, i, before_it) in enumerate(self._drawn(number)):
             self._sample(split, i, number * self.batch + k, images[k], target[k])
             index[k], labelled[k] = before_it + i, split.labelled[i]
         target[~labelled] = IGNORE
-        made = {
-            "images": torch.from_numpy(images).permute(0, 3, 1, 2),
-            "target": torch.from_numpy(target),
-            "index": torch.from_numpy(index),
-            "labelled": torch.from_numpy(labelled),
-        }
+        made["images"] = made["images"].permute(0, 3, 1, 2)
         if get_worker_info() is not None:
             # Tensors must be in shared memory to reach the training process. If /dev/shm is full, the error raised here
             # reaches that process. In the queue's thread it would only be logged, and the process would wait forever.

@@ -21,13 +21,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from isoclock.data.loading import bilinear
+from isoclock.data.loading.ahead import CopiedAhead
 from isoclock.data.loading.augment import ORDER, UNLABELLED_ORDER
 from isoclock.data.loading.batches import Batches
 from isoclock.data.loading.colour import build_colour
-from isoclock.data.loading.normalise import Normalise
 from isoclock.data.loading.pixels import SplitPixels
-from isoclock.data.loading.workers import dead_worker, end_workers, start_worker
+from isoclock.data.loading.workers import CONNECTION_LOST, dead_worker, end_workers, silence_pin_thread, start_worker
 
+_CPU = torch.device("cpu")
 _ENDLESS = 1 << 40
 _AHEAD = 2
 
@@ -36,7 +37,7 @@ class TrainingStream:
     """An iterable of batches that can be iterated once.
 
     A batch holds images (B, 3, h, w) uint8 in channels-last memory, target (B, h, w) uint8 with 255 where void, index
-    (B,) int64 of the samples in the split, and labelled (B,) bool. The training device converts them to float32 and
+    (B,) int64 of the samples in the split, and labelled (B,) bool. The training step converts them to float32 and
     int64, which take five times the memory. The last `unlabelled_per_batch` samples of a batch come from the split
     `unlabelled`, which is shuffled separately: their index continues after that of the split, their target is 255.
 
@@ -44,6 +45,9 @@ class TrainingStream:
     SIGTERM, because the training process decides when a run stops; `close` ends them early. `wait_s` is the time spent
     waiting for batches so far, `loader_core_s` the processor time used for the batches received. Raises ParamsError for
     a colour list that cannot be built.
+
+    A batch is on `device`. For a GPU it is made in pinned memory, and the next batch is copied while the current one is
+    used. A batch that was not received yet is not counted anywhere.
     """
 
     def __init__(
@@ -61,23 +65,26 @@ class TrainingStream:
         start_iteration: int = 0,
         iterations: int | None = None,
         workers: int = 0,
-        pin_memory: bool = False,
+        device: torch.device = _CPU,
     ) -> None:
         self.wait_s = 0.0
         self.loader_core_s = 0.0
         parts = [(split, batch - unlabelled_per_batch, ORDER)]
         if unlabelled is not None:
             parts.append((unlabelled, unlabelled_per_batch, UNLABELLED_ORDER))
-        self._batches = Batches(parts, seed, crop, scale, flip, build_colour(colour))
+        self._workers, self._device, self._on_gpu = workers, device, device.type != "cpu"
+        # A loader process cannot pin memory: the loader copies what it sends to pinned memory, in a thread here.
+        pinned = self._on_gpu and workers == 0
+        self._batches = Batches(parts, seed, crop, scale, flip, build_colour(colour), pinned=pinned)
         end = _ENDLESS if iterations is None else start_iteration + iterations
         self._numbers = range(start_iteration, end)
-        self._workers, self._pin_memory = workers, pin_memory
         self._source: Iterator[dict[str, Any]] | None = None
         self._loaders: set[BaseProcess] = set()
 
     def __iter__(self) -> TrainingStream:
         if self._source is None:
-            self._source = self._open()
+            source = self._open()
+            self._source = CopiedAhead(source, self._device) if self._on_gpu else source
         return self
 
     def __next__(self) -> dict[str, Tensor]:
@@ -86,8 +93,9 @@ class TrainingStream:
         asked = time.perf_counter()
         try:
             made = next(self._source)
-        except (ConnectionError, EOFError, FileNotFoundError) as error:
-            if (dead := dead_worker(self._loaders)) is not None:
+        except (*CONNECTION_LOST, RuntimeError) as error:
+            lost = isinstance(error, CONNECTION_LOST) or "Pin memory thread" in str(error)  # which reads from loaders
+            if lost and (dead := dead_worker(self._loaders)) is not None:
                 raise dead from error
             raise
         self.wait_s += time.perf_counter() - asked
@@ -105,13 +113,15 @@ class TrainingStream:
             # Crops are too small for OpenCV's thread pool, which would compete with that of torch.
             cv2.setNumThreads(1)
             return (self._batches[number] for number in self._numbers)
+        if self._on_gpu:
+            silence_pin_thread()
         loader = DataLoader(
             self._batches,
             batch_size=None,
             sampler=_Numbers(self._numbers),
             num_workers=self._workers,
             prefetch_factor=_AHEAD,
-            pin_memory=self._pin_memory,
+            pin_memory=self._on_gpu,
             worker_init_fn=start_worker,
             # A separate generator: otherwise the loader draws from the global one, and dropout depends on `workers`.
             generator=torch.Generator(),
@@ -123,15 +133,11 @@ class TrainingStream:
         return source
 
 
-def whole_images(
-    split: SplitPixels, *, colour: Sequence[Mapping[str, Any]]
-) -> Iterator[tuple[Tensor, NDArray[np.uint8], str]]:
-    """Every image of a split, normalised as in training: image (1, 3, H, W) float32, label (H, W) uint8, name."""
-    normalise = Normalise.last_of(colour)
+def whole_images(split: SplitPixels) -> Iterator[tuple[Tensor, NDArray[np.uint8], str]]:
+    """Every image of a split: image (1, 3, H, W) uint8 in channels-last memory, label (H, W) uint8, name."""
     for i, name in enumerate(split.names):
         # Copies: torch warns about read-only arrays.
-        pixels = torch.from_numpy(split.image(i).copy()).permute(2, 0, 1)[None]
-        yield normalise(pixels), split.label(i).copy(), name
+        yield torch.from_numpy(split.image(i).copy()).permute(2, 0, 1)[None], split.label(i).copy(), name
 
 
 class _Numbers(torch.utils.data.Sampler[int]):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import signal
+import threading
+from functools import cache
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
 import cv2
 
+CONNECTION_LOST = (ConnectionError, EOFError, FileNotFoundError)
+"""Errors of reading from a process that was killed."""
 _DYING_S = 4.0  # how long to wait for a loader process that has closed its connection
 
 
@@ -17,6 +21,22 @@ def start_worker(_worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # A worker uses one core. OpenCV's thread pool would compete with the training process, and does not survive a fork.
     cv2.setNumThreads(0)
+
+
+@cache
+def silence_pin_thread() -> None:
+    """Print no traceback when torch's thread that pins batches loses the connection to a killed loader process.
+
+    The training process reports that in one line. Other errors of threads are printed as before.
+    """
+    printed = threading.excepthook
+
+    def hook(error: threading.ExceptHookArgs) -> None:
+        pins = error.thread is not None and "_pin_memory_loop" in error.thread.name
+        if not (pins and issubclass(error.exc_type, CONNECTION_LOST)):
+            printed(error)
+
+    threading.excepthook = hook
 
 
 def dead_worker(loaders: set[BaseProcess]) -> RuntimeError | None:
