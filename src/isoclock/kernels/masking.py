@@ -29,8 +29,8 @@ def masked_first_convolution(align: nn.Module, first: nn.Module, feature: Tensor
         aligned: Tensor = align(feature)
         return F.conv2d(aligned * kept.to(aligned.dtype), first.weight, first.bias, padding=1)
     assert align.bias is not None
-    inner = F.pad(torch.cat([align.weight, align.bias[:, None, None, None]], dim=1), (0, 0, 0, 0, 0, unused))
-    composed = F.conv2d(first.weight, inner.transpose(0, 1))  # (K, C_T, 3, 3) -> (K, C_S + 1 + unused, 3, 3)
+    inner = F.pad(torch.cat([align.weight.flatten(1), align.bias[:, None]], dim=1), (0, unused))
+    composed = torch.einsum("kcyx,cs->ksyx", first.weight, inner).contiguous()  # (K, C_S + 1 + unused, 3, 3)
     mask = kept.to(feature.dtype)
     masked = torch.cat([feature * mask, F.pad(mask, (0, 0, 0, 0, 0, unused))], dim=1)
     return F.conv2d(masked, composed, first.bias, padding=1)
