@@ -85,7 +85,7 @@ bench: $(READY)
 bench-data: $(READY)
 	@python benchmarks/run.py data --out results/bench/data.json
 
-# Resumes where it was stopped. make bench-methods ONLY="kd cwd"
+# Resumes where it was stopped. make bench-methods ONLY="mgd afdcd"
 bench-methods: $(READY)
 	@python benchmarks/methods.py $(if $(ONLY),--only $(ONLY))
 

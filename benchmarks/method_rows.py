@@ -30,17 +30,10 @@ class Setting:
 
 
 SETTINGS: Mapping[str, Mapping[str, Setting]] = {
-    "fitnet": {"head": Setting({"tap": "head"}), "backbone": Setting({"tap": "backbone"})},
-    "cwd": {
-        "logits": Setting({"tap": "logit"}),
-        "head": Setting({"tap": "head"}),
-        "backbone": Setting({"tap": "backbone"}),
-    },
     # At the backbone a pair of its steps takes minutes on a CPU, so it gets a quarter of the map.
     "mgd": {
         "head": Setting({"tap": "head"}, ("mgd",)),
         "backbone": Setting({"tap": "backbone"}, ("mgd",), grid=(32, 64)),
-        "logit term": Setting({}, ("cwd_logit",)),
     },
     "skd": {
         "pixel": Setting({}, ("pixel",)),
@@ -55,11 +48,8 @@ SETTINGS: Mapping[str, Mapping[str, Setting]] = {
         "mini-batch pooled": Setting({"pool": "average"}, ("minibatch",)),
         "memory": Setting({}, ("pixel_memory", "region_memory"), by_classes={150: {"pixel_memory_size": 4000}}),
     },
-    "dist": {"logits": Setting({}, ("inter", "intra")), "with aux logits": Setting()},
-    "raw": {"pixel": Setting({"axis": "pixel"}), "channel": Setting({"axis": "channel"})},
     # Relations between images need several images.
     "rkd": {"pooled": Setting({"pool": "gap"}, batch=4), "whole maps": Setting({"pool": "flatten"}, batch=4)},
-    "cc": {"": Setting(batch=4)},
     "crd": {"": Setting(batch=4)},
 }
 
@@ -84,7 +74,7 @@ FULL = Scale(
     (64, 128),
     (19, 150),
     "r101-r18",
-    seconds=16.0,
+    seconds=12.0,
     least=5,
     most=31,
 )

@@ -1,7 +1,7 @@
 """Cost of the loss of each method, forward and backward: as published (`reference`) and `tuned`, interleaved.
 
-python benchmarks/methods.py               every method that has both: at most half an hour on two idle cores
-python benchmarks/methods.py --only kd     selected methods
+python benchmarks/methods.py               every method that has both: at most 20 minutes on two idle cores
+python benchmarks/methods.py --only mgd    selected methods
 python benchmarks/methods.py --tiny        small maps and two rounds, to test that it runs
 
 Rows are added to results/bench/methods.json one by one. An existing row is kept unless the method's code or the setting
@@ -33,6 +33,7 @@ from isoclock.training.device import choose_device, device_kind
 
 SCHEMA = 1
 UNMEASURED = "GPU: unmeasured"
+LEAST_GAIN = 0.01  # of a step: less is not worth a second implementation
 
 
 def show(document: Mapping[str, Any], kind: str) -> None:
@@ -51,8 +52,10 @@ def show(document: Mapping[str, Any], kind: str) -> None:
         "MiB",
         "memory",
         "share of a step",
+        "gain of a step",
     )
     table = Table(*headings, title=f"Methods, reference / tuned, on {kind}")
+    gains: dict[str, float] = {}  # the largest of each method
     for row in sorted(
         here["rows"].values(), key=lambda row: (row["method"], row["setting"], row["classes"], row["batch"])
     ):
@@ -60,7 +63,8 @@ def show(document: Mapping[str, Any], kind: str) -> None:
             (figures[REFERENCE], figures[TUNED])
             for figures in ({name: s["median"] for name, s in row["times_s"].items()}, row["memory_mib"], row["share"])
         )
-        ratio = row["ratio"]
+        ratio, gain = row["ratio"], 1 - (1 - most) / (1 - least)  # of the whole step, of which the loss is a part
+        gains[row["method"]] = max(gain, gains.get(row["method"], gain))
         table.add_row(
             " ".join(filter(None, [row["method"], row["setting"], "channels-last" if row["channels_last"] else ""])),
             str(row["classes"]) if row["depends_on_classes"] else "any",
@@ -73,15 +77,18 @@ def show(document: Mapping[str, Any], kind: str) -> None:
             f"{large:.4g} / {small:.4g}",
             f"{large / small:.3g}x" if small > 0 else "-",
             f"{100 * most:.3g} / {100 * least:.3g} %",
+            f"{100 * gain:.2g} %" if gain >= LEAST_GAIN else "less than 1 %",
         )
     console = Console()
     if not console.is_terminal:
-        console.width = WIDTH + 30
+        console.width = WIDTH + 50
     console.print(table)
     console.print(
         f"Step of {step['pair']}, {step['crop'][0]}x{step['crop'][1]}, batch {step['batch']}: student {step['student_s']:.2f} s,"
         f" teacher {parts['backbone']:.2f} s to its backbone, {parts['head']:.2f} s to its logits."
     )
+    small = [name for name, gain in gains.items() if gain < LEAST_GAIN]
+    console.print(f"Gains less than 1 % of a step in every row: {', '.join(small) or 'none'}.")
     if not any(name.startswith("cuda") for name in document["devices"]):
         console.print(UNMEASURED)
 

@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "methods.md"
 FIGURES = ROOT / "docs" / "results" / "methods-bench.json"
 WIDTH = 100  # characters of a line
+LEAST_GAIN = 0.01  # of a step: less is not worth a second implementation
 
 Row = Mapping[str, Any]
 
@@ -37,9 +38,11 @@ the variants.*
 
 [figures]: results/methods-bench.json
 
-Every method has two implementations of the same mathematics. `reference` computes as the published
-code does and represents the cost as published; `tuned` is as fast and as small as we could make it.
-Tests compare both with numbers from the authors' code (`tests/fidelity`) and with each other
+`reference` computes as the published code does and represents the cost as published. `tuned` is the
+same mathematics in less work. It is kept where it saves at least 1 % of a training step, or should
+on a GPU (not measured); the other methods are "as published; nothing to gain". What a compiler can
+fuse is left to the recipe's `compile`. Tests compare every implementation with numbers from the
+authors' code (`tests/fidelity`), and the two of a method with each other
 (`isoclock.methods.testing`).
 
 B is the batch, K the classes, C channels, h x w the grid of the maps at stride 8; S is the student,
@@ -63,6 +66,8 @@ torch {torch}; the head has {student[head]} and {teacher[head]} channels (studen
   `{pair}`, {crop[0]}x{crop[1]}, batch {batch}, {student_s} for the student, {backbone_s} for the
   teacher's forward pass to its backbone or {head_s} to its logits, as far as the method reads it
   (scaled if a row has another number of pixels).
+- *Gain* is the part of a whole step that `tuned` saves. A method that gains less than 1 % of a step
+  in all of its rows, on all devices, should not have a `tuned` implementation.
 - K is "any" if neither logits nor labels are read.
 """
 
@@ -86,13 +91,19 @@ def page(figures: Mapping[str, Any] | None) -> str:
 
 
 def figures_of(bench: Mapping[str, Any]) -> dict[str, Any]:
-    """The result of a benchmark without its samples. Raises ValueError for a tiny one."""
+    """The result of a benchmark without samples and without methods that have one implementation.
+
+    Raises ValueError for a tiny one.
+    """
     if bench["tiny"]:
         raise ValueError("a --tiny benchmark has no figures for the page")
+    compared = {name for name, card in cards().items() if TUNED in card.implementations}
     devices = {}
     for kind, found in bench["devices"].items():
         rows = {}
         for key, row in found["rows"].items():
+            if row["method"] not in compared:
+                continue
             times = {
                 name: {k: v for k, v in spread.items() if k != "samples"} for name, spread in row["times_s"].items()
             }
@@ -103,7 +114,12 @@ def figures_of(bench: Mapping[str, Any]) -> dict[str, Any]:
 
 def _contents(methods: Sequence[Card]) -> str:
     lines = [
-        [f"[`{card.name}`](#{card.name})", card.title, ", ".join(f"`{term}`" for term in card.terms), card.made_fast_by]
+        [
+            f"[`{card.name}`](#{card.name})",
+            card.title,
+            ", ".join(f"`{term}`" for term in card.terms),
+            card.about_tuned(),
+        ]
         for card in methods
     ]
     return _table(["method", "", "terms", "what made `tuned` fast"], lines)
@@ -125,7 +141,10 @@ def _measured(kind: str, found: Mapping[str, Any]) -> str:
     lines = [[f"[`{row['method']}`](#{row['method']})", *_cells(row)] for row in rows]
     table = _table(["method", *_HEADINGS], lines)
     note = f"\n{_wrapped(found['note'])}\n" if "note" in found else ""
-    return f"## Measured on {kind}\n{how}{note}\nOf {len(rows)} rows, `tuned` {counts}.\n\n{table}"
+    small = sorted({row["method"] for row in rows} - {row["method"] for row in rows if _gain(row) >= LEAST_GAIN})
+    rule = f"Gains less than 1 % of a step in every row: {', '.join(f'`{name}`' for name in small) or 'none'}."
+    summary = f"Of {len(rows)} rows, `tuned` {counts}.\n{_wrapped(rule)}"
+    return f"## Measured on {kind}\n{how}{note}\n{summary}\n\n{table}"
 
 
 _HEADINGS = [
@@ -142,6 +161,7 @@ _HEADINGS = [
     "MiB",
     "memory",
     "share of a step",
+    "gain",
 ]
 
 
@@ -164,7 +184,13 @@ def _cells(row: Row) -> list[str]:
         f"{large:.4g} / {small:.4g}",
         f"{large / small:.3g}x" if small > 0 else "",
         f"{100 * most:.2g} / {100 * least:.2g} %",
+        f"{100 * _gain(row):.2g} %" if _gain(row) >= LEAST_GAIN else "less than 1 % of a step",
     ]
+
+
+def _gain(row: Row) -> float:
+    """The part of a whole step that `tuned` saves: with shares s and t, 1 - (1 - s) / (1 - t)."""
+    return 1 - (1 - row["share"][REFERENCE]) / (1 - row["share"][TUNED])
 
 
 def _verdict(row: Row) -> str:
@@ -186,8 +212,8 @@ def _card(card: Card, variants: Sequence[Row], published: Sequence[Published], r
         parts.append(_item(f"Reads of the networks: {'; '.join(outputs)}"))
     if card.cost:
         parts.append(_item(f"Cost: {card.cost}"))
-    if card.made_fast_by:
-        parts.append(_item(f"What made `tuned` fast: {card.made_fast_by}"))
+    made = "What made `tuned` fast" if TUNED in card.implementations else "Implementation"
+    parts.append(_item(f"{made}: {card.about_tuned()}"))
     parts += [_item(f"`{term}` as published: {settings}") for term, settings in card.published.items()]
     if card.params:
         lines = [[f"`{name}`", _takes(rule), f"`{_format(rule['default'])}`"] for name, rule in card.params.items()]

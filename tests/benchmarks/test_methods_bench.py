@@ -17,7 +17,7 @@ from isoclock.methods import REFERENCE, TUNED, cards
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 BOTH = [name for name, card in cards().items() if {REFERENCE, TUNED} <= set(card.implementations)]
-TIMED = ("at", "kd")
+TIMED = ("bpkd", "ifvd")
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -30,7 +30,7 @@ def row(**changes: Any) -> dict[str, Any]:
     """A row as `make bench-methods` writes it."""
     samples = {"median": 0.02, "q25": 0.02, "q75": 0.02, "n": 2, "samples": [0.02, 0.02]}
     return {
-        "method": "kd",
+        "method": "mgd",
         "setting": "",
         "changed": {},
         "classes": 19,
@@ -74,7 +74,7 @@ def test_every_method_has_a_card(build: ModuleType) -> None:
     for name, card in cards().items():
         assert (f"\n## {name}\n" in page) == bool(card.terms)
         assert all(f"`{term}`" in page for term in card.terms)
-        assert card.made_fast_by in page
+        assert card.about_tuned() in page
 
 
 def test_what_was_not_measured_is_said(build: ModuleType) -> None:
@@ -88,8 +88,20 @@ def test_rows_stand_in_the_table_and_at_their_method(build: ModuleType) -> None:
     near = row(classes=20, ratio={"median": 1.0, "low": 0.99, "high": 1.02})
     page = build.page(bench(row(), near, slower))
     assert "Of 3 rows, `tuned` wins in 1, ties in 1, loses in 1." in page
-    assert page.count("| 20 ms | 10 ms | 2x | 1.9 .. 2.1 | wins | 30 / 10 | 3x | 2 / 1 % |") == 2
+    assert page.count("| 20 ms | 10 ms | 2x | 1.9 .. 2.1 | wins | 30 / 10 | 3x | 2 / 1 % | 1 % |") == 2
     assert page.count("| 0.8 .. 0.95 | loses |") == 2
+
+
+def test_a_gain_of_less_than_a_hundredth_of_a_step_is_named(build: ModuleType) -> None:
+    small = row(share={REFERENCE: 0.012, TUNED: 0.004})
+    assert "less than 1 % of a step in every row: `mgd`." in build.page(bench(small))
+    assert "| 1.2 / 0.4 % | less than 1 % of a step |" in build.page(bench(small))
+    assert "in every row: none." in build.page(bench(small, row(classes=150, share={REFERENCE: 0.1, TUNED: 0.01})))
+
+
+def test_rows_of_a_method_with_one_implementation_are_left_out(build: ModuleType) -> None:
+    kept = build.figures_of(bench(row(), row(method="kd")))
+    assert [found["method"] for found in kept["devices"]["cpu:one"]["rows"].values()] == ["mgd"]
 
 
 def test_figures_are_kept_without_samples_and_never_tiny_ones(build: ModuleType) -> None:

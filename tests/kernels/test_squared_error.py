@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 
 from isoclock.kernels import squared_error
+from isoclock.kernels.normalising import standardised
 from isoclock.kernels.projector import build_projector
 from isoclock.kernels.squared_error import (
     half_squared_error,
     half_squares,
     half_standard_squares,
     half_unit_squares,
-    standardised,
     streamed,
 )
 

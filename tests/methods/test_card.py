@@ -3,7 +3,7 @@ import inspect
 import pytest
 
 from isoclock.errors import ParamsError
-from isoclock.methods.card import IMPLEMENTATIONS, card, cards
+from isoclock.methods.card import IMPLEMENTATIONS, REFERENCE, TUNED, card, cards
 
 
 def test_every_class_states_what_its_card_says() -> None:
@@ -56,9 +56,10 @@ def test_good_params_are_silent() -> None:
     assert card("cwd").problems({"tap": "head", "temperature": 1, "divisor": "student_channels"}) == []
 
 
-def test_every_method_but_none_has_both_implementations() -> None:
+def test_a_method_has_reference_and_says_what_made_tuned_fast_if_it_has_that() -> None:
     for name, facts in cards().items():
-        assert facts.implementations == (("reference",) if name == "none" else IMPLEMENTATIONS), name
+        assert facts.implementations in ((REFERENCE,), IMPLEMENTATIONS), name
+        assert bool(facts.made_fast_by) == (TUNED in facts.implementations), name
 
 
 def test_a_card_of_a_class_elsewhere_is_made_of_its_attributes() -> None:

@@ -17,11 +17,12 @@ PACKAGE = Path(isoclock.__file__).parent
 METHODS = PACKAGE / "methods"
 BORROWERS = {"rkd": ("cc", "crd"), "dkd": ("nkd",), "mgd": ("afdcd",), "cwd": ("mgd",), "fitnet": ("pkd", "raw")}
 BUILD = """
-from isoclock.methods import ChannelSpec, available, build_method
+from isoclock.methods import ChannelSpec, available, build_method, card
 assert {deleted!r} not in available()
 for name in {names!r}:
     spec = ChannelSpec(backbone=32, head=16)
-    build_method(name, student=spec, teacher=spec, num_classes=3, dataset_size=4, implementation="tuned")
+    for each in card(name).implementations:
+        build_method(name, student=spec, teacher=spec, num_classes=3, dataset_size=4, implementation=each)
 """
 
 

@@ -30,6 +30,7 @@ class TestMGD(MethodContract):
 
 class TestMGDAtTheHead(MethodContract):
     name = "mgd"
+    teacher = ChannelSpec(backbone=20, head=17)
     params = {"tap": "head", "mask_ratio": 0.5, "logit_temperature": 1.0}
 
 

@@ -98,8 +98,8 @@ MISTAKES = {
     "an implementation that a method has not": (
         "grids/toy.yaml",
         "[none, kd,",
-        "[none.tuned, kd,",
-        ["blocks[0].methods", "unknown method 'none.tuned'"],
+        "[none, kd.tuned, kd,",
+        ["blocks[0].methods: 'kd.tuned': method kd has only `reference` (as published; nothing to gain); write 'kd'"],
     ),
     "images without labels that are not there": (
         "training.yaml",
@@ -242,13 +242,22 @@ def test_several_problems_are_reported_together(empty_study: TinyStudy) -> None:
 
 
 def test_the_other_implementation_of_an_entry_needs_no_entry(empty_study: TinyStudy) -> None:
-    empty_study.edit("methods.yaml", "weights: {fitnet: 1.0}\n", "weights: {fitnet: 1.0}\n  extras: [kd]\n")
-    empty_study.edit("grids/toy.yaml", "[none, kd,", "[none, kd.tuned, fitnet.tuned, kd,")
+    empty_study.edit("grids/toy.yaml", "[none, kd,", "[none, mgd.tuned, kd,")
     params = empty_study.params
-    assert params.method("kd.tuned").implementation == "tuned"
-    assert params.method("kd").implementation == "reference"
-    assert [part.implementation for part in params.method_parts("fitnet.tuned", "streets")] == ["tuned", "tuned"]
-    assert [part.implementation for part in params.method_parts("fitnet", "streets")] == ["reference", "reference"]
+    assert params.method("mgd.tuned").implementation == "tuned"
+    assert params.method("mgd").implementation == "reference"
+    with pytest.raises(ParamsError, match=r"methods\.yaml: 'kd\.tuned': method kd has only `reference`"):
+        params.method("kd.tuned")
+
+
+def test_an_extra_is_tuned_too_if_its_method_has_that(empty_study: TinyStudy) -> None:
+    weights = "weights: {mgd: 1.0e-4, cwd_logit: 0.0}\n"
+    entry = "method: rkd\n  implementation: reference\n  params: {}\n  weights: {distance: 1.0, angle: 0.0}\n"
+    empty_study.edit("methods.yaml", weights, f"{weights}  extras: [kd, relations]\n")
+    empty_study.edit("methods.yaml", "\nmgd:\n", f"\nrelations:\n  {entry}  provenance: {{'*': ours}}\nmgd:\n")
+    parts = {name: empty_study.params.method_parts(name, "streets") for name in ("mgd", "mgd.tuned")}
+    assert [part.implementation for part in parts["mgd"]] == ["reference", "reference", "reference"]
+    assert [part.implementation for part in parts["mgd.tuned"]] == ["tuned", "reference", "tuned"]
 
 
 def test_extras_of_extras_are_refused(empty_study: TinyStudy) -> None:

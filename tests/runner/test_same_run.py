@@ -93,8 +93,13 @@ def test_what_is_the_same_follows_from_the_budgets(empty_study: TinyStudy) -> No
     assert same_training(params, ITERATION) == [COMPUTE]
     assert same_training(params, COMPUTE) == [ITERATION]
     assert same_training(params, cell("none", "compute-6")) == []
-    assert same_training(params, cell("kd.tuned", "compute-6")) == [], "another implementation is another training"
     assert same_training(params, cell("none", "iteration-6")) == []
+
+
+def test_another_implementation_is_another_training(empty_study: TinyStudy) -> None:
+    empty_study.edit("budgets.yaml", "yardstick: kd", "yardstick: mgd")
+    assert same_training(empty_study.params, cell("mgd", "compute-6")) == [cell("mgd", "iteration-6")]
+    assert same_training(empty_study.params, cell("mgd.tuned", "compute-6")) == []
 
 
 def test_its_scores_are_its_own_files(taught_study: TinyStudy, monkeypatch: pytest.MonkeyPatch) -> None:

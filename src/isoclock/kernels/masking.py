@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isoclock.kernels.winograd import convolution
+CHANNEL_MULTIPLE = 8
+"""Tensor cores take channels in multiples of this."""
 
 
 def pixel_uniforms(feature: Tensor, generator: torch.Generator) -> Tensor:
@@ -19,13 +20,17 @@ def masked_first_convolution(align: nn.Module, first: nn.Module, feature: Tensor
 
     A mask commutes with a 1x1 convolution, so both fold into one 3x3 kernel from C_S + 1 channels instead of C_T; the
     mask as a channel carries the bias a, which must not appear in masked pixels nor in the zeros beyond the border.
+    Channels of zeros follow it up to a multiple of `CHANNEL_MULTIPLE`. Without an alignment to more channels than that
+    nothing is folded.
     """
     assert isinstance(first, nn.Conv2d)
-    mask = kept.to(feature.dtype)
-    if not isinstance(align, nn.Conv2d) or align.in_channels + 1 >= align.out_channels:
-        return convolution(align(feature) * mask, first.weight, first.bias)
+    unused = -(feature.shape[1] + 1) % CHANNEL_MULTIPLE
+    if not isinstance(align, nn.Conv2d) or feature.shape[1] + 1 + unused >= align.out_channels:
+        aligned: Tensor = align(feature)
+        return F.conv2d(aligned * kept.to(aligned.dtype), first.weight, first.bias, padding=1)
     assert align.bias is not None
-    with torch.autocast(feature.device.type, enabled=False):
-        inner = torch.cat([align.weight, align.bias[:, None, None, None]], dim=1)
-        composed = F.conv2d(first.weight, inner.transpose(0, 1))  # (K, C_T, 3, 3) -> (K, C_S + 1, 3, 3)
-    return convolution(torch.cat([feature * mask, mask], dim=1), composed, first.bias)
+    inner = F.pad(torch.cat([align.weight.flatten(1), align.bias[:, None]], dim=1), (0, unused))
+    composed = torch.einsum("kcyx,cs->ksyx", first.weight, inner).contiguous()  # (K, C_S + 1 + unused, 3, 3)
+    mask = kept.to(feature.dtype)
+    masked = torch.cat([feature * mask, F.pad(mask, (0, 0, 0, 0, 0, unused))], dim=1)
+    return F.conv2d(masked, composed, first.bias, padding=1)

@@ -8,7 +8,7 @@ from torch import Tensor
 from isoclock.kernels.precision import in_loss_precision
 
 
-def image_vectors(feature: Tensor, *, tuned: bool) -> Tensor:
+def image_vectors(feature: Tensor, *, tuned: bool = False) -> Tensor:
     """(B, C, h, w) -> (B, C): the average over positions, in loss precision.
 
     Tuned sums without a float32 copy of a bfloat16 map, and divides the C sums instead of the map's whole gradient,

@@ -11,15 +11,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from isoclock.kernels.normalising import LEAST_DEVIATION, LEAST_NORM
 from isoclock.kernels.precision import in_loss_precision
 
 BlockLoss = Callable[[Tensor, Tensor], Tensor]
 """(found, expected), both (b, c, n), to the block's loss; overwrites `found` with the gradient of the loss."""
-
-LEAST_NORM, LEAST_DEVIATION = 1e-6, 1e-6
 
 _CPU_BLOCK, _DEVICE_BLOCK = 1 << 18, 1 << 26  # elements: what stays in a core's cache; what fills an accelerator
 
@@ -59,22 +57,6 @@ def streamed(
     given = (_dense(feature), weight, bias, scale, shift, _dense(target))
     total: Tensor = _Streamed.apply(*given, norm or loss, whole_channels, merge_images)
     return total
-
-
-def unit_vectors(values: Tensor, *, dim: int) -> Tensor:
-    """Vectors along `dim` over their lengths, one shorter than `LEAST_NORM` over that."""
-    return F.normalize(values, dim=dim, eps=LEAST_NORM)
-
-
-def standardised(feature: Tensor) -> Tensor:
-    """(B, C, h, w) with every channel at mean 0 and deviation 1 over B, h, w; a channel that never changes is 0.
-
-    The deviation is the unbiased one (of a single position: 0) plus `LEAST_DEVIATION`.
-    """
-    rows = feature.permute(1, 0, 2, 3).flatten(1)
-    deviation = rows.std(dim=1, keepdim=True, correction=1 if rows.shape[1] > 1 else 0)
-    rows = (rows - rows.mean(dim=1, keepdim=True)) / (deviation + LEAST_DEVIATION)
-    return rows.unflatten(1, (feature.shape[0], *feature.shape[2:])).permute(1, 0, 2, 3)
 
 
 def half_squares(found: Tensor, expected: Tensor) -> Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,8 +9,7 @@ from torch import Tensor, nn
 from isoclock.errors import ParamsError
 from isoclock.kernels.masking import masked_first_convolution, pixel_uniforms
 from isoclock.kernels.precision import in_loss_precision
-from isoclock.kernels.squared_error import block_elements, half_squared_error
-from isoclock.kernels.winograd import convolve
+from isoclock.methods.card import TUNED
 from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
 
@@ -61,8 +58,8 @@ class AfDCD(Method):
         " terms for each pooled pixel"
     )
     made_fast_by = (
-        "alignment and mask folded into the first 3x3 kernel, Winograd convolutions (CPU, full precision),"
-        " distances of a few patches at a time with a masked log-sum-exp instead of copied positives and negatives"
+        "alignment and mask are folded into the first 3x3 kernel; pairs that do not count get the logit -inf,"
+        " instead of copies of positives and negatives"
     )
 
     def build(self) -> None:
@@ -93,20 +90,16 @@ class AfDCD(Method):
     ) -> dict[str, Tensor]:
         """{"feature": scalar, "contrast": scalar}, as far as active."""
         ours, theirs = student.features[self.settings["tap"]], teacher.features[self.settings["tap"]]
-        tuned = self.implementation == "tuned"
-        rebuilt = (self._rebuilt_tuned if tuned else self._rebuilt)(ours, self._kept(ours, draw))
+        rebuilt = self._rebuilt(ours, self._kept(ours, draw))
         terms = {}
         if "feature" in self.active_terms:
-            if tuned:
-                terms["feature"] = half_squared_error(rebuilt, theirs) * (2 / len(theirs))
-            else:
-                loss = F.mse_loss(in_loss_precision(rebuilt), in_loss_precision(theirs), reduction="sum")
-                terms["feature"] = loss / len(theirs)
+            loss = F.mse_loss(in_loss_precision(rebuilt), in_loss_precision(theirs), reduction="sum")
+            terms["feature"] = loss / len(theirs)
         if "contrast" in self.active_terms:
             pool, groups = self.settings["pool"], self.settings["groups"]
             vectors = patch_vectors(rebuilt, pool=pool, groups=groups)
             anchors = patch_vectors(theirs, pool=pool, groups=groups)
-            contrast = _contrast_tuned if tuned else _contrast
+            contrast = _contrast_tuned if self.implementation == TUNED else _contrast
             pixels = vectors.shape[0] * vectors.shape[1] // groups  # B H W
             terms["contrast"] = contrast(vectors, anchors, groups, self.settings["temperature"]) / pixels
         return terms
@@ -122,18 +115,18 @@ class AfDCD(Method):
         return kept
 
     def _rebuilt(self, feature: Tensor, kept: Tensor) -> Tensor:
+        if self.settings["projector"] != "none" and self.implementation == TUNED:
+            return self._folded(feature, kept)
         aligned = self.align(feature)
         masked = aligned * kept.to(aligned.dtype)
         return masked if self.settings["projector"] == "none" else self.projector(masked)
 
-    def _rebuilt_tuned(self, feature: Tensor, kept: Tensor) -> Tensor:
-        if self.settings["projector"] == "none":
-            return self._rebuilt(feature, kept)
+    def _folded(self, feature: Tensor, kept: Tensor) -> Tensor:
         if isinstance(self.projector, EnhancedProjector):
-            return self.projector.tuned(self.align, feature, kept)
+            first = masked_first_convolution(self.align, self.projector.block_1[0], feature, kept)
+            return self.projector.after_first_convolution(first)
         assert isinstance(self.projector, nn.Sequential)
-        first, _, second = self.projector
-        return convolve(second, masked_first_convolution(self.align, first, feature, kept).relu_())
+        return self.projector[1:](masked_first_convolution(self.align, self.projector[0], feature, kept))
 
 
 class EnhancedProjector(nn.Module):
@@ -146,16 +139,14 @@ class EnhancedProjector(nn.Module):
         self.adaptor_1, self.adaptor_2 = _conv(channels), _conv(channels)
 
     def forward(self, feature: Tensor) -> Tensor:
-        """As published."""
-        first = self.block_1(feature)
+        """(B, C, h, w) to the same."""
+        return self.after_first_convolution(self.block_1[0](feature))
+
+    def after_first_convolution(self, convolved: Tensor) -> Tensor:
+        """What `forward` computes from the result of the first convolution, which it overwrites."""
+        first = self.block_1[1](convolved)
         second = self.block_2(first)
         return (self.adaptor_1(first) + self.adaptor_2(second)) / 2
-
-    def tuned(self, align: nn.Module, feature: Tensor, kept: Tensor) -> Tensor:
-        """The same of `align(feature) * kept`."""
-        first = masked_first_convolution(align, self.block_1[0], feature, kept).relu_()
-        second = convolve(self.block_2[0], first).relu_()
-        return (convolve(self.adaptor_1, first) + convolve(self.adaptor_2, second)).div_(2)
 
 
 def _conv(channels: int) -> nn.Conv2d:
@@ -189,40 +180,8 @@ def _contrast(vectors: Tensor, anchors: Tensor, groups: int, temperature: float)
 
 
 def _contrast_tuned(vectors: Tensor, anchors: Tensor, groups: int, temperature: float) -> Tensor:
-    total: Tensor = _Contrast.apply(vectors, anchors, groups, temperature)
-    return total
-
-
-class _Contrast(torch.autograd.Function):
-    """Distances of a few patches at a time; excluded pairs have logit -inf, and only the gradient is saved."""
-
-    @staticmethod
-    def forward(ctx: Any, vectors: Tensor, anchors: Tensor, groups: int, temperature: float) -> Tensor:
-        count = vectors.shape[1]
-        group = torch.arange(count, device=vectors.device) % groups
-        left_out = (group[None] == group[:, None]).fill_diagonal_(False)
-        gradient = torch.empty_like(vectors) if ctx.needs_input_grad[0] else None
-        total = vectors.new_zeros(())
-        size = max(1, block_elements(vectors.device) // count**2)
-        for start in range(0, len(vectors), size):
-            ours = vectors[start : start + size].detach().requires_grad_(gradient is not None)
-            with torch.enable_grad():
-                distances = torch.cdist(ours, anchors[start : start + size], p=1)
-            logits = (distances.detach() * (-1 / temperature)).masked_fill_(left_out, -torch.inf)
-            # Minus their maximum: otherwise large distances would cost the normaliser its precision.
-            logits.sub_(logits.amax(2, keepdim=True))
-            normaliser = logits.logsumexp(2)
-            total += (normaliser - logits.diagonal(dim1=1, dim2=2)).sum()
-            if gradient is not None:
-                share = logits.sub_(normaliser[:, :, None]).exp_()  # d total / d logits, but for the positives
-                share.diagonal(dim1=1, dim2=2).sub_(1)
-                (found,) = torch.autograd.grad(distances, ours, share.mul_(-1 / temperature))
-                gradient[start : start + size] = found
-        ctx.save_for_backward(gradient)
-        return total
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = ctx.saved_tensors
-        return None if gradient is None else gradient * outer, None, None, None
+    """The same without copies: pairs that do not count have the logit -inf, and a vector's positive is on the diagonal."""
+    group = torch.arange(vectors.shape[1], device=vectors.device) % groups
+    left_out = (group[None] == group[:, None]).fill_diagonal_(False)
+    logits = (torch.cdist(vectors, anchors, p=1) / -temperature).masked_fill(left_out, -torch.inf)
+    return -F.log_softmax(logits, dim=2).diagonal(dim1=1, dim2=2).sum()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from isoclock.kernels.pooling import image_vectors
-from isoclock.methods.card import TUNED
+from isoclock.kernels.precision import in_loss_precision
 from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
 
@@ -30,10 +29,8 @@ class CC(Method):
         "tap": {"type": "choice", "of": ("head", "backbone"), "default": "head"},
         "embedding": {"type": "integer", "at_least": 1, "default": 128},
     }
-    implementations = ("reference", "tuned")
     reads = {"cc": ("{tap}",)}
     cost = "reading the two maps once; 0 for one image"
-    made_fast_by = "the two averages without float32 copies, their gradient an expanded view; nothing else to gain"
 
     def build(self) -> None:
         """The two embeddings; the teacher's is trained as well."""
@@ -48,11 +45,10 @@ class CC(Method):
         batch: Batch,  # noqa: ARG002
         draw: Draw,  # noqa: ARG002
     ) -> dict[str, Tensor]:
-        """{"cc": scalar}. The cost is reading the two maps once, in both implementations."""
-        tap, tuned = self.settings["tap"], self.implementation == TUNED
-        ours = image_vectors(student.features[tap], tuned=tuned)
-        theirs = image_vectors(teacher.features[tap], tuned=tuned)
-        with torch.autocast(ours.device.type, enabled=False):
-            delta = (self.embed_student(ours) - self.embed_teacher(theirs)).abs()
+        """{"cc": scalar}."""
+        tap = self.settings["tap"]
+        ours = self.embed_student(image_vectors(student.features[tap]))
+        theirs = self.embed_teacher(image_vectors(teacher.features[tap]))
+        delta = (in_loss_precision(ours) - in_loss_precision(theirs)).abs()
         pairs = (delta[:-1] * delta[1:]).sum(1)
         return {"cc": pairs.sum() / max(1, len(pairs))}

@@ -34,15 +34,10 @@ class CWD(Method):
         "divisor": {"type": "choice", "of": ("teacher_channels", "student_channels"), "default": "teacher_channels"},
     }
 
-    implementations = ("reference", "tuned")
     reads = {"cwd": ("{tap}",)}
     cost = (
         "2 B C h w exponentials: negligible for logits, a 268 MB map for 512 channels of 8 crops of 512x1024,"
         " compared with the projector's 4.3 GMAC"
-    )
-    made_fast_by = (
-        "value and gradient in one sweep over cache-sized blocks of whole channels, channels-last maps read"
-        " without a copy, powers of two instead of exponentials; one student-sized map is kept, the gradient"
     )
 
     def build(self) -> None:
@@ -62,13 +57,12 @@ class CWD(Method):
     ) -> dict[str, Tensor]:
         """{"cwd": scalar}."""
         tap, temperature = self.settings["tap"], self.settings["temperature"]
-        tuned = self.implementation == "tuned"
         if tap == "logit":
             assert student.logits is not None
             assert teacher.logits is not None
-            return {"cwd": channel_divergence(student.logits, teacher.logits, temperature, tuned=tuned)}
+            return {"cwd": channel_divergence(student.logits, teacher.logits, temperature)}
         feature = student.features[tap]
-        divergence = channel_divergence(self.projector(feature), teacher.features[tap], temperature, tuned=tuned)
+        divergence = channel_divergence(self.projector(feature), teacher.features[tap], temperature)
         if self.settings["divisor"] == "student_channels":
             divergence = divergence * (self.teacher_channels.of(tap) / feature.shape[1])
         return {"cwd": divergence}

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from isoclock.kernels.target_and_rest import TermSpec, labelled_rows, target_and_rest
+from isoclock.kernels.labelled_rows import labelled_rows
 from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
 
@@ -21,7 +21,7 @@ class DKD(Method):
 
     KL(p^T || p^S) = tckd + (1 - p_y^T) nckd for a pixel: the second weighted as if the teacher were never sure. N are the
     labelled pixels of the batch on the logits' grid; without any both terms are 0. The published code leaves the label's
-    class out by subtracting 1000 from its scaled logit; `reference` does so too.
+    class out by subtracting 1000 from its scaled logit, and so does this file.
     """
 
     title = "decoupled KD"
@@ -32,15 +32,9 @@ class DKD(Method):
     terms = ("tckd", "nckd")
     published = {"tckd": "alpha 1, T 4 (mmrazor, CIFAR-100)", "nckd": "beta 8, T 4 (mmrazor, CIFAR-100)"}
     params = {"temperature": {"type": "number", "above": 0, "default": 4.0}}
-    implementations = ("reference", "tuned")
     reads = {"tckd": ("logits",), "nckd": ("logits",)}
     cost = (
         "2 B K h w exponentials, two maps of gradients; as published three softmaxes, and masks as large as the logits"
-    )
-    made_fast_by = (
-        "one sweep for both terms in the layout as it is: one softmax over the other classes serves both, the"
-        " label's share is a logistic function; labels by gather and scatter and a 0/1 weight instead of picked"
-        " rows and masks"
     )
 
     def compute(
@@ -54,11 +48,6 @@ class DKD(Method):
         assert student.logits is not None
         assert teacher.logits is not None
         temperature = self.settings["temperature"]
-        if self.implementation == "tuned":
-            wanted = ["tckd" in self.active_terms, "nckd" in self.active_terms]
-            both = target_and_rest(student.logits, teacher.logits, batch.target, TermSpec(temperature, True, *wanted))
-            values = dict(zip(self.terms, both, strict=True))
-            return {term: value * temperature**2 for term, value in values.items() if term in self.active_terms}
         student_rows, teacher_rows, label = labelled_rows(student.logits, teacher.logits, batch.target)
         student_rows, teacher_rows = student_rows / temperature, teacher_rows / temperature
         is_label = F.one_hot(label, student_rows.shape[1]).bool()

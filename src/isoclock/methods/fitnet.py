@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch.nn.functional as F
 from torch import Tensor
 
+from isoclock.kernels.normalising import standardised, unit_vectors
 from isoclock.kernels.precision import in_loss_precision
 from isoclock.kernels.projector import build_projector
-from isoclock.kernels.squared_error import (
-    BlockLoss,
-    half_squares,
-    half_standard_squares,
-    half_unit_squares,
-    standardised,
-    streamed,
-    unit_vectors,
-)
 from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
 
@@ -40,15 +30,10 @@ class FitNet(Method):
         "projector": {"type": "choice", "of": ("conv", "conv-bias", "conv-bn", "conv-bn-relu"), "default": "conv"},
         "normalise": {"type": "choice", "of": ("none", "channel", "pixel"), "default": "none"},
     }
-    implementations = ("reference", "tuned")
     reads = {"fitnet": ("{tap}",)}
     cost = (
         "three products of C_S x C_T over B h w pixels (each 4.3 GMAC at the head, 69 GMAC at the backbone for 8"
         " crops of 512x1024); as published, most time goes into writing and reading maps of C_T channels"
-    )
-    made_fast_by = (
-        "projection, difference, loss and gradients in one pass over blocks that stay in the cache: no projected"
-        " map is ever written"
     )
 
     def build(self) -> None:
@@ -68,15 +53,6 @@ class FitNet(Method):
         """{"fitnet": scalar}."""
         ours, theirs = student.features[self.settings["tap"]], teacher.features[self.settings["tap"]]
         normalise = self.settings["normalise"]
-        if self.implementation == "tuned":
-            losses: dict[str, BlockLoss] = {
-                "none": half_squares,
-                "channel": half_standard_squares,
-                "pixel": partial(half_unit_squares, dim=1),
-            }
-            by_channel = normalise == "channel"
-            half = streamed(self.projector, ours, theirs, losses[normalise], whole_channels=by_channel)
-            return {"fitnet": half * (2 / theirs.numel())}
         projected, theirs = in_loss_precision(self.projector(ours)), in_loss_precision(theirs)
         if normalise == "channel":
             projected, theirs = standardised(projected), standardised(theirs)

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from isoclock.kernels.labels import labels_on_grid
 from isoclock.kernels.precision import in_loss_precision
-from isoclock.kernels.softmax_kl import softmax_kl_sum
 from isoclock.labels import IGNORE
 from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
@@ -30,13 +29,8 @@ class KD(Method):
         "mask_ignored": {"type": "flag", "default": False},
     }
 
-    implementations = ("reference", "tuned")
     reads = {"kd": ("logits",)}
     cost = "reading both logit maps: 2 B K h w exponentials; as published, most time goes into copies of the maps"
-    made_fast_by = (
-        "value and gradient in one sweep over cache-sized blocks, in the layout as it is (no row for each"
-        " pixel), powers of two instead of exponentials; one student-sized map is kept, the gradient"
-    )
 
     def compute(
         self,
@@ -48,22 +42,14 @@ class KD(Method):
         """{"kd": scalar}."""
         assert student.logits is not None
         assert teacher.logits is not None
-        divergence = _tuned if self.implementation == "tuned" else _reference
         kept = None
         if self.settings["mask_ignored"]:
             size = (student.logits.shape[-2], student.logits.shape[-1])
             kept = labels_on_grid(batch.target, size) != IGNORE
-        return {"kd": divergence(student.logits, teacher.logits, self.settings["temperature"], kept)}
+        return {"kd": _divergence(student.logits, teacher.logits, self.settings["temperature"], kept)}
 
 
-def _tuned(student: Tensor, teacher: Tensor, temperature: float, kept: Tensor | None) -> Tensor:
-    """One sweep over the maps as they lie in memory, value and gradient together; the mask is a weight of 0 or 1."""
-    total = softmax_kl_sum(student, teacher, dim=1, temperature=temperature, weight=kept)
-    pixels = student[:, 0].numel() if kept is None else kept.sum().clamp(min=1)
-    return total * temperature**2 / pixels
-
-
-def _reference(student: Tensor, teacher: Tensor, temperature: float, kept: Tensor | None) -> Tensor:
+def _divergence(student: Tensor, teacher: Tensor, temperature: float, kept: Tensor | None) -> Tensor:
     student_rows, teacher_rows = _class_rows(student) / temperature, _class_rows(teacher) / temperature
     if kept is not None:
         student_rows, teacher_rows = student_rows[kept.flatten()], teacher_rows[kept.flatten()]

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from isoclock.kernels.target_and_rest import TermSpec, labelled_rows, target_and_rest
+from isoclock.kernels.labelled_rows import labelled_rows
 from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
 
@@ -29,13 +29,11 @@ class NKD(Method):
     terms = ("nkd_target", "nkd_nontarget")
     published = {"nkd_target": "weight 1 (cls_KD, ImageNet)", "nkd_nontarget": "gamma 1.5, T 1 (cls_KD, ImageNet)"}
     params = {"temperature": {"type": "number", "above": 0, "default": 1.0}}
-    implementations = ("reference", "tuned")
     reads = {"nkd_target": ("logits",), "nkd_nontarget": ("logits",)}
     cost = (
         "2 B K h w exponentials (4 if T is not 1), two maps of gradients; as published two softmaxes, and copies"
         " by a mask"
     )
-    made_fast_by = "as dkd: one sweep, one softmax over the other classes for both terms, no picked rows"
 
     def compute(
         self,
@@ -47,8 +45,6 @@ class NKD(Method):
         """{"nkd_target": scalar, "nkd_nontarget": scalar}, as far as active."""
         assert student.logits is not None
         assert teacher.logits is not None
-        if self.implementation == "tuned":
-            return self._tuned(student.logits, teacher.logits, batch.target)
         student_rows, teacher_rows, label = labelled_rows(student.logits, teacher.logits, batch.target)
         temperature, pixels = self.settings["temperature"], max(1, len(label))
         terms = {}
@@ -64,17 +60,3 @@ class NKD(Method):
             entropies = F.softmax(teacher_others, dim=1) * F.log_softmax(student_others, dim=1)
             terms["nkd_nontarget"] = -entropies.sum() * temperature**2 / pixels
         return terms
-
-    def _tuned(self, student: Tensor, teacher: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """One sweep for both terms, unless they differ in temperature."""
-        temperature, active = self.settings["temperature"], self.active_terms
-        if temperature == 1 or len(active) == 1:
-            alone = 1.0 if active == {"nkd_target"} else temperature
-            both = target_and_rest(
-                student, teacher, labels, TermSpec(alone, False, "nkd_target" in active, "nkd_nontarget" in active)
-            )
-        else:
-            target = target_and_rest(student, teacher, labels, TermSpec(1.0, False, True, False))[0]
-            both = target, target_and_rest(student, teacher, labels, TermSpec(temperature, False, False, True))[1]
-        values = {"nkd_target": both[0], "nkd_nontarget": both[1] * temperature**2}
-        return {term: value for term, value in values.items() if term in active}

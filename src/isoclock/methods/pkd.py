@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from isoclock.kernels.normalising import standardised
 from isoclock.kernels.precision import in_loss_precision
 from isoclock.kernels.projector import build_projector
-from isoclock.kernels.squared_error import half_standard_squares, standardised, streamed
 from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
 
@@ -29,14 +29,10 @@ class PKD(Method):
         "tap": {"type": "choice", "of": ("head", "backbone"), "default": "head"},
         "projector": {"type": "choice", "of": ("conv", "conv-bias", "conv-bn", "conv-bn-relu"), "default": "conv"},
     }
-    implementations = ("reference", "tuned")
     reads = {"pkd": ("{tap}",)}
     cost = (
         "three products of C_S x C_T over B h w pixels; as published, most time goes into about ten passes over"
         " maps of C_T channels"
-    )
-    made_fast_by = (
-        "blocks of whole channels: projection, both standardisations, loss and gradients while a block is in the cache"
     )
 
     def build(self) -> None:
@@ -55,8 +51,5 @@ class PKD(Method):
     ) -> dict[str, Tensor]:
         """{"pkd": scalar}."""
         ours, theirs = student.features[self.settings["tap"]], teacher.features[self.settings["tap"]]
-        if self.implementation == "tuned":
-            half = streamed(self.projector, ours, theirs, half_standard_squares, whole_channels=True)
-            return {"pkd": half / theirs.numel()}
         projected = standardised(in_loss_precision(self.projector(ours)))
         return {"pkd": F.mse_loss(projected, standardised(in_loss_precision(theirs))) / 2}

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from torch import Tensor
 
+from isoclock.kernels.normalising import unit_vectors
 from isoclock.kernels.precision import in_loss_precision
 from isoclock.kernels.projector import build_projector
-from isoclock.kernels.squared_error import half_unit_squares, streamed, unit_vectors
 from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
 
@@ -35,13 +33,8 @@ class Raw(Method):
         "projector": {"type": "choice", "of": ("conv", "conv-bias", "conv-bn", "conv-bn-relu"), "default": "conv"},
         "axis": {"type": "choice", "of": ("pixel", "channel", "centred-channel"), "default": "pixel"},
     }
-    implementations = ("reference", "tuned")
     reads = {"angular": ("{tap}",)}
     cost = "three products of C_S x C_T over B h w pixels; written plainly, most time goes into maps of C_T channels"
-    made_fast_by = (
-        "blocks of pixels (or channels): projection, lengths, difference of the unit vectors and gradients while a"
-        " block is in the cache"
-    )
 
     def build(self) -> None:
         """The projector, C_S to C_T channels."""
@@ -62,10 +55,6 @@ class Raw(Method):
         by_pixel, centred = self.settings["axis"] == "pixel", self.settings["axis"] == "centred-channel"
         dim = 1 if by_pixel else 2
         vectors = theirs.numel() // (theirs.shape[1] if by_pixel else theirs.shape[2] * theirs.shape[3])
-        if self.implementation == "tuned":
-            loss = partial(half_unit_squares, dim=dim, centred=centred)
-            half = streamed(self.projector, ours, theirs, loss, whole_channels=not by_pixel, merge_images=by_pixel)
-            return {"angular": half / vectors}
         projected, theirs = (in_loss_precision(one).flatten(2) for one in (self.projector(ours), theirs))
         if centred:
             projected, theirs = (one - one.mean(2, keepdim=True) for one in (projected, theirs))

@@ -36,7 +36,9 @@ def problems_of(params: Params) -> list[str]:
     problems: list[str] = []
 
     def known(file: str, key: str, name: str, table: Any, what: str) -> None:
-        if name not in table:
+        if what == "method" and (problem := params.implementation_problem(name)):
+            problems.append(f"{params.folder / file}: {key}: {problem}")
+        elif name not in table:
             there = ", ".join(sorted(str(entry) for entry in table if not str(entry).endswith(SUFFIXES))) or "none"
             problems.append(f"{params.folder / file}: {key}: unknown {what} {name!r}; choose from {there}")
 

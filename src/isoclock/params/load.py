@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from isoclock.errors import ParamsError
-from isoclock.methods.card import IMPLEMENTATIONS
+from isoclock.methods.card import IMPLEMENTATIONS, NOTHING_TO_GAIN, cards
 from isoclock.params.recipes import read_recipes
 from isoclock.params.schema import (
     Budget,
@@ -63,17 +63,36 @@ class Params:
 
         Raises ParamsError if there is none.
         """
+        if problem := self.implementation_problem(name):
+            raise ParamsError(f"{self.folder / 'methods.yaml'}: {problem}")
         base, _, implementation = name.rpartition(".")
         if name not in self.methods and base in self.methods and implementation in IMPLEMENTATIONS:
             return self.methods[base].model_copy(update={"implementation": implementation})
         return self._one("methods.yaml", self.methods, name, "method")
 
+    def implementation_problem(self, name: str) -> str | None:
+        """What is wrong with a name such as `kd.tuned` if the method of `kd` has one implementation; otherwise None."""
+        base, _, implementation = name.rpartition(".")
+        if name in self.methods or base not in self.methods or implementation not in IMPLEMENTATIONS:
+            return None
+        known = cards().get(self.methods[base].method)
+        if known is None or len(known.implementations) > 1:
+            return None
+        return (
+            f"{name!r}: method {known.name} has only `{known.implementations[0]}` ({NOTHING_TO_GAIN}); write {base!r}"
+        )
+
     def method_parts(self, name: str, dataset: str) -> list[MethodEntry]:
         """The method variant called `name` and its extras, with their weights on `dataset`."""
         method = self.method(name)
         extras = [self.method(extra) for extra in method.extras]
-        if name not in self.methods:  # `.tuned` holds for the extras too
-            extras = [extra.model_copy(update={"implementation": method.implementation}) for extra in extras]
+        if name not in self.methods:  # `.tuned` holds for the extras that have it too
+            extras = [
+                extra.model_copy(update={"implementation": method.implementation})
+                if method.implementation in cards()[extra.method].implementations
+                else extra
+                for extra in extras
+            ]
         return [part.on(dataset) for part in (method, *extras)]
 
     def has_teacher(self, method: str, dataset: str) -> bool:
