@@ -15,8 +15,10 @@ from steps import SIZES, Steps, steps_of
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
+from isoclock.budget.nvml import GpuMonitor
 from isoclock.training.step import TrainingStep
 
+ENERGY_S = 0.5  # NVML updates its counter every 0.1 s or so
 # fmt: off
 ENTRIES = [
     "none", "kd", "cwd", "fitnet", "mgd", "cirkd-small", "ifvd", "bpkd", "skd-pair", "dist", "dkd", "skd-official",
@@ -63,6 +65,7 @@ def measured(steps: Steps, entry: str, implementation: str, anchor: TrainingStep
         **_host_and_peak(steps, step),
         "phases_ms": _phases(steps, step),
         **_kernels(steps, step, cost["step_ms"]),
+        "step_j": _energy_j(steps, step, cost["step_ms"]),
         "finite": all(bool(torch.isfinite(value)) for value in losses.terms.values()),
     }
     if step.method.pretrain_iterations:
@@ -103,6 +106,14 @@ def _phases(steps: Steps, step: TrainingStep) -> dict[str, float]:
         last = time.perf_counter()
         step(batch, 1e-5, mark)
     return spent
+
+
+def _energy_j(steps: Steps, step: TrainingStep, step_ms: float) -> float | None:
+    """Joules of a step, from steps of about half a second; None where the GPU does not count them."""
+    count = max(1, round(ENERGY_S / (step_ms / 1e3)))
+    with GpuMonitor(steps.device) as monitor:
+        steps.window(step, count)
+    return None if monitor.energy_j is None else monitor.energy_j / count
 
 
 def _kernels(steps: Steps, step: TrainingStep, step_ms: float) -> dict[str, Any]:

@@ -80,7 +80,8 @@ def main() -> None:
     _append(params / "training.yaml", TINY_RECIPE if tiny else RECIPE)
     _append(params / "budgets.yaml", BUDGET.format(iterations=60 if tiny else 220))
     models = params / "models.yaml"
-    models.write_text(models.read_text().replace("weights: imagenet", "weights: random"))
+    text = models.read_text().replace("weights: imagenet", "weights: random")
+    models.write_text(text.replace("    teacher: psp-r101\n", "    profile: demo\n    teacher: psp-r101\n"))
     grid = GRID.format(pair="r10t-tiny" if tiny else "r101-r18", budget="compute-bench")
     (params / "grids" / f"{NAME}.yaml").write_text(grid)
     raw = folder / "data" / NAME
