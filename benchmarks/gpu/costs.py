@@ -6,18 +6,24 @@ memory, energy, and the milliseconds of each phase.
 
 from __future__ import annotations
 
+import argparse
+import subprocess
+import sys
 import time
 from typing import Any
 
 import torch
 from rows import Limit, Rows, part_arguments
-from steps import SIZES, Steps, steps_of
+from steps import ROOT, SIZES, Steps, steps_of
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from isoclock.budget.nvml import GpuMonitor
+from isoclock.methods import cards
+from isoclock.params.check import load_params
 from isoclock.training.step import TrainingStep
 
+FINISHED, FAILED = 0, 1
 ENERGY_S = 0.5  # NVML updates its counter every 0.1 s or so
 # fmt: off
 ENTRIES = [
@@ -28,30 +34,63 @@ BY_CLASSES = ["none", "kd", "cwd", "ifvd", "bpkd", "dist", "dkd", "nkd", "skd-of
 # fmt: on
 
 
-def main() -> None:
-    """Measure entries while there is time; the others get a row that says so."""
+def main() -> int:
+    """Measure row after row in a process of its own, and start another one after a row that ended it.
+
+    A kernel that fails leaves its process without a usable GPU, and must not hide the other entries.
+    """
     parser = part_arguments(__doc__)
     parser.add_argument("--size", choices=list(SIZES), default="cityscapes")
-    parser.add_argument("--entry", action="append", help="this entry only; may be repeated")
+    parser.add_argument("--from-row", type=int, help="measure in this process, from that row on")
     arguments = parser.parse_args()
+    if arguments.from_row is not None:
+        return _measure_rows(arguments)
+    rows, limit, first = Rows(arguments.out), Limit(arguments.seconds), 0
+    while True:
+        command = [sys.executable, __file__, *sys.argv[1:], "--from-row", str(first), "--seconds", str(limit.left_s)]
+        status = subprocess.run(command, check=False).returncode
+        done = sum(row["kind"] == "cost" for row in rows.read())
+        if status == FINISHED:
+            break
+        if done == first:  # the process ended before it could write a row
+            rows.put(kind="cost", **_named(arguments, first), error=f"the process ended with status {status}")
+            done += 1
+        first = done
+    return 0
+
+
+def _rows(arguments: argparse.Namespace) -> list[tuple[str, str]]:
+    """Entry and implementation of every row."""
+    params = load_params(ROOT / "params")
+    entries = ENTRIES if arguments.size == "cityscapes" else BY_CLASSES
+    entries = entries[:2] if arguments.tiny else entries
+    return [(entry, how) for entry in entries for how in cards()[params.method(entry).method].implementations]
+
+
+def _named(arguments: argparse.Namespace, number: int) -> dict[str, str]:
+    entry, implementation = _rows(arguments)[number]
+    return {"entry": entry, "implementation": implementation}
+
+
+def _measure_rows(arguments: argparse.Namespace) -> int:
+    """Measure while there is time; rows for which there is none say so."""
     rows, limit = Rows(arguments.out), Limit(arguments.seconds)
     steps = steps_of(arguments, arguments.size)
+    if arguments.from_row == 0:
+        size = steps.size
+        rows.put(kind="size", crop=size.crop, batch=size.batch, classes=size.classes, pair=size.pair)
     anchor = steps.build("none")
-    entries = arguments.entry or (ENTRIES if arguments.size == "cityscapes" else BY_CLASSES)
-    entries = entries[:2] if arguments.tiny else entries
-    rows.put(
-        kind="size", crop=steps.size.crop, batch=steps.size.batch, classes=steps.size.classes, pair=steps.size.pair
-    )
-    for entry in entries:
-        for implementation in steps.implementations(entry):
-            named = {"kind": "cost", "entry": entry, "implementation": implementation}
-            if limit.is_over:
-                rows.put(**named, skipped="no time left")
-                continue
-            try:
-                rows.put(**named, **measured(steps, entry, implementation, anchor))
-            except Exception as error:  # one entry that fails must not hide the others
-                rows.put(**named, error=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+    for number in range(arguments.from_row, len(_rows(arguments))):
+        named = _named(arguments, number)
+        if limit.is_over:
+            rows.put(kind="cost", **named, skipped="no time left")
+            continue
+        try:
+            rows.put(kind="cost", **named, **measured(steps, named["entry"], named["implementation"], anchor))
+        except Exception as error:
+            rows.put(kind="cost", **named, error=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+            return FAILED
+    return FINISHED
 
 
 def measured(steps: Steps, entry: str, implementation: str, anchor: TrainingStep) -> dict[str, Any]:
@@ -134,4 +173,4 @@ def _kernels(steps: Steps, step: TrainingStep, step_ms: float) -> dict[str, Any]
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -10,7 +10,7 @@ import argparse
 import json
 import shutil
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,26 +80,22 @@ def _costs(rows: Sequence[Row]) -> str:
         [
             f"`{row['entry']}`",
             row["implementation"],
-            *(
-                [_failed(row)] + [""] * 7
-                if "ratio" not in row
-                else [
-                    f"{row['ratio']:.3f}",
-                    f"{row['low']:.3f} .. {row['high']:.3f}",
-                    f"{row['step_ms']:.1f}",
-                    f"{row['host_ms']:.1f}",
-                    row.get("launches", ""),
-                    _percent(row.get("busy_share")),
-                    "" if row["peak_mib"] is None else f"{row['peak_mib']:.0f}",
-                    "" if row.get("step_j") is None else f"{row['step_j']:.1f}",
-                ]
-            ),
+            f"{row['ratio']:.3f}",
+            f"{row['low']:.3f} .. {row['high']:.3f}",
+            f"{row['step_ms']:.1f}",
+            f"{row['host_ms']:.1f}",
+            row.get("launches", ""),
+            _percent(row.get("busy_share")),
+            "" if row["peak_mib"] is None else f"{row['peak_mib']:.0f}",
+            "" if row["step_j"] is None else f"{row['step_j']:.1f}",
         ]
         for row in costs
+        if "ratio" in row
     ]
     height, width = size["crop"]
     title = f"Costs at {height}x{width}, batch {size['batch']}, {size['classes']} classes, pair {size['pair']}"
-    return _section(title, text, head, cells)
+    missing = _missing(costs, lambda row: f"`{row['entry']}` {row['implementation']}")
+    return _section(title, text, head, cells) + missing
 
 
 def _switches(rows: Sequence[Row]) -> str:
@@ -108,25 +104,20 @@ def _switches(rows: Sequence[Row]) -> str:
         "A step with the switch over the step as the Cityscapes recipe has it (pinned batches), both in alternating windows. "
         "Below 1 the switch is faster."
     )
-    hidden = {"kind", "entry", "ratio", "low", "high", "windows", "step_ms", "base_ms", "skipped", "error"}
     cells = [
         [
             f"`{row['entry']}`",
-            ", ".join(f"{key}: {value}" for key, value in row.items() if key not in hidden),
-            *(
-                [_failed(row), "", "", ""]
-                if "ratio" not in row
-                else [
-                    f"{row['ratio']:.3f}",
-                    f"{row['low']:.3f} .. {row['high']:.3f}",
-                    f"{row['step_ms']:.1f}",
-                    f"{row['base_ms']:.1f}",
-                ]
-            ),
+            _switch(row),
+            f"{row['ratio']:.3f}",
+            f"{row['low']:.3f} .. {row['high']:.3f}",
+            f"{row['step_ms']:.1f}",
+            f"{row['base_ms']:.1f}",
         ]
         for row in switches
+        if "ratio" in row
     ]
-    return _section("Switches", text, ["entry", "switch", "ratio", "95 %", "ms", "ms as the recipe"], cells)
+    missing = _missing(switches, lambda row: f"`{row['entry']}` {_switch(row)}")
+    return _section("Switches", text, ["entry", "switch", "ratio", "95 %", "ms", "ms as the recipe"], cells) + missing
 
 
 def _floors(rows: Sequence[Row]) -> str:
@@ -160,8 +151,15 @@ def _ends(parts: Mapping[str, Sequence[Row]]) -> str:
     return _section("Parts", "", ["part", "ended", "s"], cells)
 
 
-def _failed(row: Row) -> str:
-    return f"{row.get('skipped') or row.get('error')}".replace("|", "/")
+def _switch(row: Row) -> str:
+    hidden = {"kind", "entry", "ratio", "low", "high", "windows", "step_ms", "base_ms", "skipped", "error"}
+    return ", ".join(f"{key}: {value}" for key, value in row.items() if key not in hidden)
+
+
+def _missing(rows: Sequence[Row], name: Callable[[Row], str]) -> str:
+    """A list of the rows without figures, and why; empty if there is none."""
+    lines = [f"- {name(row)}: {row.get('skipped') or row.get('error')}" for row in rows if "ratio" not in row]
+    return "\n".join(["", "Not measured:", "", *lines, ""]) if lines else ""
 
 
 def _percent(share: float | None) -> str:

@@ -28,12 +28,27 @@ class Rows:
             stream.write(line + "\n")
         print(line[:300], flush=True)
 
+    def read(self) -> list[dict[str, Any]]:
+        """The rows that there are; a line cut short at a time limit is left out."""
+        rows = []
+        for line in self.path.read_text().splitlines():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+        return rows
+
 
 class Limit:
     """The seconds that a part may use; a row is started only while some are left."""
 
     def __init__(self, seconds: float) -> None:
         self._end_s = time.monotonic() + seconds
+
+    @property
+    def left_s(self) -> float:
+        """Seconds that are left."""
+        return max(0.0, self._end_s - time.monotonic())
 
     @property
     def is_over(self) -> bool:
@@ -53,17 +68,7 @@ def part_arguments(about: str | None) -> argparse.ArgumentParser:
 
 def collect(folder: Path, parts: Sequence[str]) -> dict[str, Any]:
     """Write `gpu.json` from the rows that there are, and return it."""
-    found = {part: _read(folder / f"{part}.jsonl") for part in parts if (folder / f"{part}.jsonl").is_file()}
+    found = {part: Rows(folder / f"{part}.jsonl").read() for part in parts if (folder / f"{part}.jsonl").is_file()}
     document = {"schema": SCHEMA, "parts": found}
     (folder / "gpu.json").write_text(json.dumps(document, indent=1) + "\n")
     return document
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    rows = []
-    for line in path.read_text().splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue  # a line cut short at the time limit
-    return rows

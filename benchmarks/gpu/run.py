@@ -77,7 +77,10 @@ def main() -> int:
             scenes.kill()
     text = page(collect(out, names))
     (out / "gpu.md").write_text(text)
-    Console().print(Markdown(text))
+    console = Console()
+    if not console.is_terminal:
+        console.width = 160  # in a log the width is unknown, and 80 columns break the tables
+    console.print(Markdown(text))
     print(f"{out / 'gpu.json'}; publish it with: python benchmarks/gpu/page.py {out / 'gpu.json'}")
     return int(failed)
 
