@@ -100,6 +100,7 @@ def measure(method: StepBench, anchor: StepBench, settings: ProfileSettings, sho
         "loader_core_s": core_s,
         "loader_share": loader_share,
         "marks": marks,
+        "not_compiled": method.step.compiler.not_compiled,
     }
 
 

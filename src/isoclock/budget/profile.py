@@ -35,7 +35,7 @@ def profile_method(
     repeated, up to `attempts` times in all.
     """
     data = PreparedData.open(layout.prepared(dataset))
-    recipe, settings = params.recipe(dataset, "student"), params.profile
+    recipe, settings = params.student_recipe(dataset, pair_name), params.profile
     pair, method = params.pair(pair_name), params.method_parts(method_name, dataset)
     device = choose_device()
     teacher = params.model(pair.teacher) if params.has_teacher(method_name, dataset) else None

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from isoclock.methods.card import Implementation
 from isoclock.records.document import Measured, Part
-from isoclock.records.parts import Images, Number
+from isoclock.records.parts import Images, Number, is_empty
 from isoclock.schema import Count, NonNegative, Positive, Share
 
 
@@ -101,6 +101,7 @@ class Profile(Measured):
     gflops: Gflops
     energy_j: NonNegative | None
     marks: list[str]
+    not_compiled: list[str] = Field([], exclude_if=is_empty)  # parts that `compile` of the recipe could not compile
     attempts: Count
     measured_unix: NonNegative
     environment: dict[str, str]
