@@ -25,7 +25,8 @@ def folded(network: Segmenter, dtype: torch.dtype = torch.float32) -> Segmenter:
 
     A batch norm is folded into a convolution if it is the only reader of the convolution's output; others stay. This is
     observed in a forward pass in float64, and the copy must give the same outputs there. Convolutions and linear layers
-    then keep their weights in `dtype`, so that autocast does not cast them at every step; other layers are in float32. Raises UserError if an output differs.
+    then keep their weights in `dtype`, so that autocast does not cast them at every step; other layers are in float32.
+    Raises UserError if an output differs.
     """
     network = copy.deepcopy(network).eval().requires_grad_(False).double()
     probe = torch.randn(PROBE, dtype=torch.float64, generator=torch.Generator().manual_seed(0))

@@ -70,16 +70,16 @@ class _Whole:
         """Raises UserError if the compiler itself fails, for example without a C++ compiler."""
         if self.problem or is_in_torch_dispatch_mode():  # a mode that counts operators must see each of them
             return self._plain(*inputs)
-        from torch._dynamo.exc import BackendCompilerFailed, TorchDynamoException  # it takes a second to import
+        from torch._dynamo import exc  # it takes a second to import
 
         try:
             return self._compiled(*inputs)
-        except BackendCompilerFailed as error:
+        except exc.BackendCompilerFailed as error:
             raise UserError(
                 f"compile: {self.name}: {_first_line(error)}; see the installation of torch.compile, or set compile: none "
                 "and teacher_inference: folded in params/training.yaml"
             ) from error
-        except TorchDynamoException as error:
+        except (exc.TorchDynamoException, exc.FailOnRecompileLimitHit) as error:
             self.problem = _first_line(error)
         return self._plain(*inputs)
 

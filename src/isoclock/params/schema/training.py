@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from isoclock.params.schema.base import Entry
 from isoclock.schema import Count, Name, NonNegative, Positive, Share
 
-
 TeacherInference = Literal["eager", "folded", "compiled"]
 
 
