@@ -57,6 +57,8 @@ def profile_method(
         "device_kind": device_kind(device),
         "threads": recipe.threads,
         "precision": recipe.precision,
+        "teacher_inference": recipe.teacher_inference,
+        "compile": recipe.compile,
         "batch": recipe.batch,
         "unlabelled_per_batch": recipe.unlabelled_per_batch,
         "images": data.images,

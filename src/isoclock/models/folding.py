@@ -33,9 +33,11 @@ def folded(network: Segmenter, dtype: torch.dtype = torch.float32) -> Segmenter:
     probe = probe.to(next(network.parameters()).device)
     pairs, expected = _pairs_and_outputs(network, probe)
     for convolution, norm in pairs:
-        layer = network.get_submodule(norm)
-        network.set_submodule(convolution, fuse_conv_bn_eval(network.get_submodule(convolution), layer))
-        network.set_submodule(norm, _rest_of(layer))
+        before, after = network.get_submodule(convolution), network.get_submodule(norm)
+        assert isinstance(before, nn.Conv2d)
+        assert isinstance(after, nn.BatchNorm2d)
+        network.set_submodule(convolution, fuse_conv_bn_eval(before, after))
+        network.set_submodule(norm, _rest_of(after))
     for name, value in _outputs(network, probe).items():
         if (value - expected[name]).abs().max() > TOLERANCE * expected[name].abs().max():
             raise UserError(

@@ -45,11 +45,6 @@ class Epochs(Part):
     unlabelled: NonNegative
 
 
-def is_empty(value: object) -> bool:
-    """Whether a key with a list is left out of the file."""
-    return not value
-
-
 def is_none(value: object) -> bool:
     """Whether a key is left out of the file."""
     return value is None

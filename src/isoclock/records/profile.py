@@ -8,7 +8,7 @@ from pydantic import Field
 
 from isoclock.methods.card import Implementation
 from isoclock.records.document import Measured, Part
-from isoclock.records.parts import Images, Number, is_empty
+from isoclock.records.parts import Images, Number
 from isoclock.schema import Count, NonNegative, Positive, Share
 
 
@@ -83,6 +83,8 @@ class Profile(Measured):
     device_kind: str
     threads: Count
     precision: Literal["fp32", "bf16"]
+    teacher_inference: Literal["eager", "folded", "compiled"] = "eager"
+    compile: Literal["none", "default", "reduce-overhead"] = "none"
     batch: Count  # images per iteration
     unlabelled_per_batch: Number
     images: Images  # of the data set
@@ -101,7 +103,7 @@ class Profile(Measured):
     gflops: Gflops
     energy_j: NonNegative | None
     marks: list[str]
-    not_compiled: list[str] = Field([], exclude_if=is_empty)  # parts that `compile` of the recipe could not compile
+    not_compiled: list[str] = []  # parts that `compile` of the recipe could not compile
     attempts: Count
     measured_unix: NonNegative
     environment: dict[str, str]

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from isoclock.records.document import Measured, Part
-from isoclock.records.parts import Epochs, Number, StudentCell, TeacherCell, is_empty, is_none
+from isoclock.records.parts import Epochs, Number, StudentCell, TeacherCell, is_none
 from isoclock.records.plan import Plan
 from isoclock.records.run import Planned, RunDigests, RunParams
 from isoclock.schema import Count, NonNegative, Positive, Share
@@ -50,7 +50,7 @@ class Segment(Part):
     anchor_steps: NonNegative | None  # None: not measured
     anchor_s: Positive | None
     ended: Literal["finished", "diverged", "stopped", "killed"]
-    not_compiled: list[str] = Field([], exclude_if=is_empty)  # parts that `compile` of the recipe could not compile
+    not_compiled: list[str] = []  # parts that `compile` of the recipe could not compile
 
 
 class Best(Part):

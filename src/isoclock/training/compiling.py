@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
 CallableT = TypeVar("CallableT", bound=Callable[..., Any])
 CUDA_GRAPHS = "reduce-overhead"
 RECOMPILATIONS = 4  # of one part: for the outputs that a pre-training and a training ask for, and some reserve
-# Limits of one compiled function instead of one Python function, which networks of one architecture share. Since torch 2.14.
-_LIMITS = {"recompile_limit": RECOMPILATIONS, "isolate_recompiles": True}
-_LIMITS = _LIMITS if _LIMITS.keys() <= inspect.signature(torch.compile).parameters.keys() else {}
+# Limits of one compiled function instead of one Python function, which networks of one architecture share. Older
+# versions of torch do not have them.
+_LIMITS: dict[str, Any] = {"recompile_limit": RECOMPILATIONS, "isolate_recompiles": True}
+if not _LIMITS.keys() <= inspect.signature(torch.compile).parameters.keys():
+    _LIMITS = {}
 
 
 class Compiler:
@@ -81,6 +84,7 @@ class _Whole:
             ) from error
         except (exc.TorchDynamoException, exc.FailOnRecompileLimitHit) as error:
             self.problem = _first_line(error)
+            print(f"isoclock: compile: {self.name} runs uncompiled: {self.problem}", file=sys.stderr, flush=True)
         return self._plain(*inputs)
 
 
