@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from torch._dynamo.utils import counters
 from torch.utils.flop_counter import FlopCounterMode
 
-from isoclock.errors import ParamsError
+from isoclock.errors import ParamsError, UserError
 from isoclock.methods import build_method
 from isoclock.methods.bundle import Bundle
 from isoclock.methods.contract import Method
@@ -179,3 +180,18 @@ def test_generated_code_gives_the_values_of_plain_code() -> None:
     compiled.compiled = compiler("kd", compiled.compute)
     assert float(subject.call(compiled)["kd"]) == pytest.approx(float(subject.call(plain)["kd"]), rel=1e-5)
     assert compiler.not_compiled == []
+
+
+@pytest.mark.test_all
+@pytest.mark.timeout(900)
+def test_a_compiler_that_fails_ends_the_run_with_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor import config
+
+    torch.compiler.reset()
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    function = Compiler(recipe(compile="default"), CPU)("student", torch.sin)
+    with (
+        config.patch({"cpp.cxx": (None, "/nonexistent")}),
+        pytest.raises(UserError, match=r"^compile: student: .*No working C\+\+ compiler.*set compile: none.*$"),
+    ):
+        function(torch.ones(1000))
