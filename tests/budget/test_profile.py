@@ -54,6 +54,7 @@ class FakeBench:
             device=torch.device("cpu"),
             recipe=SimpleNamespace(workers=workers),
             method=SimpleNamespace(pretrain_iterations=100 if pretrain else 0),
+            compiler=SimpleNamespace(not_compiled=[]),
         )
         self.stream = SimpleNamespace(loader_core_s=0.0)
         self.runs: list[int] = []
@@ -221,6 +222,7 @@ def test_a_real_profile_has_everything(prepared_study: TinyStudy, method: str) -
     assert 0 < cost["low"] <= cost["ratio"] <= cost["high"]
     assert (found["dataset"], found["pair"], found["method"]) == ("streets", "tiny", method)
     assert (found["batch"], found["crop"], found["precision"], found["threads"]) == (2, [32, 64], "fp32", 1)
+    assert (found["teacher_inference"], found["compile"], found["not_compiled"]) == ("eager", "none", [])
     assert set(found["shares"]) == SHARES
     assert sum(found["shares"].values()) == pytest.approx(1.0)
     assert all(share >= 0 for share in found["shares"].values())

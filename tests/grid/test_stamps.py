@@ -279,6 +279,19 @@ def test_another_data_sets_reader_prepares_nothing(refresh: Callable[[], Refresh
             "head_channels: 32",
             {"teacher/streets/small", "budget/streets/tiny/compute-6", *STUDENTS_AND_PROFILES},
         ),
+        (
+            "training.yaml",
+            "teacher_inference: eager",
+            "teacher_inference: folded",
+            {"budget/streets/tiny/compute-6", *STUDENTS_AND_PROFILES},
+        ),
+        (
+            "models.yaml",
+            "    student: tiny\n",
+            "    student: tiny\n    teacher_inference: folded\n",
+            {"budget/streets/tiny/compute-6", *STUDENTS_AND_PROFILES},
+        ),
+        ("models.yaml", "    student: tiny\n", "    student: tiny\n    teacher_inference: null\n", set()),
         ("datasets.yaml", '{"*": ours}', '{"*": "ours: made here"}', set()),
     ],
 )

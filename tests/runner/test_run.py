@@ -258,6 +258,21 @@ def test_a_teacher_that_diverged_teaches_nobody(taught_study: TinyStudy) -> None
         train(taught_study)
 
 
+def test_a_pair_decides_how_its_teacher_runs(taught_study: TinyStudy) -> None:
+    eager = train_and_digest(taught_study)
+    taught_study.edit("models.yaml", "    student: tiny\n", "    student: tiny\n    teacher_inference: folded\n")
+    folded = train_and_digest(taught_study)
+    assert record(taught_study)["params"]["recipe"]["teacher_inference"] == "folded"
+    assert folded["weights"] != eager["weights"]
+    assert folded["teacher"] == eager["teacher"]
+
+
+def train_and_digest(study: TinyStudy) -> dict[str, str]:
+    write_plan(study)
+    assert train(study) == "finished"
+    return dict(record(study)["digests"])
+
+
 def test_a_student_learns_from_another_data_sets_teacher(taught_study: TinyStudy) -> None:
     add_avenues(taught_study.folder / "params")
     layout = taught_study.layout

@@ -22,6 +22,7 @@ from isoclock.runner import checkpoint
 from isoclock.runner.ledger import Event, Ledger, read_ledger
 from isoclock.runner.progress_file import ProgressFile
 from isoclock.runner.session import Outcome, Session
+from isoclock.training.compiling import Compiler
 from isoclock.training.loop import Sources, TrainingLoop
 from isoclock.training.schedule import poly_lr
 from isoclock.training.step import TrainingStep
@@ -133,6 +134,13 @@ class Run:
 
     def logged(self, event: str) -> list[Event]:
         return [line for line in self.events if line["event"] == event]
+
+
+def test_a_segment_names_what_could_not_be_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(tmp_path)
+    monkeypatch.setattr(Compiler, "not_compiled", ["kd: a reason"])
+    outcome, _ = run.segment()
+    assert outcome.state.segments[-1]["not_compiled"] == ["kd: a reason"]
 
 
 def progress(run: Run) -> tuple[int, float]:

@@ -26,7 +26,18 @@ def test_a_grid_is_a_study_of_three_seeds_and_has_a_tiny_version(name: str) -> N
     assert params.grid(name).study
     assert {cell.seed for cell in cells(params, name)} == {0, 1, 2}
     assert not params.grid(f"{name}-tiny").study
-    assert {cell.pair for cell in cells(params, f"{name}-tiny")} == {"r10t-tiny"}
+    full, tiny = ("r101-r18-compiled", "r10t-tiny-folded") if name == "tuned" else ("r101-r18", "r10t-tiny")
+    assert {cell.pair for cell in cells(params, name)} == {full}
+    assert {cell.pair for cell in cells(params, f"{name}-tiny")} == {tiny}
+
+
+def test_the_teacher_runs_eagerly_in_figures_and_as_fast_as_possible_in_tuned() -> None:
+    params = load_params(ROOT / "params")
+    found = {
+        name: {params.student_recipe(cell.dataset, cell.pair).teacher_inference for cell in cells(params, name)}
+        for name in (*NAMES, "tuned-tiny")
+    }
+    assert found == {name: {"eager"} for name in NAMES} | {"tuned": {"compiled"}, "tuned-tiny": {"folded"}}
 
 
 def test_figure_1_has_every_method_and_tuned_has_those_with_two_implementations_twice() -> None:

@@ -100,6 +100,7 @@ def measure(method: StepBench, anchor: StepBench, settings: ProfileSettings, sho
         "energy_j": None if gpu.energy_j is None else gpu.energy_j / steps,
         "gpu": gpu.state(),
         "marks": marks,
+        "not_compiled": method.step.compiler.not_compiled,
     }
 
 

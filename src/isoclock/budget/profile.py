@@ -36,7 +36,7 @@ def profile_method(params: Params, dataset: str, pair_name: str, method_name: st
     Where the interval of the ratio stays too wide, or steps wait for data, the profile is marked; a study refuses it.
     """
     data = PreparedData.open(layout.prepared(dataset))
-    recipe, settings = params.recipe(dataset, "student"), params.profile_settings(pair_name)
+    recipe, settings = params.student_recipe(dataset, pair_name), params.profile_settings(pair_name)
     pair, method = params.pair(pair_name), params.method_parts(method_name, dataset)
     device = choose_device()
     teacher = params.model(pair.teacher) if params.has_teacher(method_name, dataset) else None
@@ -69,6 +69,8 @@ def profile_method(params: Params, dataset: str, pair_name: str, method_name: st
         "loss_precision": recipe.loss_precision,
         "matmul_precision": recipe.matmul_precision,
         "cudnn_benchmark": recipe.cudnn_benchmark,
+        "teacher_inference": recipe.teacher_inference,
+        "compile": recipe.compile,
         "batch": recipe.batch,
         "unlabelled_per_batch": recipe.unlabelled_per_batch,
         "images": data.images,

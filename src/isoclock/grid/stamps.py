@@ -73,9 +73,10 @@ def prepare_stamp(params: Params, dataset: str) -> dict[str, Any]:
 
 def teacher_stamp(params: Params, dataset: str, model: str) -> dict[str, Any]:
     """What a teacher depends on. Not the protocol's version: it is about costs and scores, and weights stay as they are."""
-    entry = params.model(model)
+    entry, recipe = params.model(model), _values(params.recipe(dataset, "teacher"))
+    del recipe["teacher_inference"]  # how it runs for its students
     return {
-        "recipe": _values(params.recipe(dataset, "teacher")),
+        "recipe": recipe,
         "model": _model_values(entry),
         "code": code_digest("teacher", f"models.{entry.architecture}", "methods.none"),
     }
@@ -89,7 +90,7 @@ def cost_inputs(params: Params, dataset: str, pair_name: str, method: str) -> di
         values = {key: value for key, value in _values(entry).items() if key not in ("weights", "extras")}
         parts.append({**values, "active_terms": entry.active_terms()})
     return {
-        "recipe": _values(params.recipe(dataset, "student")),
+        "recipe": _values(params.student_recipe(dataset, pair_name)),
         "teacher": _model_values(params.model(pair.teacher)),
         "student": _model_values(params.model(pair.student)),
         "method": parts,
@@ -126,7 +127,7 @@ def student_stamp(params: Params, cell: Cell) -> dict[str, Any]:
     modules = (*_pair_modules(params, cell.pair), *_method_modules(params, cell.method, cell.dataset))
     content = {
         KEY: VERSION,
-        "recipe": _values(params.recipe(cell.dataset, "student")),
+        "recipe": _values(params.student_recipe(cell.dataset, cell.pair)),
         "teacher": _model_values(params.model(pair.teacher)),
         "student": _model_values(params.model(pair.student)),
         "method": {

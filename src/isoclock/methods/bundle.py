@@ -25,21 +25,12 @@ class Bundle(nn.Module):
                 f"{trained[0]}: extras: {', '.join(trained[1:])} has a pre-training too; keep one of them"
             )
         self.parts = nn.ModuleList(parts)
-
-    @property
-    def methods(self) -> list[Method]:
+        self.methods = tuple(parts)
         """The parts, the main method first."""
-        return [part for part in self.parts if isinstance(part, Method)]
-
-    @property
-    def student_needs(self) -> frozenset[str]:
+        self.student_needs: frozenset[str] = frozenset().union(*(part.student_needs for part in parts))
         """Outputs that any part reads of the student."""
-        return frozenset().union(*(part.student_needs for part in self.methods))
-
-    @property
-    def teacher_needs(self) -> frozenset[str]:
+        self.teacher_needs: frozenset[str] = frozenset().union(*(part.teacher_needs for part in parts))
         """Outputs that any part reads of the teacher."""
-        return frozenset().union(*(part.teacher_needs for part in self.methods))
 
     @property
     def has_adversary(self) -> bool:

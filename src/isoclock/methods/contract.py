@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -82,6 +82,8 @@ class Method(nn.Module, ABC):
         self._generator: torch.Generator | None = None
         if self.active_terms:
             self.build()
+        self._needs = self.needs()  # once: training asks at every step
+        self.compiled: Compute | None = None  # what `forward` calls in place of `compute`: training may compile it
 
     @classmethod
     def card(cls) -> Card:
@@ -92,14 +94,19 @@ class Method(nn.Module, ABC):
         """Create adapters and buffers of the active terms, of which there is at least one; `settings` and channels are set."""
 
     @property
+    def methods(self) -> tuple[Method, ...]:
+        """This method: a `Bundle` has several."""
+        return (self,)
+
+    @property
     def student_needs(self) -> frozenset[str]:
         """Outputs (logits, aux_logits, backbone, head) that the active terms read of the student."""
-        return self.needs()
+        return self._needs
 
     @property
     def teacher_needs(self) -> frozenset[str]:
         """Outputs that the active terms read of the teacher; if empty, no teacher has to run."""
-        return self.needs()
+        return self._needs
 
     def needs(self) -> frozenset[str]:
         """Outputs that the active terms read of both networks: what the class states under `reads`."""
@@ -127,7 +134,8 @@ class Method(nn.Module, ABC):
             return {}
         teacher = detached(teacher)
         self._check_outputs(student, teacher)
-        return self.compute(student, teacher, batch, self.draw(student, batch) if draw is None else draw)
+        compute = self.compiled or self.compute
+        return compute(student, teacher, batch, self.draw(student, batch) if draw is None else draw)
 
     def adapters(self) -> list[nn.Parameter]:
         """Parameters that the student's optimiser trains: all except the adversary's and the pre-trained ones."""
@@ -207,22 +215,25 @@ class Method(nn.Module, ABC):
             self._generator.set_state(state["generator"].cpu())
 
     def _check_outputs(self, student: SegmenterOutput, teacher: SegmenterOutput) -> None:
-        name = self.card().name
         for whose, output, needs in (
             ("student", student, self.student_needs),
             ("teacher", teacher, self.teacher_needs),
         ):
             if absent := sorted(need for need in needs if output.get(need) is None):
                 raise ParamsError(
-                    f"{name}: the {whose} did not return {', '.join(absent)}; request all of `{whose}_needs`"
+                    f"{self.card().name}: the {whose} did not return {', '.join(absent)}; request all of `{whose}_needs`"
                 )
         for need in sorted(self.student_needs & self.teacher_needs):
             ours, theirs = student.get(need), teacher.get(need)
             if ours is not None and theirs is not None and ours.shape[-2:] != theirs.shape[-2:]:
                 raise ParamsError(
-                    f"{name}: {need} is {tuple(ours.shape[-2:])} in the student, {tuple(theirs.shape[-2:])} in the"
+                    f"{self.card().name}: {need} is {tuple(ours.shape[-2:])} in the student, {tuple(theirs.shape[-2:])} in the"
                     " teacher; choose two networks with the same output stride"
                 )
+
+
+Compute = Callable[[SegmenterOutput, SegmenterOutput, Batch, Draw], dict[str, Tensor]]
+"""The signature of `Method.compute`."""
 
 
 def detached(output: SegmenterOutput) -> SegmenterOutput:

@@ -128,6 +128,11 @@ class Params:
             )
         return self._one("training.yaml", self.recipes, (dataset, role), "recipe")
 
+    def student_recipe(self, dataset: str, pair: str) -> Recipe:
+        """How students of a pair are trained on `dataset`: the recipe, with the pair's own `teacher_inference` if it has one."""
+        recipe, inference = self.recipe(dataset, "student"), self.pair(pair).teacher_inference
+        return recipe if inference is None else recipe.model_copy(update={"teacher_inference": inference})
+
     def _one(self, file: str, table: Mapping[Any, EntryT], name: Any, what: str) -> EntryT:
         if name not in table:
             known = ", ".join(sorted(_spelled(key) for key in table))

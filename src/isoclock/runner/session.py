@@ -177,6 +177,7 @@ class Session:
             "train_s": clock["train"] - self._started_at_s,
             "iterations": self.state.iteration - self._segment["first_iteration"],
             "ended": status or "killed",
+            "not_compiled": self.loop.step.compiler.not_compiled,
         }
         before = [other for other in self.state.segments if other["started_unix"] != done["started_unix"]]
         self.state.segments = [*before, done]

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from isoclock.data.loading.normalise import Normalise, filled
 from isoclock.methods.bundle import Bundle
 from isoclock.methods.contract import Batch, Method, detached, in_loss_precision
+from isoclock.models.folding import folded
 from isoclock.models.outputs import SegmenterOutput
 from isoclock.models.segmenter import Segmenter
-from isoclock.training.arithmetic import autocast
+from isoclock.training.arithmetic import DTYPES, autocast
+from isoclock.training.compiling import Compiler
 from isoclock.training.task_loss import Labels, upsampled_cross_entropy
 
 if TYPE_CHECKING:
@@ -77,10 +79,19 @@ class TrainingStep:
             raise ValueError(f"the method needs {sorted(all_needs)} of a teacher, and there is none")
         self.teacher: Segmenter | None = None
         if all_needs and teacher is not None:
+            if recipe.teacher_inference != "eager":
+                teacher = folded(teacher, DTYPES[recipe.precision])
             self.teacher = teacher.eval().requires_grad_(False)
             _place(teacher, device, self.memory_format)
         task = TASK_NEEDS if recipe.aux_weight > 0 else TASK_NEEDS - {"aux_logits"}
         self.student_needs = task | frozenset(method.student_needs)
+        self.compiler = Compiler(recipe, device)
+        self._run_student = self.compiler("student", self.student)
+        if self.teacher is not None:
+            mode = "default" if recipe.teacher_inference == "compiled" else None
+            self._run_teacher = self.compiler("teacher", self.teacher, mode=mode)
+        for part in method.methods if self.compiler.mode else ():
+            part.compiled = self.compiler(part.card().name, part.compute)
         table = torch.zeros(256, device=device)  # weight of a pixel by its label; ignored ones weigh nothing
         table[:num_classes] = 1.0 if class_weights is None else class_weights.to(device)
         self._pixel_weight = table
@@ -106,12 +117,13 @@ class TrainingStep:
 
         Images that are float32 are taken as normalised already.
         """
+        self.compiler.start_step()
         images, samples = self._transfer(batch)
         mark("transfer")
         with self._autocast():
             teacher_out = self._ask_teacher(images, self.teacher_needs)
             mark("teacher")
-            student_out = self.student(images, self.student_needs)
+            student_out = self._run_student(images, self.student_needs)
             mark("student")
             labels = Labels(samples.target, self._pixel_weight)
             terms = {"ce": upsampled_cross_entropy(student_out.logits, labels)}
@@ -141,6 +153,7 @@ class TrainingStep:
 
     def pretrain(self, batch: Mapping[str, Tensor], lr_factor: float, mark: Mark = no_mark) -> StepLosses:
         """One step of the method's pre-training on one batch; the student is not touched."""
+        self.compiler.start_step()
         images, samples = self._transfer(batch)
         mark("transfer")
         with self._autocast():
@@ -179,7 +192,7 @@ class TrainingStep:
         if self.teacher is None or not needs:
             return NO_OUTPUT
         with torch.no_grad():
-            output: SegmenterOutput = self.teacher(images, needs)
+            output: SegmenterOutput = self._run_teacher(images, needs)
         return output
 
 

@@ -10,6 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from isoclock.params.schema.base import Entry
 from isoclock.schema import Count, Name, NonNegative, Positive, Share
 
+TeacherInference = Literal["eager", "folded", "compiled"]
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
 
 class Model(Entry):
     """A segmenter (params/models.yaml, section `models`)."""
@@ -25,6 +31,8 @@ class Pair(Entry):
     teacher: Name
     student: Name
     profile: Name = "study"  # the set of params/budgets.yaml with which costs are measured
+    # In place of the recipe's, so that two pairs of the same networks can differ in it. None: the recipe's.
+    teacher_inference: TeacherInference | None = Field(None, exclude_if=_is_none)
 
 
 def _is_zero(value: object) -> bool:
@@ -75,7 +83,7 @@ class Recipe(Entry):
     loss_precision: Literal["autocast", "fp32"]  # products of the distillation losses: as the networks', or fp32
     matmul_precision: Literal["highest", "high"]  # of float32 products on a GPU; high: TF32
     cudnn_benchmark: bool  # let cuDNN try its algorithms and keep the fastest
-    teacher_inference: Literal["eager", "folded", "compiled"]
+    teacher_inference: TeacherInference  # how a student's teacher runs; its own training and scores do not depend on it
     compile: Literal["none", "default", "reduce-overhead"]  # mode of torch.compile, for networks and losses
     channels_last: bool
     threads: Count  # of the CPU, in the training process
