@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from cirkd_rounding import alike_along_lines, check
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -111,6 +112,11 @@ def test_gradients_have_the_precision_and_layout_of_the_inputs(precision: torch.
     assert value.dtype == torch.float32
     assert gradient.dtype == precision
     assert gradient.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(("dtype", "limit"), [(torch.bfloat16, 0.5), (torch.float16, 0.06)])
+def test_short_products_cost_no_more_than_their_rounding(dtype: torch.dtype, limit: float) -> None:
+    assert check(*alike_along_lines(), 0.3, dtype, "streamed") < limit
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
