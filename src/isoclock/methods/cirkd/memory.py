@@ -13,9 +13,9 @@ from torch.autograd.function import once_differentiable
 from isoclock.kernels.precision import in_loss_precision, product_dtype
 from isoclock.methods.cirkd.divergence import SUMS, divergence, product_, summands_, unit_rows
 
-BLOCK = {"cpu": 1 << 20, "cuda": 1 << 26}
+BLOCK = {"cpu": 1 << 20, "cuda": 70_000_000}
 """Similarities of a block of pixels with all keys. Its SUMS maps are 16 MiB on a CPU, about its last-level cache, and
-elsewhere 1 GiB."""
+elsewhere 1.1 GB: one block for the region keys of 8 maps of 64x128, four for the pixel keys."""
 
 
 class BatchNorm(nn.BatchNorm2d):

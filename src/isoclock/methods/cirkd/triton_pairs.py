@@ -84,7 +84,8 @@ def _similarities(left: tl.tensor, right: tl.tensor, CHANNELS: tl.constexpr, STE
     total = tl.zeros((left.shape[0], right.shape[1]), tl.float32)
     for first in range(0, CHANNELS, STEP):
         channels = first + tl.arange(0, STEP)
-        total = tl.dot(tl.load(left + channels[None, :]), tl.load(right + channels[:, None]), total)
+        a, b = tl.load(left + channels[None, :]), tl.load(right + channels[:, None])
+        total = tl.dot(a, b, total, input_precision="tf32")
     return total * LOG2_E
 
 
@@ -122,7 +123,7 @@ def _sums_kernel(
         of_teacher += tl.sum(t, 1)
         of_gap += tl.sum(t * u, 1)
         of_rest += tl.sum(tl.where(tl.abs(u) < 0.25, t * series, s - t - t * u), 1)
-    length = pixels.to(tl.int64) * images
+    length = tl.cast(pixels, tl.int64) * images
     place = sums + (j * length + i * pixels + rows)
     tl.store(place, of_student, mask=rows < pixels)
     tl.store(place + images * length, of_teacher, mask=rows < pixels)
@@ -150,14 +151,14 @@ def _gradient_kernel(
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     safe = i * pixels + tl.minimum(rows, pixels - 1)
     channels = tl.program_id(2) * PART + tl.arange(0, PART)[None, :]
-    length = pixels.to(tl.int64) * images
+    length = tl.cast(pixels, tl.int64) * images
     total = tl.zeros((ROWS, PART), tl.float32)
     for j in range(0, images):
         of_rows = tl.load(inverse + j * length + safe)[:, None]
         of_rows_t = tl.load(inverse + (images + j) * length + safe)[:, None]
         for first in range(0, pixels, COLUMNS):
             columns = first + tl.arange(0, COLUMNS)
-            there = j * pixels.to(tl.int64) + tl.minimum(columns, pixels - 1)
+            there = j * tl.cast(pixels, tl.int64) + tl.minimum(columns, pixels - 1)
             of_columns = tl.load(inverse + i * length + there)[None, :]
             of_columns_t = tl.load(inverse + (images + i) * length + there)[None, :]
             s = _similarities(ours + safe[:, None] * OURS, ours + there[None, :] * OURS, OURS, STEP)
@@ -165,5 +166,5 @@ def _gradient_kernel(
             both = tl.exp2(s) * (of_rows + of_columns) - tl.exp2(t) * (of_rows_t + of_columns_t)
             both = tl.where(columns[None, :] < pixels, both, 0.0)
             values = tl.load(ours + there[:, None] * OURS + channels)
-            total = tl.dot(both.to(values.dtype), values, total)
+            total = tl.dot(both.to(values.dtype), values, total, input_precision="tf32")
     tl.store(gradient + (i * pixels + rows)[:, None] * OURS + channels, total, mask=rows[:, None] < pixels)
