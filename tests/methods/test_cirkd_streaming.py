@@ -5,20 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from cirkd_rounding import alike_along_lines, check
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from isoclock.methods.cirkd import memory, minibatch
+from isoclock.methods.cirkd import memory, minibatch, streamed_pairs
 from isoclock.methods.cirkd.bank import KEY_BITS, Pushes, Ring, enqueue_at_once, enqueue_by_loops
 
 
 @pytest.fixture(autouse=True)
 def _small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(minibatch.SIDE, "cpu", 16)
-    monkeypatch.setattr(minibatch, "KEPT", 600)  # a few tiles
+    monkeypatch.setitem(streamed_pairs.SIDE, "cpu", 16)
     monkeypatch.setitem(memory.BLOCK, "cpu", 368)
-    monkeypatch.setitem(memory.COLUMNS, "cpu", 5)
 
 
 def maps(images: int, size: tuple[int, int], channels: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -31,13 +30,13 @@ def maps(images: int, size: tuple[int, int], channels: int, seed: int, dtype: to
 def test_pairs_of_many_tiles(images: int, size: tuple[int, int], layout: torch.memory_format) -> None:
     teacher = maps(images, size, 6, 1).to(memory_format=layout)
     found = []
-    for divergence in (minibatch.pairwise_divergence, minibatch.streamed_pairwise_divergence):
+    for divergence in (minibatch.pairwise_divergence, minibatch.fast_pairwise_divergence):
         student = maps(images, size, 4, 0).to(memory_format=layout).requires_grad_()
         value = divergence(student, teacher, 0.1)
         found.append((value.detach(), *torch.autograd.grad(3 * value, student)))
     compare(*found)
     with torch.no_grad():
-        assert_near(minibatch.streamed_pairwise_divergence(student, teacher, 0.1), found[0][0])
+        assert_near(minibatch.fast_pairwise_divergence(student, teacher, 0.1), found[0][0])
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -74,9 +73,7 @@ def test_float32_loses_nothing_but_the_similarities_last_digits_near_the_teacher
     def value(dtype: torch.dtype, *, tuned: bool) -> float:
         pair = student.to(dtype), teacher.to(dtype)
         if term == "pairs":
-            return (minibatch.streamed_pairwise_divergence if tuned else minibatch.pairwise_divergence)(
-                *pair, tau
-            ).item()
+            return (minibatch.fast_pairwise_divergence if tuned else minibatch.pairwise_divergence)(*pair, tau).item()
         divergence = memory.streamed_divergence_from_keys if tuned else memory.divergence_from_keys
         return divergence(*pair, [key.to(dtype) for key in keys], valid, tau, 1.0)[0].item()
 
@@ -96,7 +93,7 @@ def test_float32_of_opposite_features_at_the_least_temperatures_overflows_nowher
     for dtype, tuned in ((torch.float64, False), (torch.float32, True)):
         leaf = student.to(dtype).requires_grad_()
         if term == "pairs":
-            divergence = minibatch.streamed_pairwise_divergence if tuned else minibatch.pairwise_divergence
+            divergence = minibatch.fast_pairwise_divergence if tuned else minibatch.pairwise_divergence
             value = divergence(leaf, teacher.to(dtype), 0.03)
         else:
             keys = [torch.cat([key, -key, key.roll(1, 1)]).to(dtype)]
@@ -110,11 +107,16 @@ def test_float32_of_opposite_features_at_the_least_temperatures_overflows_nowher
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_gradients_have_the_precision_and_layout_of_the_inputs(precision: torch.dtype) -> None:
     student = maps(2, (4, 9), 6, 0, precision).to(memory_format=torch.channels_last).requires_grad_()
-    value = minibatch.streamed_pairwise_divergence(student, maps(2, (4, 9), 6, 1, precision), 0.1)
+    value = minibatch.fast_pairwise_divergence(student, maps(2, (4, 9), 6, 1, precision), 0.1)
     (gradient,) = torch.autograd.grad(value, student)
     assert value.dtype == torch.float32
     assert gradient.dtype == precision
     assert gradient.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(("dtype", "limit"), [(torch.bfloat16, 0.5), (torch.float16, 0.06)])
+def test_short_products_cost_no_more_than_their_rounding(dtype: torch.dtype, limit: float) -> None:
+    assert check(*alike_along_lines(), 0.3, dtype, "streamed") < limit
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from isoclock.methods.skd import pairwise
 from isoclock.methods.skd.discriminator import Discriminator
-from isoclock.methods.skd.pairwise import pair_term, pair_term_tuned
+from isoclock.methods.skd.pairwise import pair_term, pair_term_by_strips
 from isoclock.methods.testing import CLASSES, MethodContract, as_output, labels
 
 
@@ -70,7 +71,7 @@ def test_two_uniform_distributions_cost_the_logarithm_of_their_classes_for_every
     assert method(logits, logits, labels(size=(4, 6)))["pixel"].item() == pytest.approx(3 * math.log(CLASSES))
 
 
-@pytest.mark.parametrize("function", [pair_term, pair_term_tuned])
+@pytest.mark.parametrize("function", [pair_term, pair_term_by_strips])
 def test_a_pair_by_hand(function: Any) -> None:
     """Two nodes at a right angle for the student, along each other for the teacher: S differs by 1 in two of four."""
     student = torch.tensor([[3.0, 0.0], [0.0, 5.0]]).t().reshape(1, 2, 1, 2).repeat_interleave(2, 2)
@@ -81,7 +82,7 @@ def test_a_pair_by_hand(function: Any) -> None:
 
 
 @pytest.mark.parametrize("nodes", ["port", "official"])
-@pytest.mark.parametrize("function", [pair_term, pair_term_tuned])
+@pytest.mark.parametrize("function", [pair_term, pair_term_by_strips])
 def test_equal_maps_cost_nothing(function: Any, nodes: str) -> None:
     feature = random(2, 6, 8, 12)
     assert function(feature, feature.clone(), nodes).item() == pytest.approx(0, abs=1e-12)
@@ -93,7 +94,7 @@ def test_equal_maps_cost_nothing(function: Any, nodes: str) -> None:
 def test_of_equal_maxima_the_first_one_learns(nodes: str, size: tuple[int, int], layout: torch.memory_format) -> None:
     student, teacher = random(2, 5, *size).round().relu(), random(2, 7, *size, seed=1).relu()
     found = []
-    for function in (pair_term, pair_term_tuned):
+    for function in (pair_term, pair_term_by_strips):
         leaf = student.double().to(memory_format=layout).requires_grad_()
         function(leaf, teacher.double().to(memory_format=layout), nodes).backward()
         found.append(leaf.grad)
@@ -101,19 +102,13 @@ def test_of_equal_maxima_the_first_one_learns(nodes: str, size: tuple[int, int],
 
 
 @pytest.mark.parametrize("distance", [1.0, 0.01])
-@pytest.mark.parametrize("way", ["by_strips", "by_channels"])
-def test_both_ways_to_compare_a_large_map_keep_their_digits(
-    way: str, distance: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In float32, with strips and blocks smaller than the map; the second distance is that of a near-converged student."""
+def test_strips_of_a_large_map_keep_their_digits(distance: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float32, with strips smaller than the map; the second distance is that of a near-converged student."""
+    monkeypatch.setitem(pairwise.STRIP, "cpu", 1 << 16)
     teacher = random(2, 24, 32, 64).relu()
     student = (teacher + distance * random(2, 24, 32, 64, seed=1)).detach()
-    module = "isoclock.methods.skd.pairwise"
-    monkeypatch.setattr(f"{module}._channels_are_cheaper", lambda *_: way == "by_channels")
-    for name, size in (("STRIP", 1 << 16), ("CHANNELS", 7), ("NODES", 100)):
-        monkeypatch.setattr(f"{module}.{name}", size)
     found = []
-    for function, dtype in ((pair_term, torch.float64), (pair_term_tuned, torch.float32)):
+    for function, dtype in ((pair_term, torch.float64), (pair_term_by_strips, torch.float32)):
         leaf = student.to(dtype).requires_grad_()
         value = function(leaf, teacher.to(dtype), "port")
         value.backward()

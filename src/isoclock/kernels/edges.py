@@ -11,7 +11,6 @@ from torch import Tensor
 from isoclock.labels import IGNORE
 
 WORD = 32  # classes in one integer
-BLOCK_ELEMENTS = 1 << 18  # pixels times words processed together: 1 MiB, which fits into a core's cache
 ONES, LOW_HALVES = 0x11111111, 0x0F0F0F0F  # one bit, or four, of every four or eight
 
 
@@ -36,13 +35,7 @@ def edge_masks(
 
 
 def fast_edge_masks(
-    target: Tensor,
-    num_classes: int,
-    size: tuple[int, int],
-    radius: int,
-    dtype: torch.dtype,
-    *,
-    channels_last: bool = False,
+    target: Tensor, num_classes: int, size: tuple[int, int], radius: int, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
     """The same numbers from sets of classes: one bit a class, 32 in an integer, no map of a class at full resolution.
 
@@ -59,26 +52,14 @@ def fast_edge_masks(
     labels = labels.clamp(max=none)
     known = labels < none
     labels = _beyond_border(labels if labels.dtype == torch.uint8 else labels.to(torch.int16), radius)
-    # Classes in the order in which the fields hold them: word, byte, bit. Those above K are not read.
-    classes = (words, 4, 8)
-    shape = (images, *size, *classes) if channels_last else (images, *classes, *size)
-    masks = torch.empty(shape, dtype=dtype, device=target.device)
-    cells = max(1, BLOCK_ELEMENTS // (images * words * height * labels.shape[2]))
-    for start in range(0, size[0], size[0] if target.is_cuda else cells):
-        stop = size[0] if target.is_cuda else min(start + cells, size[0])
-        rows = labels[:, start * height : stop * height + 2 * radius]
-        mixed = _over_window(rows, radius, torch.minimum) != _over_window(rows, radius, torch.maximum)
-        mixed &= known[:, start * height : stop * height]
-        present = _over_window(_sets(rows.int(), words), radius, torch.bitwise_or)
-        present &= mixed.int().neg_()  # all bits, or none
-        counts = _counts(present.view(words, images, stop - start, height, -1), width)
-        if channels_last:
-            masks[:, start:stop] = counts.permute(2, 3, 4, 1, 5, 0)
-        else:
-            masks[..., start:stop, :] = counts.permute(2, 1, 5, 0, 3, 4)
+    mixed = _over_window(labels, radius, torch.minimum) != _over_window(labels, radius, torch.maximum)
+    mixed &= known
+    present = _over_window(_sets(labels.int(), words), radius, torch.bitwise_or)
+    present &= mixed.int().neg_()  # all bits, or none
+    counts = _counts(present.view(words, images, size[0], height, -1), width)
     labelled = known.view(images, size[0], height, size[1], width).sum((2, 4)).to(dtype)[:, None] / (height * width)
-    edges = masks.flatten(3).permute(0, 3, 1, 2) if channels_last else masks.flatten(1, 3)
-    edges = edges[:, :num_classes]
+    # Classes in the order in which the fields hold them: word, byte, bit. Those above K are not read.
+    edges = counts.permute(2, 1, 5, 0, 3, 4).flatten(1, 3)[:, :num_classes].to(dtype)
     return edges.mul_(labelled / (height * width)), labelled
 
 

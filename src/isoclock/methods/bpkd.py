@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -16,9 +14,6 @@ from isoclock.kernels.precision import in_loss_precision
 from isoclock.methods.card import TUNED
 from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
-
-LOG2_E = math.log2(math.e)
-BLOCK_ELEMENTS = 1 << 16  # of the logits, processed together: the half dozen buffers fit into a core's cache
 
 
 class BPKD(Method):
@@ -57,8 +52,8 @@ class BPKD(Method):
     )
     made_fast_by = (
         "edge masks from the label map: a set of classes is bits of 32-bit integers, windows by doubling unions,"
-        " pixels of a cell counted for 32 classes at once; masked softmax divergences with their gradient in one"
-        " pass over cache-sized blocks"
+        " pixels of a cell counted for 32 classes at once; one weight for a cell instead of its divergence for each"
+        " class, and the gradient together with the value"
     )
 
     def compute(
@@ -89,9 +84,7 @@ class BPKD(Method):
         """M and V for logits (B, K, h, w), in loss precision."""
         about = (target, self.num_classes, (logits.shape[-2], logits.shape[-1]), self.settings["edge_radius"])
         dtype = in_loss_precision(logits[:0]).dtype
-        if self.implementation != TUNED:
-            return edge_masks(*about, dtype)
-        return fast_edge_masks(*about, dtype, channels_last=_in_rows(logits))
+        return (fast_edge_masks if self.implementation == TUNED else edge_masks)(*about, dtype)
 
 
 def _published_edge(student: Tensor, teacher: Tensor, edges: Tensor, sizes: Tensor, temperature: float) -> Tensor:
@@ -114,112 +107,57 @@ def _published_kl(student: Tensor, teacher: Tensor, mask: Tensor, temperature: f
 
 
 def _edge(student: Tensor, teacher: Tensor, edges: Tensor, sizes: Tensor, temperature: float) -> Tensor:
-    """The same with one weight for each cell, the sum over classes of M / n, and no map of divergences."""
-    with torch.autocast(edges.device.type, enabled=False):
-        weights = (1 / sizes.to(edges.dtype))[:, None] @ edges.flatten(2)
-    total: Tensor = _MaskedKL.apply(student, teacher, edges, weights, temperature)
+    """The same with one weight for each cell, the sum over classes of M / n."""
+    weights = (edges / sizes[:, :, None, None]).sum(1, keepdim=True)
+    total: Tensor = _MaskedKL.apply(student, teacher, edges, weights, temperature, 1)
     return total * (temperature**2 / len(edges))
 
 
 def _body(student: Tensor, teacher: Tensor, bodies: Tensor, temperature: float) -> Tensor:
-    """The same in one pass."""
-    total: Tensor = _MaskedKL.apply(student, teacher, bodies, None, temperature)
+    """The same, with the gradient together with the value."""
+    lines = (maps.flatten(2) for maps in (student, teacher, bodies))
+    total: Tensor = _MaskedKL.apply(*lines, None, temperature, 2)
     return total * (temperature**2 / bodies.shape[:2].numel())
 
 
 class _MaskedKL(torch.autograd.Function):
-    """Sum of KL(softmax(teacher mask / T) || softmax(student mask / T)): with `weights` (B, 1, N) softmax over classes
-    and a weight for each position, and without them over positions.
-
-    The gradient is computed together with the value and returned by the first backward; a second one computes it again.
-    """
+    """Sum over all but `dim` of weight KL(softmax(teacher mask / T) || softmax(student mask / T)), softmax along `dim`."""
 
     @staticmethod
     def forward(
-        ctx: Any, student: Tensor, teacher: Tensor, mask: Tensor, weights: Tensor | None, temperature: float
+        ctx: Any,
+        student: Tensor,
+        teacher: Tensor,
+        mask: Tensor,
+        weights: Tensor | None,
+        temperature: float,
+        dim: int,
     ) -> Tensor:
-        ctx.save_for_backward(student)
-        ctx.given = (teacher, mask, weights, temperature)
-        value, ctx.gradient = _sweep(student, *ctx.given)
-        return value
+        scale = mask / temperature
+        ours, theirs = (F.log_softmax(in_loss_precision(logits) * scale, dim) for logits in (student, teacher))
+        p, slope = theirs.exp(), ours.exp()
+        slope -= p
+        divergence = _divergence(p, ours.sub_(theirs), slope).sum(dim, keepdim=True)
+        slope *= scale
+        if weights is not None:
+            divergence *= weights
+            slope *= weights
+        ctx.save_for_backward(slope)
+        ctx.dtype = student.dtype
+        return divergence.sum()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        gradient = ctx.gradient
-        if gradient is None:
-            gradient = _sweep(ctx.saved_tensors[0], *ctx.given)[1]
-        ctx.gradient = None
-        return gradient.mul_(upstream), None, None, None, None
-
-
-def _sweep(
-    student: Tensor, teacher: Tensor, mask: Tensor, weights: Tensor | None, temperature: float
-) -> tuple[Tensor, Tensor]:
-    """(value, gradient in the student's type and layout)."""
-    gradient = torch.empty_like(student)
-    in_rows = _in_rows(gradient)
-    places, ours, theirs, masks = (
-        _lines(tensor, over_classes=weights is not None, in_rows=in_rows)
-        for tensor in (gradient, student, teacher, mask)
-    )
-    if weights is not None and in_rows:
-        weights = weights.view(-1, 1, 1)
-    total = torch.zeros((), dtype=mask.dtype, device=mask.device)
-    for block in _blocks(ours):
-        scale = masks[block] * (LOG2_E / temperature)
-        q, ours_log, ours_sum = _powers(ours[block] * scale)
-        p, theirs_log, theirs_sum = _powers(theirs[block] * scale)
-        ratio = ours_log.sub_(theirs_log).sub_(ours_sum.div_(theirs_sum).log2_()).div_(LOG2_E)
-        slope = q.sub_(p)
-        divergence = _divergence(p, ratio, slope).sum(1, keepdim=True)
-        slope.mul_(scale)
-        if weights is not None:
-            by_line = weights[block[0], :, block[2]]
-            divergence *= by_line
-            slope *= by_line
-        total += divergence.sum()
-        places[block] = slope
-    return total, gradient.div_(LOG2_E)  # which the scale already contains
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
+        (slope,) = ctx.saved_tensors
+        return (slope * outer).to(ctx.dtype), None, None, None, None, None
 
 
 def _divergence(p: Tensor, ratio: Tensor, slope: Tensor) -> Tensor:
-    """The summand of KL(p || q) of each entry, from u = log(q / p) and q - p: q - p - p u, overwriting u.
+    """The summand of KL(p || q) of each entry, from u = log(q / p) and q - p: q - p - p u, or for small u p phi(u).
 
-    For a student near its teacher the first order cancels, in the sum and here, and only rounding would remain; for
-    small u it is therefore the series of p (exp(u) - 1 - u) without u^3 / 60, which is less than the rounding above that u.
+    phi(u) = exp(u) - 1 - u. For a student near its teacher the first order cancels in the sum, where only rounding would
+    remain; the summands of the second form are of second order.
     """
-    small = torch.finfo(ratio.dtype).eps ** 0.2
-    near = torch.add(1 / 6, ratio, alpha=1 / 24).mul_(ratio).add_(1 / 2).mul_(ratio).mul_(ratio)
-    return torch.where(ratio.abs() < small, near.mul_(p), slope - ratio.mul_(p))
-
-
-def _powers(exponents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Softmax to base 2 along axis 1 (twice as fast as to base e on a CPU), the exponents less their largest, the sum."""
-    exponents -= exponents.amax(1, keepdim=True)
-    powers = exponents.exp2()
-    total = powers.sum(1, keepdim=True)
-    return powers.mul_(total.reciprocal()), exponents, total
-
-
-def _in_rows(logits: Tensor) -> bool:
-    """Whether the classes of a position are adjacent in memory."""
-    return logits.is_contiguous(memory_format=torch.channels_last) and not logits.is_contiguous()
-
-
-def _lines(maps: Tensor, *, over_classes: bool, in_rows: bool) -> Tensor:
-    """(B, K, h, w) with softmax's axis in the middle, in the order of its memory, copied only if it is in neither."""
-    if in_rows:
-        rows = maps.permute(0, 2, 3, 1)
-        return rows.reshape(-1, maps.shape[1], 1) if over_classes else rows.flatten(1, 2)
-    return maps.flatten(2) if over_classes else maps.reshape(-1, maps.shape[2:].numel(), 1)
-
-
-def _blocks(lines: Tensor) -> Iterator[tuple[slice, slice, slice]]:
-    """Whole lines, `BLOCK_ELEMENTS` together, but at least 64 neighbouring ones."""
-    outer, length, inner = lines.shape
-    limit = lines.numel() if lines.is_cuda else BLOCK_ELEMENTS
-    each, width = max(1, limit // (length * inner)), max(64, limit // length)
-    for start in range(0, outer, each):
-        for left in range(0, inner, width):
-            yield slice(start, start + each), slice(None), slice(left, left + width)
+    near = torch.expm1(ratio.clamp(-1, 1)).sub_(ratio).mul_(p)
+    return torch.where(ratio.abs() < 1, near, slope - ratio * p)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from isoclock.errors import ParamsError
-from isoclock.kernels.pooling import image_vectors
+from isoclock.kernels.precision import in_loss_precision, product_dtype
 from isoclock.methods.card import TUNED
 from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
@@ -85,16 +85,11 @@ class CRD(Method):
         self, student: SegmenterOutput, teacher: SegmenterOutput, batch: Batch, draw: Draw
     ) -> dict[str, Tensor]:
         """{"crd": scalar}; moves the banks while training."""
-        tap, tuned = self.settings["tap"], self.implementation == TUNED
-        ours = image_vectors(student.features[tap], tuned=tuned)
-        theirs = image_vectors(teacher.features[tap], tuned=tuned)
-        with torch.autocast(ours.device.type, enabled=False):
-            ours = F.normalize(self.embed_student(ours), dim=1, eps=LEAST_NORM)
-            theirs = F.normalize(self.embed_teacher(theirs), dim=1, eps=LEAST_NORM)
-            if tuned:
-                divergence, z_v1, z_v2 = self._by_counts(ours, theirs, draw["contrast_index"])
-            else:
-                divergence, z_v1, z_v2 = self._by_rows(ours, theirs, draw["contrast_index"])
+        tap = self.settings["tap"]
+        ours = self._embedded(student.features[tap], self.embed_student)
+        theirs = self._embedded(teacher.features[tap], self.embed_teacher)
+        compared = self._by_counts if self.implementation == TUNED else self._by_rows
+        divergence, z_v1, z_v2 = compared(ours, theirs, draw["contrast_index"])
         if self.training:
             with torch.no_grad():
                 self.z_v1.copy_(z_v1)
@@ -102,6 +97,11 @@ class CRD(Method):
                 self._move(self.memory_v1, ours, batch.index)
                 self._move(self.memory_v2, theirs, batch.index)
         return {"crd": divergence}
+
+    def _embedded(self, feature: Tensor, embed: nn.Linear) -> Tensor:
+        """Unit vectors (B, embedding) of a feature's averages over its positions."""
+        vectors = embed(in_loss_precision(feature).mean((2, 3)))
+        return F.normalize(in_loss_precision(vectors), dim=1, eps=LEAST_NORM)
 
     def _move(self, bank: Tensor, vectors: Tensor, index: Tensor) -> None:
         momentum = self.settings["momentum"]
@@ -113,7 +113,8 @@ class CRD(Method):
         total, constants = ours.new_zeros(()), []
         for anchors, bank, constant in ((ours, self.memory_v2, self.z_v1), (theirs, self.memory_v1, self.z_v2)):
             rows = bank.index_select(0, contrast.flatten()).view(*contrast.shape, -1)
-            scores = (torch.bmm(rows, anchors[:, :, None])[:, :, 0] / self.settings["temperature"]).exp()
+            products = in_loss_precision(torch.bmm(rows, anchors[:, :, None])[:, :, 0])
+            scores = (products / self.settings["temperature"]).exp()
             z = torch.where(constant < 0, scores.detach().mean() * self.dataset_size, constant)
             total = total + self._nce(scores / z)
             constants.append(z)
@@ -137,6 +138,7 @@ class CRD(Method):
             counts,
             contrast[:, :1],
             self.settings["temperature"],
+            product_dtype(ours),
         )
         return divergence, z_v1, z_v2
 
@@ -145,7 +147,8 @@ class _CountedNCE(torch.autograd.Function):
     """Both directions of the NCE from anchors (2, B, d), banks (2, n, d) and how often (B, n) each row was drawn.
 
     In logarithms: log P / (P + c) = -softplus(log c - log P), so that nothing overflows. The gradient is taken here,
-    because the banks move before the backward pass. Returns the loss and the constants Z of both directions.
+    because the banks move before the backward pass. Products have the type `dtype`. Returns the loss and the constants Z
+    of both directions.
     """
 
     @staticmethod
@@ -157,11 +160,13 @@ class _CountedNCE(torch.autograd.Function):
         counts: Tensor,
         own: Tensor,
         temperature: float,
+        dtype: torch.dtype,
     ) -> tuple[Tensor, Tensor, Tensor]:
         images, samples = counts.shape
+        rows = banks.to(dtype)
         negatives = counts.sum() / images
         noise = negatives / samples
-        scores = torch.bmm(anchors, banks.transpose(1, 2)).div_(temperature)  # (2, B, n)
+        scores = in_loss_precision(torch.bmm(anchors.to(dtype), rows.mT)).div_(temperature)  # (2, B, n)
         own = own.expand(2, -1, -1)
         positive = scores.gather(2, own)
         drawn = (scores.exp().mul_(counts).sum((1, 2)) + positive.exp().sum((1, 2))) / (images * (negatives + 1))
@@ -172,13 +177,14 @@ class _CountedNCE(torch.autograd.Function):
         slack = (noise / (noise + EPSILON)).log() * negatives * 2 * images
         loss = _softplus(-positive).sum() + _softplus(scores).mul_(counts).sum() - slack
         slopes = scores.sigmoid_().mul_(counts).scatter_add_(2, own, positive.sigmoid() - 1)
-        ctx.save_for_backward(torch.bmm(slopes, banks).div_(temperature * images))
+        gradient = in_loss_precision(torch.bmm(slopes.to(dtype), rows))
+        ctx.save_for_backward(gradient.div_(temperature * images))
         return loss / images, z[0], z[1]
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, loss: Tensor, *_: Tensor) -> tuple[Tensor, None, None, None, None, None]:
-        return ctx.saved_tensors[0] * loss, None, None, None, None, None
+    def backward(ctx: Any, loss: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        return ctx.saved_tensors[0] * loss, None, None, None, None, None, None
 
 
 def _softplus(values: Tensor) -> Tensor:

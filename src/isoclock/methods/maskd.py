@@ -6,16 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isoclock.kernels.precision import in_loss_precision
+from isoclock.kernels.precision import in_loss_precision, product_dtype
 from isoclock.kernels.projector import build_projector
-from isoclock.kernels.squared_error import streamed
 from isoclock.labels import IGNORE
 from isoclock.methods.card import TUNED
 from isoclock.methods.contract import Batch, Draw, Method, detached
 from isoclock.models.outputs import AUX_LOGITS, LOGITS, SegmenterOutput
 
 MASS_EPS, DICE_EPS = 1e-5, 1e-12
-BLOCK_ELEMENTS = 1 << 18  # of a teacher's map, converted to loss precision together
 
 
 class MasKD(Method):
@@ -62,8 +60,8 @@ class MasKD(Method):
         " multiplications for the masks; and the pre-training of the tokens, a teacher's forward pass for each step"
     )
     made_fast_by = (
-        "the T masks become one weight for each position, sum_t m_t^2 / mass_t: one weighted squared error in one"
-        " pass with its gradient, instead of T copies of both maps"
+        "the T masks become one weight for each position, sum_t m_t^2 / mass_t: one weighted squared error instead"
+        " of T copies of both maps"
     )
 
     def build(self) -> None:
@@ -120,9 +118,8 @@ class MasKD(Method):
         assert ours is not None
         assert theirs is not None
         masks = _masks(self.pretrained.get_parameter(tokens).detach(), theirs)
-        if self.implementation == TUNED:
-            return _error(ours, theirs, masks, projector)
-        return _published_error(ours if projector is None else projector(ours), theirs, masks)
+        ours = ours if projector is None else projector(ours)
+        return (_error if self.implementation == TUNED else _published_error)(ours, theirs, masks)
 
     @property
     def pretrain_iterations(self) -> int:
@@ -138,7 +135,10 @@ class MasKD(Method):
         return frozenset(feature | ({LOGITS} if "maskd_aux" in self.active_terms else set()))
 
     def pretrain_step(self, teacher: SegmenterOutput, batch: Batch, *, lr_factor: float) -> dict[str, Tensor]:
-        """{"mask_task": scalar, "mask_dice": scalar}, each summed over the kinds of tokens."""
+        """{"mask_task": scalar, "mask_dice": scalar}, each summed over the kinds of tokens.
+
+        In float32 under autocast too: the gradient of a mean over pixels is too small for float16 without a scaler.
+        """
         assert self.pretrained is not None
         teacher, optimiser = detached(teacher), self.optimisers["tokens"]
         for group in optimiser.param_groups:
@@ -170,7 +170,7 @@ class MasKD(Method):
         else:
             masked = theirs * masks.sum(1, keepdim=True) if tuned else (theirs[:, None] * masks[:, :, None]).sum(1)
             task = _cross_entropy(masked, batch.target)
-        return task, (_dice if tuned else _published_dice)(masks.flatten(2))
+        return task, _dice(masks.flatten(2))
 
 
 def _tokens(count: int, channels: int) -> nn.Parameter:
@@ -179,15 +179,10 @@ def _tokens(count: int, channels: int) -> nn.Parameter:
 
 
 def _masks(tokens: Tensor, teacher: Tensor) -> Tensor:
-    """m (B, T, h, w), in full precision under autocast too, because they are weights."""
-    flat = teacher.flatten(2)
-    step = flat.shape[2] if flat.dtype == tokens.dtype else max(1, BLOCK_ELEMENTS // (len(flat) * flat.shape[1]))
-    with torch.autocast(teacher.device.type, enabled=False):
-        parts = [
-            tokens.to(part.dtype).expand(len(part), -1, -1) @ part
-            for part in (in_loss_precision(block) for block in flat.split(step, 2))
-        ]
-    return torch.cat(parts, 2).sigmoid().unflatten(2, teacher.shape[2:])
+    """m (B, T, h, w), in loss precision."""
+    dtype = product_dtype(teacher)
+    products = tokens.to(dtype).expand(len(teacher), -1, -1) @ teacher.flatten(2).to(dtype)
+    return in_loss_precision(products).sigmoid().unflatten(2, teacher.shape[2:])
 
 
 def _published_error(student: Tensor, teacher: Tensor, masks: Tensor) -> Tensor:
@@ -198,29 +193,12 @@ def _published_error(student: Tensor, teacher: Tensor, masks: Tensor) -> Tensor:
     return 0.5 * squares.mean()
 
 
-def _error(student: Tensor, teacher: Tensor, masks: Tensor, projector: nn.Module | None) -> Tensor:
-    """The same with one weight for each position, the sum over t of m_t^2 / mass of m_t, in one pass over the maps."""
+def _error(student: Tensor, teacher: Tensor, masks: Tensor) -> Tensor:
+    """The same with one weight for each position, the sum over t of m_t^2 / mass of m_t."""
     mass = masks.sum((2, 3), keepdim=True) + MASS_EPS
-    loss = _WeightedSquares((masks.square() / mass).sum(1))
-    total = streamed(nn.Identity() if projector is None else projector, student, teacher, loss)
-    return total / (len(masks) * masks.shape[1] * teacher.shape[1])
-
-
-class _WeightedSquares:
-    """1/2 sum of w (found - expected)^2, w (B, h, w); blocks (b, c, n) must be in the order of their positions."""
-
-    def __init__(self, weights: Tensor) -> None:
-        self.weights = weights.flatten()
-        self.done = 0
-
-    def __call__(self, found: Tensor, expected: Tensor) -> Tensor:
-        images, _, pixels = found.shape
-        weights = self.weights[self.done : self.done + images * pixels].view(images, 1, pixels)
-        self.done += images * pixels
-        found.sub_(expected)
-        squares = found.square()
-        found.mul_(weights)
-        return squares.mul_(weights).sum().mul_(0.5)
+    weights = (masks.square() / mass).sum(1, keepdim=True)
+    squares = weights * (in_loss_precision(student) - in_loss_precision(teacher)).square()
+    return 0.5 * squares.sum() / (len(masks) * masks.shape[1] * teacher.shape[1])
 
 
 def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
@@ -230,23 +208,11 @@ def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     return total / (target != IGNORE).sum().clamp(min=1)
 
 
-def _published_dice(masks: Tensor) -> Tensor:
-    """Mean over images and pairs i != j of 2 m_i . m_j / (|m_i|^2 + |m_j|^2), masks (B, T, N), by repeating them."""
+def _dice(masks: Tensor) -> Tensor:
+    """Mean over images and pairs i != j of 2 m_i . m_j / (|m_i|^2 + |m_j|^2), masks (B, T, N); zero for one mask."""
     one, other = masks[:, None], masks[:, :, None]
     overlap = 2 * (one * other).sum(-1)
     sizes = (one * one).sum(-1) + (other * other).sum(-1) + 2 * DICE_EPS
-    return _mean_of_pairs(overlap / sizes)
-
-
-def _dice(masks: Tensor) -> Tensor:
-    """The same from the masks' inner products."""
-    products = masks @ masks.mT
-    sizes = products.diagonal(dim1=1, dim2=2)
-    return _mean_of_pairs(2 * products / (sizes[:, None] + sizes[:, :, None] + 2 * DICE_EPS))
-
-
-def _mean_of_pairs(values: Tensor) -> Tensor:
-    """Mean of (B, T, T) off the diagonal; zero if there is only one mask."""
-    count = values.shape[1]
-    others = 1 - torch.eye(count, dtype=values.dtype, device=values.device)
-    return (values * others).sum() / max(1, len(values) * count * (count - 1))
+    count = masks.shape[1]
+    others = 1 - torch.eye(count, dtype=masks.dtype, device=masks.device)
+    return (overlap / sizes * others).sum() / max(1, len(masks) * count * (count - 1))

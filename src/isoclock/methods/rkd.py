@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from isoclock.kernels.pooling import image_vectors
 from isoclock.kernels.precision import in_loss_precision
 from isoclock.methods.card import TUNED
 from isoclock.methods.contract import Batch, Draw, Method
@@ -21,7 +20,8 @@ LEAST_NORM = 1e-12
 """Smaller norms are replaced by this value, in the angle term."""
 SAME_IMAGE = 1e-14
 """Two embeddings whose squared distance is below this share of their squared norms count as equal in float64."""
-BLOCK = 1 << 18  # elements in float64 at a time
+BLOCK = {"cpu": 1 << 18, "cuda": 1 << 26}
+"""Elements in float64 at a time: 2 MiB on a CPU, elsewhere 512 MiB."""
 
 
 class RKD(Method):
@@ -30,6 +30,8 @@ class RKD(Method):
     One embedding e_i an image: the feature's average over its positions (pool "gap", C numbers) or the whole map
     (pool "flatten", C h w numbers). d_ij = |e_i - e_j| over the mean of all d_ij of different images, a_ijk = cos of the
     angle at image i between images j and k, H(x) = x^2 / 2 up to |x| = 1 and |x| - 1/2 beyond (smooth L1).
+
+    Under autocast the published distances lose the digits in which two images differ, as their products are rounded.
 
     A relation needs several images: for one or two images both terms are exactly 0. The published code gives NaN for one
     image. The number of images per device is therefore part of the definition.
@@ -53,8 +55,8 @@ class RKD(Method):
         " images"
     )
     made_fast_by = (
-        "B x B Gram matrices of centred embeddings in float64, streamed in blocks, in place of B x B x D"
-        " differences; the gradient is one B x B matrix times the embeddings; averages without a float32 copy"
+        "whole maps: B x B Gram matrices of centred embeddings in float64, streamed in blocks, in place of B x B x D"
+        " differences; the gradient is one B x B matrix times the embeddings. Pooled: nothing to gain"
     )
 
     def compute(
@@ -65,20 +67,16 @@ class RKD(Method):
         draw: Draw,  # noqa: ARG002
     ) -> dict[str, Tensor]:
         """{"distance": scalar, "angle": scalar}, as far as active."""
-        tuned = self.implementation == TUNED
-        ours, theirs = student.features[self.settings["tap"]], teacher.features[self.settings["tap"]]
+        ours, theirs = (output.features[self.settings["tap"]] for output in (student, teacher))
         if self.settings["pool"] == "gap":
-            ours, theirs = image_vectors(ours, tuned=tuned), image_vectors(theirs, tuned=tuned)
-        else:
-            ours, theirs = (feature if tuned else in_loss_precision(feature) for feature in (ours, theirs))
-        with torch.autocast(ours.device.type, enabled=False):
-            if tuned:
-                distance, angle = _Relations.apply(ours, theirs, self.active_terms)
-                found = {"distance": distance, "angle": angle}
-                return {term: found[term] for term in self.terms if term in self.active_terms}
-            functions = {"distance": _distance, "angle": _angle}
-            ours, theirs = ours.flatten(1), theirs.flatten(1)
-            return {term: functions[term](ours, theirs) for term in self.terms if term in self.active_terms}
+            ours, theirs = (in_loss_precision(feature).mean((2, 3)) for feature in (ours, theirs))
+        if self.implementation == TUNED:
+            distance, angle = _Relations.apply(ours, theirs, self.active_terms)
+            found = {"distance": distance, "angle": angle}
+            return {term: found[term] for term in self.terms if term in self.active_terms}
+        functions = {"distance": _distance, "angle": _angle}
+        ours, theirs = (in_loss_precision(feature).flatten(1) for feature in (ours, theirs))
+        return {term: functions[term](ours, theirs) for term in self.terms if term in self.active_terms}
 
 
 def _distance(student: Tensor, teacher: Tensor) -> Tensor:
@@ -90,7 +88,9 @@ def _distance(student: Tensor, teacher: Tensor) -> Tensor:
 
 def _relative_distances(embeddings: Tensor) -> Tensor:
     squares = embeddings.square().sum(1)
-    squared = (squares[:, None] + squares[None] - 2 * embeddings @ embeddings.t()).clamp(min=LEAST_SQUARE)
+    squared = (squares[:, None] + squares[None] - in_loss_precision(2 * embeddings @ embeddings.t())).clamp(
+        min=LEAST_SQUARE
+    )
     apart = 1 - torch.eye(len(embeddings), dtype=squared.dtype, device=squared.device)
     distances = squared.sqrt() * apart
     return distances / distances[distances > 0].mean()
@@ -103,7 +103,7 @@ def _angle(student: Tensor, teacher: Tensor) -> Tensor:
 
 def _cosines(embeddings: Tensor) -> Tensor:
     directions = F.normalize(embeddings[None] - embeddings[:, None], p=2, dim=2, eps=LEAST_NORM)
-    return torch.bmm(directions, directions.transpose(1, 2))
+    return in_loss_precision(torch.bmm(directions, directions.transpose(1, 2)))
 
 
 class _Relations(torch.autograd.Function):
@@ -147,10 +147,11 @@ class _Relations(torch.autograd.Function):
 
 
 def _blocks(embeddings: Tensor) -> tuple[Tensor, ...]:
-    """The embeddings (B, ...) in views (B, n, ...) of about BLOCK elements, in the order of memory."""
+    """The embeddings (B, ...) in views (B, n, ...) of about `BLOCK` elements, in the order of memory."""
     if embeddings.dim() == 4 and not embeddings.is_contiguous():
         embeddings = embeddings.permute(0, 2, 3, 1)  # channels last
-    size = embeddings.shape[1] * BLOCK // max(1, embeddings.numel())
+    most = BLOCK.get(embeddings.device.type, BLOCK["cuda"])
+    size = embeddings.shape[1] * most // max(1, embeddings.numel())
     return embeddings.split(max(1, size), dim=1)
 
 

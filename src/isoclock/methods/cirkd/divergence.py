@@ -1,12 +1,27 @@
-"""KL divergences of rows of similarities from sums over their tiles, accurate also where S and T are close."""
+"""Similarities of unit vectors, and KL divergences of their rows from sums over tiles, accurate also where S and T are close."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from isoclock.kernels.precision import in_loss_precision
 
 SUMS = 4
 """What is summed over each row: exp S, exp T, exp(T) (S - T) and exp(T) phi(S - T), phi(u) = exp(u) - 1 - u."""
+
+
+def unit_rows(feature: Tensor) -> Tensor:
+    """The vectors of (B, C, h, w) at unit length, in loss precision: (B h w, C), image after image."""
+    return F.normalize(in_loss_precision(feature), dim=1).permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def product_(rows: Tensor, columns: Tensor, out: Tensor) -> Tensor:
+    """rows columns^t, written to `out`. A type that is shorter than that of `out` rounds the products, as autocast does."""
+    if rows.dtype == out.dtype:
+        return torch.mm(rows, columns.t(), out=out)
+    return out.copy_(torch.mm(rows, columns.t()))
 
 
 def summands_(both: Tensor, rest: Tensor) -> None:

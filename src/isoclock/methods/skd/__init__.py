@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from isoclock.kernels.precision import in_loss_precision
 from isoclock.methods.card import TUNED
 from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.methods.skd.adversary import build_optimiser, generator_loss, gradient_penalty, student_loss, teacher_loss
 from isoclock.methods.skd.discriminator import Discriminator
-from isoclock.methods.skd.pairwise import pair_term, pair_term_tuned
-from isoclock.methods.skd.pixelwise import pixel_term, pixel_term_tuned
+from isoclock.methods.skd.pairwise import pair_term, pair_term_by_strips
 from isoclock.models.outputs import SegmenterOutput
 
 
@@ -58,14 +59,12 @@ class SKD(Method):
     reads = {"pixel": ("logits",), "pair": ("{tap}",), "holistic": ("logits",)}
     cost = (
         "pair: official 2x2 nodes, reading the maps; port N = h w / 4 nodes, N^2 (C_S + C_T) and several N x N"
-        " maps as published, the smaller of that by strips and N (C_T^2 + C_S C_T) as tuned; holistic: 3"
+        " maps as published, half of that in the forward pass and no map as tuned; holistic: 3"
         " discriminator passes and 2 backward passes a step, WGAN-GP a fourth with a double backward"
     )
     made_fast_by = (
-        "pair (port): no N x N map: C x C products in float64 on CPUs where those are fewer multiplications, else"
-        " strips of the difference above its diagonal, gradient in the same pass; teacher pooled by row maxima."
-        " pixel: one pass over cache-sized blocks. holistic: no gradient of the discriminator's weights, one graph"
-        " at a time in its own step (its passes are not merged)"
+        "pair (port): no N x N map is kept: strips of the difference of both maps, above its diagonal only, with the"
+        " gradient in the same pass. pixel, pair (official) and holistic: as published; nothing to gain"
     )
 
     def build(self) -> None:
@@ -85,19 +84,18 @@ class SKD(Method):
         draw: Draw,  # noqa: ARG002
     ) -> dict[str, Tensor]:
         """{"pixel": scalar, "pair": scalar, "holistic": scalar}, as far as active."""
-        tuned = self.implementation == TUNED
         terms = {}
         if "pixel" in self.active_terms:
             assert student.logits is not None
             assert teacher.logits is not None
-            terms["pixel"] = (pixel_term_tuned if tuned else pixel_term)(student.logits, teacher.logits)
+            terms["pixel"] = pixel_term(student.logits, teacher.logits)
         if "pair" in self.active_terms:
             ours, theirs = student.features[self.settings["tap"]], teacher.features[self.settings["tap"]]
-            with torch.autocast(ours.device.type, enabled=False):
-                terms["pair"] = (pair_term_tuned if tuned else pair_term)(ours, theirs, self.settings["nodes"])
+            by_strips = self.implementation == TUNED and self.settings["nodes"] == "port"
+            terms["pair"] = (pair_term_by_strips if by_strips else pair_term)(ours, theirs, self.settings["nodes"])
         if self.adversary is not None:
             assert student.logits is not None
-            terms["holistic"] = generator_loss(self.adversary, student.logits, frozen=tuned)
+            terms["holistic"] = generator_loss(self.adversary, student.logits)
         return terms
 
     def adversary_step(
@@ -111,8 +109,7 @@ class SKD(Method):
     ) -> dict[str, Tensor]:
         """{"adversary": D's loss, "gradient_penalty": its penalty (wgan-gp)}, neither times `adversary_weight`.
 
-        `draw` may give {"gp_alpha": (B, 1, 1, 1) in [0, 1)}. Reference sums all losses before its one backward pass, as
-        published; tuned runs a backward pass after every forward pass, so that only one graph exists at a time.
+        `draw` may give {"gp_alpha": (B, 1, 1, 1) in [0, 1)}.
         """
         if self.adversary is None:
             return {}
@@ -121,31 +118,27 @@ class SKD(Method):
         ours, theirs = student.logits.detach(), teacher.logits.detach()
         kind, optimiser = self.settings["adversary"], self.optimisers["adversary"]
         optimiser.zero_grad(set_to_none=True)
-        on_student = self._learn(student_loss(self.adversary, ours, kind))
-        on_teacher = self._learn(teacher_loss(self.adversary, theirs, kind))
-        losses = {"adversary": on_student + on_teacher}
+        losses = {
+            "adversary": student_loss(self.adversary, ours, kind) + teacher_loss(self.adversary, theirs, kind),
+        }
         if kind == "wgan-gp":
             alpha = self._mixture(ours) if draw is None else draw["gp_alpha"]
-            penalty = gradient_penalty(self.adversary, ours, theirs, alpha, self.settings["gradient_penalty"])
-            losses["gradient_penalty"] = self._learn(penalty)
-        if self.implementation != TUNED:
-            self._backward(torch.stack(list(losses.values())).sum())
+            weight = self.settings["gradient_penalty"]
+            losses["gradient_penalty"] = gradient_penalty(self.adversary, ours, theirs, alpha, weight)
+        with torch.autocast(ours.device.type, enabled=False):
+            (self.settings["adversary_weight"] * torch.stack(list(losses.values())).sum()).backward()
         for group in optimiser.param_groups:
             group["lr"] = self.settings["lr"] * (lr_factor if self.settings["lr_schedule"] == "student" else 1.0)
         optimiser.step()
         return {name: loss.detach() for name, loss in losses.items()}
 
-    def _learn(self, loss: Tensor) -> Tensor:
-        """Tuned: adds the gradient of the loss to D's and frees its graph."""
-        if self.implementation == TUNED:
-            self._backward(loss)
-            return loss.detach()
-        return loss
-
-    def _backward(self, loss: Tensor) -> None:
-        with torch.autocast(loss.device.type, enabled=False):
-            (self.settings["adversary_weight"] * loss).backward()
-
     def _mixture(self, logits: Tensor) -> Tensor:
         device = logits.device
         return torch.rand((len(logits), 1, 1, 1), generator=self.generator(device), device=device)
+
+
+def pixel_term(student: Tensor, teacher: Tensor) -> Tensor:
+    """- 1 / (h w) sum over b, pixels, c of p^T log p^S for logits (B, K, h, w), as published: one row for each pixel."""
+    rows = [in_loss_precision(logits).permute(0, 2, 3, 1).contiguous().flatten(0, 2) for logits in (student, teacher)]
+    entropy = -(F.softmax(rows[1], dim=1) * F.log_softmax(rows[0], dim=1)).sum()
+    return entropy / (student.shape[2] * student.shape[3])

@@ -20,13 +20,13 @@ def build_optimiser(adversary: nn.Module, kind: str, lr: float, weight_decay: fl
     return torch.optim.Adam(adversary.parameters(), lr=lr, betas=ADAM_BETAS, weight_decay=weight_decay, fused=True)
 
 
-def generator_loss(adversary: nn.Module, student: Tensor, *, frozen: bool) -> Tensor:
+def generator_loss(adversary: nn.Module, student: Tensor) -> Tensor:
     """- mean D(student logits), which the student minimises.
 
-    The discriminator keeps no gradient of it. If not `frozen`, the backward pass computes the gradient of every weight of
-    the discriminator and discards it, as the published loops do; if `frozen`, it does not.
+    The discriminator keeps no gradient of it: the backward pass computes that of every weight and discards it, as the
+    published loops do.
     """
-    weights = {name: parameter.detach().requires_grad_(not frozen) for name, parameter in adversary.named_parameters()}
+    weights = {name: parameter.detach().requires_grad_() for name, parameter in adversary.named_parameters()}
     return -in_loss_precision(functional_call(adversary, weights, (in_loss_precision(student),))).mean()
 
 

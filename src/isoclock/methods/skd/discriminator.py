@@ -78,7 +78,7 @@ class SpectralConv2d(nn.Conv2d):
 
     def forward(self, feature: Tensor) -> Tensor:
         """(B, in, h, w) -> (B, out, h // 2, w // 2), 1 where that is 0."""
-        with torch.autocast(feature.device.type, enabled=False):
+        with torch.autocast(feature.device.type, enabled=False):  # u is state, and keeps float32's digits
             weight = self._normalised()
         return F.conv2d(filled_up(feature, 2), weight, self.bias, self.stride, self.padding)
 

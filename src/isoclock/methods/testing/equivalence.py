@@ -73,15 +73,17 @@ def check_float64_at_the_teacher_differs_by_rounding(subject: Subject) -> None:
 
 
 def check_bfloat16_agrees(subject: Subject) -> None:
-    """Under autocast the terms of both agree within bfloat16's precision."""
+    """Under autocast the terms of both agree within bfloat16's precision: 2 %, or twice what it costs reference."""
     student = outputs(subject.student, seed=2, size=subject.size)
     teacher = outputs(subject.teacher, seed=3, size=subject.size)
     with torch.autocast("cpu", torch.bfloat16):
         reference, tuned = found_by_both(subject, student, teacher, double=False)
+    exact = found_by(subject, "reference", student, teacher)
     for name, value in reference.items():
         if name.startswith("term"):
             off = abs(float(tuned[name] - value))
-            assert off <= 1e-6 + 0.02 * abs(float(value)), f"{name}: {tuned[name].item()} instead of {value.item()}"
+            limit = 1e-6 + max(0.02 * abs(float(value)), 2 * abs(float(value - exact[name])))
+            assert off <= limit, f"{name}: {tuned[name].item()} instead of {value.item()}"
 
 
 def check_no_wait_and_no_loop(subject: Subject) -> None:
