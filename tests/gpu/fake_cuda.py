@@ -30,6 +30,8 @@ def fake_cuda() -> Iterator[None]:
             ("torch.cuda.is_available", lambda: True),
             ("torch.cuda.is_bf16_supported", lambda *_, **__: True),
             ("torch.cuda.get_device_capability", lambda _device=None: CAPABILITY),
+            ("torch.cuda._exchange_device", lambda _index: CUDA.index),  # by `with torch.cuda.device(...)`
+            ("torch.cuda._maybe_exchange_device", lambda _index: CUDA.index),
             ("torch.nn.Module._apply", _apply),
             ("torch._subclasses.fake_tensor.init_gpu_context", lambda _device: None),
         ):

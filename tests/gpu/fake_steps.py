@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,7 +14,7 @@ from unittest import mock
 
 import torch
 from fake_cuda import CUDA, fake_cuda
-from operator_watch import OperatorWatch, TooManyCallsError
+from operator_watch import OperatorWatch
 from torch import Tensor, nn
 
 from isoclock.methods import cards
@@ -93,11 +94,18 @@ def run_entry(params: Params, dataset: str, name: str, implementation: str) -> R
             watch.uploads_allowed = True
             step = _step(params, dataset, name, implementation)
             _train_twice(step, _batch(params, dataset), watch, result)
-    except TooManyCallsError as error:
-        result.problems.append(str(error))
+    except Exception as error:  # one entry's fault does not hide the others'
+        result.problems.append(_described(error))
     result.problems += watch.problems
     result.waits = sorted(watch.waits)
     return result
+
+
+def _described(error: Exception) -> str:
+    """Type and first line of an error, and the innermost line of isoclock."""
+    places = [frame for frame in traceback.extract_tb(error.__traceback__) if "/isoclock/" in frame.filename]
+    place = f"{places[-1].filename.rpartition('/isoclock/')[2]}:{places[-1].lineno}" if places else "?"
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]} in {place}"
 
 
 def _train_twice(step: TrainingStep, batch: Mapping[str, Tensor], watch: OperatorWatch, result: Result) -> None:

@@ -40,22 +40,23 @@ def upsampled_cross_entropy(
     losses = torch.empty(cells, dtype=torch.float32, device=logits.device)
     # Of the upper left, upper right, lower left and lower right logit of each cell.
     parts = losses.new_empty((4, *cells, count) if wants_gradient else (0,))
-    _cell_kernel[(losses.numel(),)](
-        logits,
-        classes,
-        shares,
-        losses,
-        parts,
-        *logits.stride(),
-        count,
-        height,
-        width,
-        *full,
-        MOST_COLUMNS=_most(width, full[1]),
-        PIXELS=pixels,
-        CLASSES=min(triton.next_power_of_2(count), _TILE // pixels),
-        WANTS_GRADIENT=wants_gradient,
-    )
+    with torch.cuda.device_of(logits):
+        _cell_kernel[(losses.numel(),)](
+            logits,
+            classes,
+            shares,
+            losses,
+            parts,
+            *logits.stride(),
+            count,
+            height,
+            width,
+            *full,
+            MOST_COLUMNS=_most(width, full[1]),
+            PIXELS=pixels,
+            CLASSES=min(triton.next_power_of_2(count), _TILE // pixels),
+            WANTS_GRADIENT=wants_gradient,
+        )
     gradient = _empty_gradient(logits, wants_gradient)
     if wants_gradient:
         upper = parts[3, :, :-1, :-1] + parts[2, :, :-1, 1:]  # of the cells above a logit, where it is a lower corner
