@@ -29,8 +29,11 @@ WAITS = (
 )
 """Operators whose result the host has to see: `.item()`, and those whose output's size depends on values."""
 
-MOST_CALLS = 20_000
+MOST_CALLS = 40_000
 """Of operators, in two steps: beyond, a loss works in tiles that are far too small for a GPU."""
+
+CLASSES_OF_AN_IMAGE = 4
+"""Assumed where published code makes the host read them."""
 
 _ALLOCATIONS = ("empty", "new_empty")
 
@@ -45,9 +48,8 @@ class OperatorWatch(TorchDispatchMode):
     `problems`: sentences with operator and place. `waits`: the places where the host would wait.
     """
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.classes = classes
         self.calls, self.bytes_moved = 0, 0
         self.problems: Counter[str] = Counter()
         self.waits: Counter[str] = Counter()
@@ -66,6 +68,7 @@ class OperatorWatch(TorchDispatchMode):
             out = self._assumed(name, args)
         else:
             out = func(*args, **kwargs)
+            _note_true_share(name, args, out)
         outputs = _tensors(out)
         on_cuda = [tensor for tensor in (*inputs, *outputs) if tensor.is_cuda]
         on_cpu = [tensor for tensor in (*inputs, *outputs) if not tensor.is_cuda]
@@ -91,23 +94,40 @@ class OperatorWatch(TorchDispatchMode):
         self.bytes_moved += sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     def _assumed(self, name: str, args: Any) -> Any:
-        """What an operator returns whose result depends on values: every class occurs, and has the same share of the pixels."""
+        """The result of an operator that depends on values: an image has a few classes, with equal shares of its pixels.
+
+        A mask selects everything, unless it is known how many of its elements are true.
+        """
         tensor = args[0]
         if name == "_local_scalar_dense":
             return {torch.bool: False, torch.float32: 1.0, torch.float64: 1.0}.get(tensor.dtype, 0)
         if name.startswith("nonzero"):
-            return tensor.new_empty((-(-tensor.numel() // self.classes), tensor.dim()), dtype=torch.int64)
-        if name.startswith("masked_select"):
-            return tensor.new_empty(tensor.numel())
+            return tensor.new_empty((-(-tensor.numel() // CLASSES_OF_AN_IMAGE), tensor.dim()), dtype=torch.int64)
         if name.startswith("_unique2"):
-            return tuple(tensor.new_empty(size, dtype=torch.int64) for size in (self.classes, 0, 0))
+            return tuple(tensor.new_empty(size, dtype=torch.int64) for size in (CLASSES_OF_AN_IMAGE, 0, 0))
         if "index_put" in name:
             return tensor if "put_" in name else torch.empty_like(tensor)
-        if name.startswith("index.") and len(args[1]) == 1 and args[1][0].dim() == tensor.dim():
+        if name.startswith("masked_select"):
             return tensor.new_empty(tensor.numel())
         if name.startswith("index.") and len(args[1]) == 1:
-            return tensor.new_empty(args[1][0].numel(), *tensor.shape[args[1][0].dim() :])
-        raise NotImplementedError(f"{name}: no value is assumed; add one to {__name__}")
+            (mask,) = args[1]
+            return tensor.new_empty(round(mask.numel() * _true_share(mask)), *tensor.shape[mask.dim() :])
+        raise NotImplementedError(f"{name}: no result is assumed; add one to tests/gpu/operator_watch.py")
+
+
+def _true_share(mask: Tensor) -> float:
+    share: float = getattr(mask, "true_share", 1.0)
+    return share
+
+
+def _note_true_share(name: str, args: Any, out: Any) -> None:
+    """Remember what share of a mask's elements is true, where the operator says so."""
+    if name.startswith("eye") and out.dtype == torch.bool:
+        out.true_share = 1 / out.shape[-1]
+    elif name in ("repeat", "expand", "clone") and isinstance(out, Tensor):
+        out.true_share = _true_share(args[0])
+    elif name.startswith("scatter_.value") and args[0].dtype == torch.bool and not args[3]:
+        out.true_share = 1 - args[2].shape[args[1]] / out.shape[args[1]]
 
 
 def _tensors(tree: Any) -> list[Tensor]:

@@ -62,7 +62,7 @@ def test_backward_in_python_finds_the_gradients_of_torch() -> None:
 )
 def test_the_watch_sees_every_kind_of_wait(wait: Any) -> None:
     values = torch.randn(8)
-    watch = OperatorWatch(classes=4)
+    watch = OperatorWatch()
     with watch:
         wait(values)
     assert watch.waits
@@ -70,7 +70,7 @@ def test_the_watch_sees_every_kind_of_wait(wait: Any) -> None:
 
 def test_the_watch_sees_tensors_on_the_cpu() -> None:
     values = torch.randn(8)
-    with OperatorWatch(classes=4) as watch:
+    with OperatorWatch() as watch:
         values.add(1).view(2, 4).sum()
     assert watch.problems.total() == 3
     assert watch.calls == 0  # it counts operators on CUDA
