@@ -112,6 +112,7 @@ def _described(error: Exception) -> str:
 
 
 def _train_twice(step: TrainingStep, batch: Mapping[str, Tensor], watch: OperatorWatch, result: Result) -> None:
+    """Fill in the counts of the second steps, and what is wrong with terms and states."""
     for _ in range(2):
         counted = _Phases(watch)
         losses = step(batch, 0.01, counted.mark)

@@ -48,7 +48,7 @@ def _grad(
     edges = [_edge(tensor) for tensor in _sequence(inputs)]
     found = _run(_sequence(outputs), _sequence(grad_outputs), create_graph, edges)
     if not allow_unused:
-        assert None not in [gradient if gradient is None else 1 for gradient in found], "an input is not used"
+        assert all(gradient is not None for gradient in found), "an input is not used"
     return tuple(found)
 
 
@@ -59,7 +59,7 @@ def _run(
     results: dict[Edge, Tensor] = {}
     pending: dict[Any, dict[int, Tensor]] = {}
     roots = [_edge(output) for output in outputs]
-    order, users = _graph([node for node, _ in roots])
+    order = _ordered([node for node, _ in roots])
     targets = {node for node, _ in wanted}
     useful: dict[Any, bool] = {}
     for node in reversed(order):  # inputs come before what they are inputs of
@@ -77,12 +77,11 @@ def _run(
             for following, value in _call(node, [received.get(i) for i in range(len(node._input_metadata))]):
                 if value is not None and useful[following[0]]:
                     _add(pending, following, value)
-    assert users.total() >= 0
     return [results.get(edge) for edge in wanted]
 
 
-def _graph(roots: Sequence[Any]) -> tuple[list[Any], Counter[Any]]:
-    """Every node after all that use it, and how many edges lead to each."""
+def _ordered(roots: Sequence[Any]) -> list[Any]:
+    """Every node of the graph, after all that pass a gradient to it."""
     users: Counter[Any] = Counter()
     seen = list(dict.fromkeys(roots))
     for node in seen:  # grows
@@ -98,7 +97,7 @@ def _graph(roots: Sequence[Any]) -> tuple[list[Any], Counter[Any]]:
                 left[following] -= 1
                 if not left[following]:
                     order.append(following)
-    return order, users
+    return order
 
 
 def _call(node: Any, gradients: list[Tensor | None]) -> Iterator[tuple[Edge, Tensor | None]]:

@@ -16,6 +16,7 @@ import pytest
 import torch
 from count_operators import FILE, minor_release
 
+pytest.importorskip("triton", reason="the step on a GPU uses Triton kernels")
 pytestmark = [pytest.mark.xdist_group("fake-cuda"), pytest.mark.timeout(600)]
 
 FOLDER = Path(__file__).parent
