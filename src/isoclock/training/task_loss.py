@@ -1,8 +1,13 @@
-"""Cross-entropy of upsampled logits: value and gradient in one sweep over strips, so that the full map is never held."""
+"""Cross-entropy of upsampled logits: value and gradient in one pass, so that the full map is never held.
+
+A Triton kernel computes it on GPUs of compute capability 8.0 or newer, see `has_kernel`. Everywhere else plain operators
+compute it strip by strip.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -18,6 +23,9 @@ _THREAD_STRIP = 1 << 20  # elements for each of several threads, which wait for 
 _DEVICE_STRIP = 1 << 26  # elements, 256 MiB in float32: an accelerator wants few launches
 _GROUP = 1 << 24  # elements, 64 MiB in float32: of the images that are at work, enlarged along one axis
 _LINE = 64  # elements: torch's vectors do badly along a shorter innermost axis
+_KERNEL_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+_KERNEL_CAPABILITY = (8, 0)  # compute capability: the kernel is compiled for 8.0 and 9.0 in tests
+_TRITON = find_spec("triton") is not None  # comes with torch on Linux
 
 
 class Labels:
@@ -39,11 +47,24 @@ def upsampled_cross_entropy(logits: Tensor, labels: Labels) -> Tensor:
 
     The same as `F.cross_entropy` of `F.interpolate(..., mode="bilinear", align_corners=False)` to rounding. Computed in
     float32, or in float64 if the logits are; neither waits for the device nor holds a map (B, K, H, W). A label that is
-    neither a class nor 255 raises RuntimeError on a CPU.
+    neither a class nor 255 raises RuntimeError on a CPU, and makes the kernel's loss NaN.
     """
     wants_gradient = torch.is_grad_enabled() and logits.requires_grad
     value: Tensor = _UpsampledCrossEntropy.apply(logits, labels, wants_gradient)
     return value
+
+
+def has_kernel(device: torch.device, dtype: torch.dtype, size: torch.Size, full: torch.Size) -> bool:
+    """Whether the Triton kernel computes the loss of logits of `size` (h, w) with labels of `full` size (H, W).
+
+    It needs a GPU of compute capability 8.0 or newer, the package triton, logits of 16 or 32 bits, and labels that are as
+    large as the logits or up to 16 times as large a side.
+    """
+    if not (_TRITON and device.type == "cuda" and dtype in _KERNEL_DTYPES):
+        return False
+    from isoclock.training.triton_cross_entropy import fits
+
+    return torch.cuda.get_device_capability(device) >= _KERNEL_CAPABILITY and fits(size, full)
 
 
 class _UpsampledCrossEntropy(torch.autograd.Function):
@@ -52,7 +73,8 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Labels, wants_gradient: bool) -> Tensor:
         with torch.autocast(logits.device.type, enabled=False):
-            value, gradient = _sweep(logits, labels, wants_gradient)
+            kernel = has_kernel(logits.device, logits.dtype, logits.shape[2:], labels.classes.shape[1:])
+            value, gradient = (_by_kernel if kernel else _sweep)(logits, labels, wants_gradient)
         ctx.save_for_backward(gradient)
         ctx.dtype = logits.dtype
         return value
@@ -62,6 +84,13 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
         return torch.mul(gradient, upstream, out=torch.empty_like(gradient, dtype=ctx.dtype)), None, None
+
+
+def _by_kernel(logits: Tensor, labels: Labels, wants_gradient: bool) -> tuple[Tensor, Tensor]:
+    from isoclock.training.triton_cross_entropy import upsampled_cross_entropy as kernel
+
+    value, gradient = kernel(logits, labels.classes, labels.shares.float(), wants_gradient)
+    return value, gradient
 
 
 def _sweep(logits: Tensor, labels: Labels, wants_gradient: bool) -> tuple[Tensor, Tensor | None]:
