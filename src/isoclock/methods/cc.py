@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from isoclock.kernels.pooling import image_vectors
 from isoclock.kernels.precision import in_loss_precision
 from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
@@ -47,8 +46,8 @@ class CC(Method):
     ) -> dict[str, Tensor]:
         """{"cc": scalar}."""
         tap = self.settings["tap"]
-        ours = self.embed_student(image_vectors(student.features[tap]))
-        theirs = self.embed_teacher(image_vectors(teacher.features[tap]))
+        ours = self.embed_student(in_loss_precision(student.features[tap]).mean((2, 3)))
+        theirs = self.embed_teacher(in_loss_precision(teacher.features[tap]).mean((2, 3)))
         delta = (in_loss_precision(ours) - in_loss_precision(theirs)).abs()
         pairs = (delta[:-1] * delta[1:]).sum(1)
         return {"cc": pairs.sum() / max(1, len(pairs))}
