@@ -21,6 +21,11 @@ LONG_GROUPS = ("workflow", "slurm", "faults")
 """Groups of tests that run one after another in one worker, for minutes. They start first, so that no worker is idle at the end."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Everything is tested on the CPU, in processes that tests start too, whatever GPU this machine has."""
+    os.environ["ISOCLOCK_DEVICE"] = "cpu"
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """`make test` leaves out further entries of a method in tests that train one, and what takes minutes and is tested in parts."""
     if os.environ.get("ISOCLOCK_ALL") != "1":

@@ -41,7 +41,7 @@ def _scored(target: Target) -> Scores:
     from isoclock.scoring.score import evaluate_trained
     from isoclock.training.device import choose_device
 
-    device = choose_device()
+    device = choose_device(f"evaluate {target.name}")
     with as_user_error(
         f"evaluate {target.name}", lambda: f"whole images, {peak_memory(device)}", then="scores all images again"
     ):

@@ -28,8 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     params, method = load_params(), arguments.method
     recipe = params.recipe(arguments.dataset, "student")
-    check_precision(recipe, arguments.dataset, choose_device(), params.folder, study=arguments.study)
     title = f"profile {arguments.dataset}/{arguments.pair}/{method}"
+    check_precision(recipe, arguments.dataset, choose_device(title), params.folder, study=arguments.study)
     with as_user_error(title, lambda: figures(method, recipe, choose_device()), then="measures again"):
         profile = profile_method(params, arguments.dataset, arguments.pair, method, Layout(), study=arguments.study)
     cost = profile.cost

@@ -25,6 +25,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     params, cell = load_params(), Cell.parse(arguments.cell)
     recipe = params.recipe(cell.dataset, "student")
-    device = choose_device()
+    device = choose_device(f"student {cell.path}")
     check_precision(recipe, cell.dataset, device, params.folder, study=arguments.study)
     return exit_status(train_student(params, cell, Layout(), device))

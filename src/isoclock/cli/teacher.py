@@ -25,6 +25,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     params, dataset = load_params(), arguments.dataset
     recipe = params.recipe(dataset, "teacher")
-    device = choose_device()
+    device = choose_device(f"teacher {dataset}/{arguments.model}")
     check_precision(recipe, dataset, device, params.folder, study=arguments.study)
     return exit_status(train_teacher(params, dataset, arguments.model, Layout(), device))
