@@ -16,6 +16,7 @@ from torch import Tensor
 
 from isoclock.methods import Batch, ChannelSpec, Method, build_method
 from isoclock.models import SegmenterOutput
+from isoclock.training.device import choose_device
 
 INPUTS = ("student_logits", "teacher_logits", "student_feature", "teacher_feature")
 
@@ -78,7 +79,7 @@ class Golden:
             implementation=implementation,
             active_terms={variant.term},
             **variant.params,
-        ).double()
+        ).to(choose_device(), torch.float64)
         parameters = {name: value for name, value in method.named_parameters() if value.requires_grad}
         assert set(parameters) == set(self.under("param"))
         with torch.no_grad():

@@ -18,6 +18,7 @@ from torch import Tensor
 from isoclock.methods import Batch, ChannelSpec, Method, build_method
 from isoclock.methods.skd.adversary import gradient_penalty, student_loss, teacher_loss
 from isoclock.models import SegmenterOutput
+from isoclock.training.device import choose_device
 
 HERE = Path(__file__).parent
 FOLDERS = [
@@ -59,7 +60,7 @@ def method_of(golden: Golden, implementation: str, **params: Any) -> Method:
         conv_dim=config["conv_dim"],
         gradient_penalty=config["lambda_gp"],
         **params,
-    ).double()
+    ).to(choose_device(), torch.float64)
     adversary = discriminator_of(method)
     parameters = dict(adversary.named_parameters())
     assert set(parameters) == set(config["paramgen"])
