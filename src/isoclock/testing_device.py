@@ -19,7 +19,6 @@ _MAKERS: set[Any] = {
     torch.as_tensor,
     torch.empty,
     torch.eye,
-    torch.from_numpy,
     torch.full,
     torch.linspace,
     torch.ones,

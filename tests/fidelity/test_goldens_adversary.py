@@ -43,7 +43,7 @@ def generated(shape: list[int], seed: int, scale: float, offset: float) -> Tenso
     value ^= value >> np.uint64(15)
     value = (value * np.uint64(2246822519)) & low
     value ^= value >> np.uint64(13)
-    return torch.from_numpy(scale * (2 * (value / 2.0**32) - 1) + offset).reshape(shape)
+    return torch.as_tensor(scale * (2 * (value / 2.0**32) - 1) + offset).reshape(shape)
 
 
 def method_of(golden: Golden, implementation: str, **params: Any) -> Method:
@@ -68,7 +68,7 @@ def method_of(golden: Golden, implementation: str, **params: Any) -> Method:
         for name, recipe in config["paramgen"].items():
             parameters[name].copy_(generated(**recipe))
         for name, array in golden.under("state").items():
-            adversary.get_buffer(name).copy_(torch.from_numpy(array))
+            adversary.get_buffer(name).copy_(torch.as_tensor(array))
     return method
 
 

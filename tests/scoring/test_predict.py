@@ -42,7 +42,7 @@ def samples(number=3, classes=5):
         height, width = 16 + 4 * place, 24
         label = draws.integers(0, classes, (height, width), dtype=np.uint8)
         label[:2] = 255
-        yield torch.from_numpy(draws.standard_normal((1, 3, height, width), dtype=np.float32)), label, f"image{place}"
+        yield torch.as_tensor(draws.standard_normal((1, 3, height, width), dtype=np.float32)), label, f"image{place}"
 
 
 def test_scores_are_those_of_whole_upsampling_and_argmax():
