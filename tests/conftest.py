@@ -46,8 +46,8 @@ def _use_gpu(config: pytest.Config) -> None:
     import torch
 
     from isoclock.methods.testing import Subject
+    from isoclock.runner.device import choose_device
     from isoclock.testing_device import tests_on
-    from isoclock.training.device import choose_device
 
     try:
         Subject.device = choose_device("tests")

@@ -1,6 +1,6 @@
 """The NVIDIA GPUs of this machine, what promises one to this process, and the lock on the one that it uses.
 
-Nothing here imports torch or opens a GPU: `isoclock.training.device` does, once CUDA_VISIBLE_DEVICES names one GPU only.
+Nothing here imports torch or opens a GPU: `isoclock.runner.device` does, once CUDA_VISIBLE_DEVICES names one GPU only.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from isoclock import gpus
 from isoclock.cli.main import main
 from isoclock.cluster import doctor
 from isoclock.modules import modules_of
-from isoclock.training import device
+from isoclock.runner import device
 from tiny_study import TinyStudy
 
 CELL = "streets/tiny/kd/iteration-6/0"

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from isoclock.methods import Batch, ChannelSpec, Method, build_method
 from isoclock.models import SegmenterOutput
-from isoclock.training.device import choose_device
+from isoclock.runner.device import choose_device
 
 INPUTS = ("student_logits", "teacher_logits", "student_feature", "teacher_feature")
 

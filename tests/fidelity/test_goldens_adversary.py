@@ -18,7 +18,7 @@ from torch import Tensor
 from isoclock.methods import Batch, ChannelSpec, Method, build_method
 from isoclock.methods.skd.adversary import gradient_penalty, student_loss, teacher_loss
 from isoclock.models import SegmenterOutput
-from isoclock.training.device import choose_device
+from isoclock.runner.device import choose_device
 
 HERE = Path(__file__).parent
 FOLDERS = [

@@ -9,7 +9,7 @@ from isoclock.errors import ParamsError
 from isoclock.methods import Method, build_method
 from isoclock.methods.bundle import Bundle
 from isoclock.methods.testing import CLASSES, STUDENT, TEACHER, as_output, labels, outputs
-from isoclock.training.device import choose_device
+from isoclock.runner.device import choose_device
 
 
 def part(name: str, *terms: str, seed: int = 3) -> Method:

@@ -8,7 +8,7 @@ from isoclock.methods import Batch, ChannelSpec, Method, build_method
 from isoclock.methods.card import IMPLEMENTATIONS
 from isoclock.methods.testing import CLASSES, STRIDE, MethodContract, as_output, labels, outputs
 from isoclock.models import SegmenterOutput
-from isoclock.training.device import choose_device
+from isoclock.runner.device import choose_device
 
 BANKS = {"pixel_memory_size": 40, "region_memory_size": 6, "pixel_contrast_size": 12, "region_contrast_size": 4}
 

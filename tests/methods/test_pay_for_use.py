@@ -20,8 +20,8 @@ from isoclock.methods.testing import CLASSES, as_output, labels, outputs
 from isoclock.models.outputs import AUX_LOGITS, BACKBONE, HEAD, LOGITS
 from isoclock.models.pspnet import PSPNet
 from isoclock.params.schema import MethodEntry, Model
+from isoclock.runner.device import choose_device
 from isoclock.training.assemble import assemble_step
-from isoclock.training.device import choose_device
 from isoclock.training.step import TrainingStep
 from tiny_recipe import recipe
 

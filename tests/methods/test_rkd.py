@@ -3,7 +3,7 @@ import torch
 
 from isoclock.methods import ChannelSpec, build_method
 from isoclock.methods.testing import MethodContract, as_output, labels, outputs
-from isoclock.training.device import choose_device
+from isoclock.runner.device import choose_device
 
 
 class TestRKDOnAverages(MethodContract):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from isoclock.methods import build_method
 from isoclock.models.outputs import AUX_LOGITS, BACKBONE, HEAD, LOGITS, ChannelSpec, SegmenterOutput
 from isoclock.models.segmenter import Segmenter
-from isoclock.training.device import choose_device
+from isoclock.runner.device import choose_device
 from isoclock.training.step import TrainingStep
 from tiny_recipe import recipe
 

@@ -22,8 +22,8 @@ def run(arguments: argparse.Namespace) -> int:
     from isoclock.budget.profile import profile_method
     from isoclock.grid.layout import Layout
     from isoclock.params.check import load_params
+    from isoclock.runner.device import choose_device
     from isoclock.runner.failures import as_user_error, figures
-    from isoclock.training.device import choose_device
     from isoclock.training.precision import check_precision
 
     params, method = load_params(), arguments.method

@@ -76,7 +76,8 @@ def packages(lock: Path) -> Finding:
 
 def device() -> Finding:
     """The device that this machine trains on: `wrong` if a GPU is promised and cannot be used."""
-    from isoclock.training.device import choose_device, device_kind
+    from isoclock.runner.device import choose_device
+    from isoclock.training.device import device_kind
 
     try:
         found = choose_device("doctor")
@@ -91,7 +92,7 @@ def device() -> Finding:
 
 def precisions(params_folder: Path) -> Iterator[Finding]:
     """Check that this machine computes the precision of each recipe as fast as float32."""
-    from isoclock.training.device import choose_device
+    from isoclock.runner.device import choose_device
     from isoclock.training.precision import SLOWER, slowdown
 
     if not params_folder.is_dir():

@@ -24,6 +24,7 @@ from isoclock.grid.stamps import student_stamp, teacher_stamp
 from isoclock.protocol import check_version
 from isoclock.records.document import read
 from isoclock.records.plan import Plan
+from isoclock.runner.device import choose_device
 from isoclock.runner.failures import as_user_error, figures
 from isoclock.runner.lease import Lease
 from isoclock.runner.ledger import Ledger, read_ledger
@@ -37,7 +38,7 @@ from isoclock.scoring.score import OVERLAYS, score
 from isoclock.scoring.target import Target
 from isoclock.training.anchor import AnchorMeter
 from isoclock.training.assemble import assemble_step, open_bench
-from isoclock.training.device import choose_device, device_kind
+from isoclock.training.device import device_kind
 from isoclock.training.loop import training_loop
 
 if TYPE_CHECKING:
