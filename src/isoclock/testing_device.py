@@ -59,8 +59,8 @@ class _TestTensors(TorchFunctionMode):
         return made
 
     def _is_called_by_tests(self) -> bool:
-        """Whether the nearest caller outside of torch is test code."""
+        """Whether the nearest caller outside of torch and of this file (contexts may be nested) is test code."""
         frame = sys._getframe(2)
-        while frame.f_back is not None and frame.f_code.co_filename.startswith(_TORCH):
+        while frame.f_back is not None and frame.f_code.co_filename.startswith((_TORCH, __file__)):
             frame = frame.f_back
         return frame.f_code.co_filename.startswith(self._places)
