@@ -13,7 +13,8 @@ from isoclock.models.segmenter import Segmenter
 from isoclock.models.trained import new_segmenter
 from isoclock.params.check import load_params
 from isoclock.params.schema import Recipe
-from isoclock.training.device import choose_device, use_threads
+from isoclock.runner.device import choose_device
+from isoclock.training.device import use_threads
 from isoclock.training.step import TrainingStep
 
 MODEL = "psp-r10t"

@@ -18,9 +18,10 @@ from torch import Tensor
 
 from isoclock.data.loading.normalise import Normalise
 from isoclock.params.schema import Recipe
+from isoclock.runner.device import choose_device
 from isoclock.runner.ledger import Ledger
 from isoclock.runner.session import Session
-from isoclock.training.device import choose_device, synchroniser
+from isoclock.training.device import synchroniser
 from isoclock.training.loop import LOG_EVERY, Sources, TrainingLoop
 from isoclock.training.task_loss import IGNORE, Labels, upsampled_cross_entropy
 

@@ -99,8 +99,8 @@ def pairwise(above: Sequence[float], below: Sequence[float]) -> list[float]:
 
 def machine() -> dict[str, Any]:
     """Description of the machine. `load_before` is the 1-minute load before the benchmark."""
+    from isoclock.runner.device import choose_device
     from isoclock.runner.environment import hardware
-    from isoclock.training.device import choose_device
 
     return {
         **hardware(choose_device()),

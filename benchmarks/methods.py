@@ -29,7 +29,8 @@ from rich.table import Table
 
 from isoclock.files import write_json
 from isoclock.methods import REFERENCE, TUNED, cards
-from isoclock.training.device import choose_device, device_kind
+from isoclock.runner.device import choose_device
+from isoclock.training.device import device_kind
 
 SCHEMA = 1
 UNMEASURED = "GPU: unmeasured"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import isoclock
+from isoclock.errors import UserError
 from plugin_study import add_plugins
 from tiny_study import SIZE, TinyStudy, add_avenues, write_tiny_params
 
@@ -21,12 +22,54 @@ LONG_GROUPS = ("workflow", "slurm", "faults")
 """Groups of tests that run one after another in one worker, for minutes. They start first, so that no worker is idle at the end."""
 
 
+ON_A_DEVICE = tuple(Path(__file__).parent / name for name in ("fidelity", "methods", "scoring", "training"))
+"""Folders whose tests `--device cuda` runs on a GPU."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    folders = ", ".join(folder.name for folder in ON_A_DEVICE)
+    parser.addoption(
+        "--device", choices=("cpu", "cuda"), default="cpu", help=f"cuda: run {folders} on a GPU, no others"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the device, for processes that tests start too: the CPU, whatever GPU this machine has, but for `--device cuda`."""
+    os.environ["ISOCLOCK_DEVICE"] = config.getoption("--device")
+    distributes = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
+    if config.getoption("--device") == "cuda" and not distributes:
+        _use_gpu(config)
+
+
+def _use_gpu(config: pytest.Config) -> None:
+    """Put the tensors of tests on a GPU, with exact float32 products. Ends pytest with one line if there is none."""
+    import torch
+
+    from isoclock.methods.testing import Subject
+    from isoclock.runner.device import choose_device
+    from isoclock.testing_device import tests_on
+
+    try:
+        Subject.device = choose_device("tests")
+    except UserError as error:
+        pytest.exit(error.problems[0], returncode=2)
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    tensors = tests_on(Subject.device, *ON_A_DEVICE)
+    tensors.__enter__()
+    config.add_cleanup(lambda: tensors.__exit__(None, None, None))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """`make test` leaves out further entries of a method in tests that train one, and what takes minutes and is tested in parts."""
     if os.environ.get("ISOCLOCK_ALL") != "1":
         further = [item for item in items if item.get_closest_marker("test_all")]
         config.hook.pytest_deselected(items=further)
         items[:] = [item for item in items if item not in set(further)]
+    if config.getoption("--device") != "cpu":
+        others = [item for item in items if not any(folder in item.path.parents for folder in ON_A_DEVICE)]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in set(others)]
     items.sort(key=_place)
 
 

@@ -228,8 +228,11 @@ def cell(method: str = "kd", budget: str = "iteration-6", seed: int = 0) -> Cell
 
 
 def write_plan(study: TinyStudy, method: str = "kd", iterations: int = 6, **changes: Any) -> Path:
-    """A plan for this machine's CPU, as `isoclock plan` makes it; `changes` to its values."""
-    plan = documents.plan(cell(method), iterations, **({"device_kind": cpu_kind()} | changes))
+    """A plan for the device of these tests, as `isoclock plan` makes it; `changes` to its values."""
+    from isoclock.runner.device import choose_device
+    from isoclock.training.device import device_kind
+
+    plan = documents.plan(cell(method), iterations, **({"device_kind": device_kind(choose_device())} | changes))
     path = study.layout.plan("streets", "tiny", method, "iteration-6")
     write(path, plan)
     return path

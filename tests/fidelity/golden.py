@@ -16,6 +16,7 @@ from torch import Tensor
 
 from isoclock.methods import Batch, ChannelSpec, Method, build_method
 from isoclock.models import SegmenterOutput
+from isoclock.runner.device import choose_device
 
 INPUTS = ("student_logits", "teacher_logits", "student_feature", "teacher_feature")
 
@@ -48,14 +49,14 @@ class Golden:
             return cls(path, arrays, json.loads(str(stored["meta"])))
 
     def tensor(self, key: str) -> Tensor | None:
-        return torch.from_numpy(self.arrays[key]) if key in self.arrays else None
+        return torch.as_tensor(self.arrays[key]) if key in self.arrays else None
 
     def under(self, prefix: str) -> dict[str, np.ndarray]:
         """Arrays below `prefix.`, by the rest of their key."""
         return {key[len(prefix) + 1 :]: array for key, array in self.arrays.items() if key.startswith(f"{prefix}.")}
 
     def draws(self) -> dict[str, Tensor]:
-        return {name: torch.from_numpy(array) for name, array in self.under("rng").items()}
+        return {name: torch.as_tensor(array) for name, array in self.under("rng").items()}
 
     def batch(self) -> Batch:
         images = len(next(array for name, array in self.arrays.items() if name.startswith("in.student")))
@@ -78,14 +79,14 @@ class Golden:
             implementation=implementation,
             active_terms={variant.term},
             **variant.params,
-        ).double()
+        ).to(choose_device(), torch.float64)
         parameters = {name: value for name, value in method.named_parameters() if value.requires_grad}
         assert set(parameters) == set(self.under("param"))
         with torch.no_grad():
             for name, parameter in parameters.items():
-                parameter.copy_(torch.from_numpy(self.arrays[f"param.{name}"]))
+                parameter.copy_(torch.as_tensor(self.arrays[f"param.{name}"]))
             for ours, array in self.states("state", variant).items():
-                method.get_buffer(ours).copy_(torch.from_numpy(array))
+                method.get_buffer(ours).copy_(torch.as_tensor(array))
         return method
 
     def states(self, when: str, variant: Variant) -> dict[str, np.ndarray]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from isoclock.methods import Batch, ChannelSpec, Method, build_method
 from isoclock.methods.skd.adversary import gradient_penalty, student_loss, teacher_loss
 from isoclock.models import SegmenterOutput
+from isoclock.runner.device import choose_device
 
 HERE = Path(__file__).parent
 FOLDERS = [
@@ -42,7 +43,7 @@ def generated(shape: list[int], seed: int, scale: float, offset: float) -> Tenso
     value ^= value >> np.uint64(15)
     value = (value * np.uint64(2246822519)) & low
     value ^= value >> np.uint64(13)
-    return torch.from_numpy(scale * (2 * (value / 2.0**32) - 1) + offset).reshape(shape)
+    return torch.as_tensor(scale * (2 * (value / 2.0**32) - 1) + offset).reshape(shape)
 
 
 def method_of(golden: Golden, implementation: str, **params: Any) -> Method:
@@ -59,7 +60,7 @@ def method_of(golden: Golden, implementation: str, **params: Any) -> Method:
         conv_dim=config["conv_dim"],
         gradient_penalty=config["lambda_gp"],
         **params,
-    ).double()
+    ).to(choose_device(), torch.float64)
     adversary = discriminator_of(method)
     parameters = dict(adversary.named_parameters())
     assert set(parameters) == set(config["paramgen"])
@@ -67,7 +68,7 @@ def method_of(golden: Golden, implementation: str, **params: Any) -> Method:
         for name, recipe in config["paramgen"].items():
             parameters[name].copy_(generated(**recipe))
         for name, array in golden.under("state").items():
-            adversary.get_buffer(name).copy_(torch.from_numpy(array))
+            adversary.get_buffer(name).copy_(torch.as_tensor(array))
     return method
 
 

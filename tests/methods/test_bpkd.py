@@ -81,7 +81,7 @@ def test_both_agree_on_channels_last_logits(classes: int) -> None:
 @pytest.mark.parametrize("masks_of", [edge_masks, fast_edge_masks])
 def test_masks_are_those_of_the_golden(masks_of: type(edge_masks)) -> None:
     with np.load(GOLDENS / "bpkd__small.npz") as golden:
-        target, expected = torch.from_numpy(golden["in.target"]), golden["aux.edge_mask"]
+        target, expected = torch.as_tensor(golden["in.target"]), golden["aux.edge_mask"]
         for given in (target, target.to(torch.uint8)):
             found, labelled = masks_of(given, expected.shape[1], expected.shape[2:], 3, torch.float64)
             assert np.array_equal(found.numpy(), expected)

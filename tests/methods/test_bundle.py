@@ -9,6 +9,7 @@ from isoclock.errors import ParamsError
 from isoclock.methods import Method, build_method
 from isoclock.methods.bundle import Bundle
 from isoclock.methods.testing import CLASSES, STUDENT, TEACHER, as_output, labels, outputs
+from isoclock.runner.device import choose_device
 
 
 def part(name: str, *terms: str, seed: int = 3) -> Method:
@@ -17,7 +18,7 @@ def part(name: str, *terms: str, seed: int = 3) -> Method:
         name, student=STUDENT, teacher=TEACHER, num_classes=CLASSES, dataset_size=10, active_terms=set(terms)
     )
     method.seed(seed)
-    return method
+    return method.to(choose_device())
 
 
 def test_terms_and_needs_are_those_of_the_parts() -> None:

@@ -8,6 +8,7 @@ from isoclock.methods import Batch, ChannelSpec, Method, build_method
 from isoclock.methods.card import IMPLEMENTATIONS
 from isoclock.methods.testing import CLASSES, STRIDE, MethodContract, as_output, labels, outputs
 from isoclock.models import SegmenterOutput
+from isoclock.runner.device import choose_device
 
 BANKS = {"pixel_memory_size": 40, "region_memory_size": 6, "pixel_contrast_size": 12, "region_contrast_size": 4}
 
@@ -81,7 +82,7 @@ def made(implementation: str, classes: int = CLASSES, **params: object) -> Metho
         **(BANKS | params),  # type: ignore[arg-type]
     )
     method.seed(0)
-    return method
+    return method.to(choose_device())
 
 
 def head(*vectors: tuple[float, float, float]) -> SegmenterOutput:

@@ -20,11 +20,12 @@ from isoclock.methods.testing import CLASSES, as_output, labels, outputs
 from isoclock.models.outputs import AUX_LOGITS, BACKBONE, HEAD, LOGITS
 from isoclock.models.pspnet import PSPNet
 from isoclock.params.schema import MethodEntry, Model
+from isoclock.runner.device import choose_device
 from isoclock.training.assemble import assemble_step
 from isoclock.training.step import TrainingStep
 from tiny_recipe import recipe
 
-CPU = torch.device("cpu")
+DEVICE = choose_device()
 BATCH = 3  # relations between images need as many
 ENCODER = "tu-test_resnet"
 LARGE = {"skd": (512, 512)}  # a discriminator halves its map four times before it looks at 4 x 4 of it
@@ -85,7 +86,7 @@ def assembled(name: str, terms: Set[str], size: tuple[int, int], params: Mapping
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # random weights will do
         return assemble_step(
-            recipe(crop=list(size), **STILL), student, data, CPU, seed=0, method=(entry,), teacher=teacher()
+            recipe(crop=list(size), **STILL), student, data, DEVICE, seed=0, method=(entry,), teacher=teacher()
         )
 
 
@@ -138,7 +139,7 @@ def test_every_output_that_is_asked_for_is_read(name: str) -> None:
         """What a step gives, the teacher's output `other` being another one."""
         torch.manual_seed(0)
         method = build_method(name, student=ours, teacher=theirs, num_classes=CLASSES, dataset_size=10)
-        method.seed(0)
+        method.to(DEVICE).seed(0)
         taught = outputs(theirs, seed=1, **kind)
         if other is not None:
             taught[other] = outputs(theirs, seed=2, **kind)[other]

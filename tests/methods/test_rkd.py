@@ -3,6 +3,7 @@ import torch
 
 from isoclock.methods import ChannelSpec, build_method
 from isoclock.methods.testing import MethodContract, as_output, labels, outputs
+from isoclock.runner.device import choose_device
 
 
 class TestRKDOnAverages(MethodContract):
@@ -36,7 +37,7 @@ def test_a_value_by_hand(implementation: str) -> None:
     channels = ChannelSpec(backbone=2, head=2)
     method = build_method(
         "rkd", student=channels, teacher=channels, num_classes=2, dataset_size=3, implementation=implementation
-    )
+    ).to(choose_device())
     # Right-angled triangles: the student's sides are 1, 1, sqrt 2, the teacher's 3, 4, 5.
     student = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]).double()[:, :, None, None]
     teacher = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]]).double()[:, :, None, None]
@@ -53,7 +54,7 @@ def test_a_batch_of_copies_is_finite(implementation: str) -> None:
     channels = ChannelSpec(backbone=2, head=2)
     method = build_method(
         "rkd", student=channels, teacher=channels, num_classes=2, dataset_size=3, implementation=implementation
-    )
+    ).to(choose_device())
     student = torch.ones(4, 2, 3, 3).requires_grad_()
     terms = method(as_output({"head": student}), as_output({"head": torch.ones(4, 2, 3, 3)}), labels(4, size=(3, 3)))
     torch.stack(list(terms.values())).sum().backward()
@@ -76,7 +77,7 @@ def test_tuned_takes_blocks_of_a_large_map() -> None:
             dataset_size=5,
             implementation=implementation,
             pool="flatten",
-        )
+        ).to(choose_device())
         leaf = student.clone().to(memory_format=torch.channels_last).requires_grad_()
         terms = method(as_output({"head": leaf}), as_output({"head": teacher}), labels(5, size=(1, 1)))
         (25 * terms["distance"] + 50 * terms["angle"]).backward()

@@ -11,6 +11,7 @@ from isoclock.methods.skd import pairwise
 from isoclock.methods.skd.discriminator import Discriminator
 from isoclock.methods.skd.pairwise import pair_term, pair_term_by_strips
 from isoclock.methods.testing import CLASSES, MethodContract, as_output, labels
+from isoclock.runner.device import choose_device
 
 
 class TestSKDAsPublished(MethodContract):
@@ -128,7 +129,7 @@ def test_the_discriminator_has_the_published_size() -> None:
     ("size", "scores"), [((64, 64), (1, 1)), ((64, 128), (1, 5)), ((8, 16), (1, 1)), ((1, 1), (1, 1))]
 )
 def test_the_discriminator_takes_maps_of_any_size(size: tuple[int, int], scores: tuple[int, int]) -> None:
-    adversary = Discriminator(CLASSES, conv_dim=8)
+    adversary = Discriminator(CLASSES, conv_dim=8).to(choose_device())
     assert adversary(random(1, CLASSES, *size)).shape == (1, 1, *scores)
 
 
@@ -137,7 +138,7 @@ def test_a_large_map_is_not_filled_up(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("filled up")
 
     monkeypatch.setattr(F, "pad", refuse)
-    Discriminator(CLASSES, conv_dim=8)(random(2, CLASSES, 64, 80))
+    Discriminator(CLASSES, conv_dim=8).to(choose_device())(random(2, CLASSES, 64, 80))
 
 
 def test_spectral_norm_tends_to_one() -> None:
@@ -148,7 +149,7 @@ def test_spectral_norm_tends_to_one() -> None:
 
 
 def test_evaluation_leaves_the_discriminators_state_alone() -> None:
-    adversary = Discriminator(CLASSES, conv_dim=8).eval()
+    adversary = Discriminator(CLASSES, conv_dim=8).to(choose_device()).eval()
     before = copy.deepcopy(adversary.state_dict())
     adversary(random(2, CLASSES, 16, 16))
     assert all(torch.equal(value, before[name]) for name, value in adversary.state_dict().items())

@@ -38,7 +38,7 @@ def random_maps(seed, num_classes, shape=(23, 31), ignored=0.2):
 
 
 def counted_on_device(truth, prediction, num_classes):
-    counts = label_counts(torch.from_numpy(truth), torch.from_numpy(prediction), num_classes)
+    counts = label_counts(torch.as_tensor(truth), torch.as_tensor(prediction), num_classes)
     return checked_counts(counts.numpy(), num_classes)
 
 

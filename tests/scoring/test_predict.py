@@ -9,6 +9,7 @@ from torch.nn import functional
 from isoclock.data.loading.normalise import Normalise
 from isoclock.errors import DataError
 from isoclock.params.schema import Scoring
+from isoclock.runner.device import choose_device
 from isoclock.scoring import predict, views
 from isoclock.scoring.confusion import confusion_matrix, label_counts
 from isoclock.scoring.metrics import measure
@@ -19,7 +20,8 @@ from isoclock.scoring.views import label_map, look
 def evaluate_segmenter(model, samples, *, scoring=None, **options):
     """Scores of `samples`; whole images, one scale and no flip where no `scoring` is given."""
     scoring = scoring or Scoring()
-    return Scores(**vars(predict.predict(model, samples, scoring=scoring, **options)), scoring=scoring)
+    counted = predict.predict(model, samples, scoring=scoring, device=choose_device(), **options)
+    return Scores(**vars(counted), scoring=scoring)
 
 
 class Toy(torch.nn.Module):
@@ -55,7 +57,7 @@ def test_scores_are_those_of_whole_upsampling_and_argmax():
     model.eval()
     for place, (image, label, _) in enumerate(samples()):
         logits = functional.interpolate(
-            model(image, want=None).logits, label.shape, mode="bilinear", align_corners=False
+            model(image.to(choose_device()), want=None).logits, label.shape, mode="bilinear", align_corners=False
         )
         predicted = logits[0].argmax(0).numpy()
         np.testing.assert_array_equal(scores.per_image[place], confusion_matrix(label, predicted, 5))

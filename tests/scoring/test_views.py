@@ -207,7 +207,7 @@ class Wide(torch.nn.Module):
     def forward(self, images, want):
         return SimpleNamespace(logits=self.classify(images))
 draws = np.random.default_rng(0)
-image = torch.from_numpy(draws.standard_normal((1, 3, 1024, 2048), dtype=np.float32))
+image = torch.as_tensor(draws.standard_normal((1, 3, 1024, 2048), dtype=np.float32))
 label = draws.integers(0, 150, (1024, 2048), dtype=np.uint8)
 assert predict(Wide(), [(image, label, "a")], num_classes=150, scoring=Scoring({options})).total.sum() == label.size
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))  # KiB

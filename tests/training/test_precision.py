@@ -32,7 +32,7 @@ x86 = pytest.mark.skipif(os.uname().machine != "x86_64", reason="the variables t
 def emulating(study: TinyStudy, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a verb in `study` on a CPU without bf16 instructions."""
     command = [sys.executable, "-m", "isoclock", *arguments]
-    environment = {**os.environ, **NO_BF16, "COLUMNS": "1000"}
+    environment = {**os.environ, **NO_BF16, "COLUMNS": "1000", "ISOCLOCK_DEVICE": "cpu"}
     return subprocess.run(command, cwd=study.folder, env=environment, capture_output=True, text=True, timeout=240)
 
 

@@ -20,8 +20,7 @@ CELL = cell("kd")
 @pytest.fixture(autouse=True)
 def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bit-exactness is promised there."""
-    for module in ("runner.run", "budget.profile"):
-        monkeypatch.setattr(f"isoclock.{module}.choose_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr("isoclock.runner.device._chosen", torch.device("cpu"))
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_segmenter import CLASSES, CPU, TinySegmenter, batch_at, by_hand_cross_entropy, recipe, training_step
+from tiny_segmenter import CLASSES, DEVICE, TinySegmenter, batch_at, by_hand_cross_entropy, recipe, training_step
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -102,7 +102,7 @@ def test_a_batch_without_labels_gives_no_task_loss_and_no_nan(method: str, kind:
             step.method,
             step.weights,
             step.recipe,
-            CPU,
+            DEVICE,
             teacher=step.teacher,
             class_weights=torch.full((CLASSES,), 2.0),
             num_classes=CLASSES,
@@ -118,7 +118,9 @@ def test_class_weights_weigh_and_normalise_as_torch_does() -> None:
     weights = torch.tensor([0.5, 1.0, 2.0, 4.0])
     batch = batch_at(0)
     plain = training_step(aux_weight=0.0)
-    step = TrainingStep(plain.student, plain.method, {}, plain.recipe, CPU, class_weights=weights, num_classes=CLASSES)
+    step = TrainingStep(
+        plain.student, plain.method, {}, plain.recipe, DEVICE, class_weights=weights, num_classes=CLASSES
+    )
     torch.manual_seed(3)
     logits = step.student(batch["images"]).logits
     upsampled = torch.nn.functional.interpolate(logits, (16, 32), mode="bilinear", align_corners=False)
@@ -167,7 +169,7 @@ def test_a_method_that_needs_a_teacher_says_so() -> None:
     student = TinySegmenter()
     kd = build_method("kd", student=student.channels, teacher=student.channels, num_classes=4, dataset_size=1)
     with pytest.raises(ValueError, match=r"logits.* of a teacher"):
-        TrainingStep(student, kd, KD, recipe(), CPU, num_classes=CLASSES)
+        TrainingStep(student, kd, KD, recipe(), DEVICE, num_classes=CLASSES)
 
 
 def test_without_an_auxiliary_weight_its_head_does_not_run() -> None:

@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from isoclock.methods import build_method
 from isoclock.models.outputs import AUX_LOGITS, BACKBONE, HEAD, LOGITS, ChannelSpec, SegmenterOutput
 from isoclock.models.segmenter import Segmenter
+from isoclock.runner.device import choose_device
 from isoclock.training.step import TrainingStep
 from tiny_recipe import recipe
 
 CLASSES = 4
 CPU = torch.device("cpu")
+DEVICE = choose_device()  # the CPU too, but for --device cuda
 
 
 class TinySegmenter(Segmenter):
@@ -83,7 +85,7 @@ def training_step(
     )
     built.seed(0)
     torch.manual_seed(1)
-    return TrainingStep(student, built, weights, recipe(**changes), CPU, teacher=teacher, num_classes=CLASSES)
+    return TrainingStep(student, built, weights, recipe(**changes), DEVICE, teacher=teacher, num_classes=CLASSES)
 
 
 def by_hand_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:

@@ -57,6 +57,7 @@ class Clone:
             "PATH": f"{bin_folder}{os.pathsep}{kept.get('PATH', '')}",
             "PYTHONPATH": str(self.folder / "src"),
             "OMP_NUM_THREADS": "1",
+            "ISOCLOCK_DEVICE": "cpu",
             "PYTHONUNBUFFERED": "1",
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import pytest
@@ -34,6 +35,28 @@ def test_the_slurm_profile_is_filled_in_wherever_snakemake_starts(fresh: Clone, 
     output = fresh.run("sh", "-c", f"{start} all", status=2)
     site = fresh.folder / "workflow/profiles/slurm/site.yaml"
     assert f"isoclock: {site}: partition, account: still FILL-IN" in output
+
+
+def test_the_local_profile_offers_the_gpus_of_the_machine(fresh: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = fresh.folder / "bin" / "nvidia-smi"
+    command.parent.mkdir()
+    command.write_text('#!/bin/sh\nfor n in 0 1; do echo "GPU $n: NVIDIA H100 (UUID: GPU-$n)"; done\n')
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(command.parent), prepend=os.pathsep)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    start = [
+        "snakemake",
+        "--profile",
+        "workflow/profiles/local",
+        "--dry-run",
+        "--verbose",
+        "--printshellcmds",
+        "teachers",
+    ]
+    output = fresh.run("env", "-u", "ISOCLOCK_DEVICE", *start)
+    assert "gpu=1" in output
+    assert "ISOCLOCK_DEVICE=${ISOCLOCK_DEVICE:-cuda} isoclock --log" in output
+    assert "gpu" not in fresh.run(*start).replace(str(fresh.folder), ""), "ISOCLOCK_DEVICE=cpu: no job needs one"
 
 
 def test_no_target_means_all(fresh: Clone) -> None:

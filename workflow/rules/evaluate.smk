@@ -20,8 +20,10 @@ rule evaluate:
     threads: lambda wildcards: TARGETS.resources.threads(wildcards.dataset, "student")
     resources:
         runtime=lambda wildcards: TARGETS.resources.runtime_min("evaluate"),
+    params:
+        device=lambda wildcards, resources: TARGETS.resources.device_setting(resources),
     shell:
-        "isoclock --log {log} evaluate "
+        "{params.device}isoclock --log {log} evaluate "
         "{wildcards.dataset}/{wildcards.pair}/{wildcards.method}/{wildcards.budget}/{wildcards.seed}"
 
 
@@ -40,5 +42,7 @@ rule evaluate_teacher:
     threads: lambda wildcards: TARGETS.resources.threads(wildcards.dataset, "teacher")
     resources:
         runtime=lambda wildcards: TARGETS.resources.runtime_min("evaluate"),
+    params:
+        device=lambda wildcards, resources: TARGETS.resources.device_setting(resources),
     shell:
-        "isoclock --log {log} evaluate {wildcards.dataset}/{wildcards.model}"
+        "{params.device}isoclock --log {log} evaluate {wildcards.dataset}/{wildcards.model}"

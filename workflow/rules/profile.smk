@@ -16,6 +16,7 @@ rule profile:
     resources:
         runtime=lambda wildcards: TARGETS.resources.runtime_min("profile"),
     params:
+        device=lambda wildcards, resources: TARGETS.resources.device_setting(resources),
         study=lambda wildcards, resources: TARGETS.study_option,
     shell:
-        "isoclock --log {log} profile {wildcards.dataset} {wildcards.pair} {wildcards.method} {params.study}"
+        "{params.device}isoclock --log {log} profile {wildcards.dataset} {wildcards.pair} {wildcards.method} {params.study}"

@@ -24,7 +24,8 @@ rule student:
             input.plan
         ),
     params:
+        device=lambda wildcards, resources: TARGETS.resources.device_setting(resources),
         study=lambda wildcards, resources: TARGETS.study_option,
     shell:
-        "isoclock --log {log} student "
+        "{params.device}isoclock --log {log} student "
         "{wildcards.dataset}/{wildcards.pair}/{wildcards.method}/{wildcards.budget}/{wildcards.seed} {params.study}"

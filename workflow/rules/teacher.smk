@@ -19,6 +19,7 @@ rule teacher:
     resources:
         runtime=lambda wildcards: TARGETS.resources.runtime_min("teacher"),
     params:
+        device=lambda wildcards, resources: TARGETS.resources.device_setting(resources),
         study=lambda wildcards, resources: TARGETS.study_option,
     shell:
-        "isoclock --log {log} teacher {wildcards.dataset} {wildcards.model} {params.study}"
+        "{params.device}isoclock --log {log} teacher {wildcards.dataset} {wildcards.model} {params.study}"

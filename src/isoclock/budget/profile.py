@@ -25,9 +25,10 @@ from isoclock.params.schema import Recipe
 from isoclock.progress import ProgressLine
 from isoclock.records.document import build
 from isoclock.records.profile import Profile
+from isoclock.runner.device import choose_device
 from isoclock.runner.environment import environment
 from isoclock.training.anchor import StepBench
-from isoclock.training.device import choose_device, device_kind
+from isoclock.training.device import device_kind
 
 
 def profile_method(params: Params, dataset: str, pair_name: str, method_name: str, layout: Layout) -> Profile:

@@ -37,11 +37,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _scored(target: Target) -> Scores:
     """Score the images. Only this needs torch: scores that training kept do not."""
+    from isoclock.runner.device import choose_device
     from isoclock.runner.failures import as_user_error, peak_memory
     from isoclock.scoring.score import evaluate_trained
-    from isoclock.training.device import choose_device
 
-    device = choose_device()
+    device = choose_device(f"evaluate {target.name}")
     with as_user_error(
         f"evaluate {target.name}", lambda: f"whole images, {peak_memory(device)}", then="scores all images again"
     ):

@@ -22,14 +22,15 @@ def run(arguments: argparse.Namespace) -> int:
     from isoclock.budget.profile import profile_method
     from isoclock.grid.layout import Layout
     from isoclock.params.check import load_params
+    from isoclock.runner.device import choose_device
     from isoclock.runner.failures import as_user_error, figures
-    from isoclock.training.device import choose_device
     from isoclock.training.precision import check_precision
 
     params, method = load_params(), arguments.method
-    recipe, device = params.recipe(arguments.dataset, "student"), choose_device()
-    check_precision(recipe, arguments.dataset, device, params.folder, study=arguments.study)
+    recipe = params.student_recipe(arguments.dataset, arguments.pair)
     title = f"profile {arguments.dataset}/{arguments.pair}/{method}"
+    device = choose_device(title)
+    check_precision(recipe, arguments.dataset, device, params.folder, study=arguments.study)
     with as_user_error(title, lambda: figures(method, recipe, device), then="measures again"):
         profile = profile_method(params, arguments.dataset, arguments.pair, method, Layout())
     cost = profile.cost

@@ -19,12 +19,12 @@ def run(arguments: argparse.Namespace) -> int:
     from isoclock.grid.cells import Cell
     from isoclock.grid.layout import Layout
     from isoclock.params.check import load_params
+    from isoclock.runner.device import choose_device
     from isoclock.runner.run import train_student
-    from isoclock.training.device import choose_device
     from isoclock.training.precision import check_precision
 
     params, cell = load_params(), Cell.parse(arguments.cell)
     recipe = params.recipe(cell.dataset, "student")
-    device = choose_device()
+    device = choose_device(f"student {cell.path}")
     check_precision(recipe, cell.dataset, device, params.folder, study=arguments.study)
     return exit_status(train_student(params, cell, Layout(), device))

@@ -19,12 +19,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the verb; returns the exit status."""
     from isoclock.grid.layout import Layout
     from isoclock.params.check import load_params
+    from isoclock.runner.device import choose_device
     from isoclock.runner.run import train_teacher
-    from isoclock.training.device import choose_device
     from isoclock.training.precision import check_precision
 
     params, dataset = load_params(), arguments.dataset
     recipe = params.recipe(dataset, "teacher")
-    device = choose_device()
+    device = choose_device(f"teacher {dataset}/{arguments.model}")
     check_precision(recipe, dataset, device, params.folder, study=arguments.study)
     return exit_status(train_teacher(params, dataset, arguments.model, Layout(), device))

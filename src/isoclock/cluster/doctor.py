@@ -15,6 +15,7 @@ from isoclock.cluster import slurm
 from isoclock.cluster.doctor_slurm import examine_cluster
 from isoclock.cluster.finding import Finding
 from isoclock.errors import EXIT_USER_ERROR, UserError
+from isoclock.gpus import DEVICE, GpuInUse
 from isoclock.grid.layout import RESULTS, RUNS
 from isoclock.params.check import load_params
 
@@ -32,8 +33,10 @@ def examine(folder: Path = Path(), *, try_job: bool = True) -> Iterator[Finding]
     """
     yield python()
     yield packages(folder / LOCK)
-    yield device()
-    yield from precisions(folder / PARAMS)
+    trains_on = device()
+    yield trains_on
+    if trains_on.state == "ok":
+        yield from precisions(folder / PARAMS)
     yield mlflow_store()
     for name in (RUNS, RESULTS):
         yield writable(folder / name)
@@ -72,18 +75,24 @@ def packages(lock: Path) -> Finding:
 
 
 def device() -> Finding:
-    """The device that this machine trains on."""
-    from isoclock.training.device import choose_device, device_kind
+    """The device that this machine trains on: `wrong` if a GPU is promised and cannot be used."""
+    from isoclock.runner.device import choose_device
+    from isoclock.training.device import device_kind
 
-    found = choose_device()
+    try:
+        found = choose_device("doctor")
+    except UserError as error:
+        problem, _, advice = error.problems[0].partition("; ")
+        return Finding("device", "warn" if isinstance(error, GpuInUse) else "wrong", problem, advice)
     if found.type == "cuda":
         return Finding("device", "ok", device_kind(found))
-    return Finding("device", "ok", f"{device_kind(found)}, no GPU on this machine")
+    hidden = f"{DEVICE}=cpu" if os.environ.get(DEVICE) else "no GPU on this machine"
+    return Finding("device", "ok", f"{device_kind(found)}, {hidden}")
 
 
 def precisions(params_folder: Path) -> Iterator[Finding]:
     """Check that this machine computes the precision of each recipe as fast as float32."""
-    from isoclock.training.device import choose_device
+    from isoclock.runner.device import choose_device
     from isoclock.training.precision import SLOWER, slowdown
 
     if not params_folder.is_dir():

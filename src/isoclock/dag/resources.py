@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from isoclock.cluster.site import RUNTIME_FLOOR_MIN, Site
 from isoclock.errors import ArtifactError
+from isoclock.gpus import DEVICE
 from isoclock.params.load import Params
 from isoclock.records.document import read
 from isoclock.records.plan import Plan
@@ -56,6 +58,14 @@ class JobResources:
             plans = [Path(plan) for plan in self.plans]
             work = [_planned_min(plan) if plan.is_file() else ASSUMED_MIN[rule] for plan in plans]
         return self.site.jobs_needed(max(work)) + self.site.spare_retries
+
+    def device_setting(self, resources: Mapping[str, Any]) -> str:
+        """Shell code before the command of a job with a GPU: the command refuses to work without it.
+
+        `resources` are the job's. A value of ISOCLOCK_DEVICE in the environment stays.
+        """
+        promised = resources.get("gpu") or "gpu" in str(resources.get("gres", ""))
+        return f"{DEVICE}=${{{DEVICE}:-cuda}} " if promised else ""
 
     def _job_min(self, work_min: int) -> int:
         return max(RUNTIME_FLOOR_MIN, work_min) if self.site is None else self.site.job_min(work_min)

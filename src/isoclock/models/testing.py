@@ -34,8 +34,8 @@ BFLOAT16_TOLERANCE = 0.05  # of the norm of the head's feature
 class Subject:
     """An architecture with the parameters that it is tested with. Small ones make the checks fast."""
 
-    def __init__(self, name: str, params: Mapping[str, Any]) -> None:
-        self.name, self.params = name, params
+    def __init__(self, name: str, params: Mapping[str, Any], device: str = "cpu") -> None:
+        self.name, self.params, self.device = name, params, device
 
     @property
     def facts(self) -> Architecture:
@@ -50,11 +50,11 @@ class Subject:
     def make(self, seed: int = 0) -> Segmenter:
         """A new network, drawn from `seed`."""
         torch.manual_seed(seed)
-        return build_segmenter(self.name, CLASSES, **self.params)
+        return build_segmenter(self.name, CLASSES, **self.params).to(self.device)
 
     def images(self, count: int = 2, height: int = 64, width: int = 96) -> Tensor:
         """Images (count, 3, height, width), the same in every call."""
-        return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(1))
+        return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(1)).to(self.device)
 
     def flops(self, network: Segmenter, *want: str) -> int:
         """Floating-point operations of a forward pass of one image, for the outputs named."""
@@ -160,7 +160,7 @@ def check_bfloat16_channels_last(subject: Subject) -> None:
     network = subject.make().eval()
     plain = _value(_forward(network, subject.images(), {HEAD}), HEAD)
     network = network.to(memory_format=torch.channels_last)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(torch.device(subject.device).type, torch.bfloat16):
         images = subject.images().contiguous(memory_format=torch.channels_last)
         cast = _value(_forward(network, images, {HEAD}), HEAD).float()
     difference = float((cast - plain).norm() / plain.norm())
@@ -181,9 +181,12 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def check_architecture(name: str, **params: Any) -> None:
-    """Run every check on the architecture called `name`, built with `params`. Raises AssertionError at the first that fails."""
-    run_checks(name, CHECKS, Subject(name, params))
+def check_architecture(name: str, *, device: str = "cpu", **params: Any) -> None:
+    """Run every check on the architecture called `name`, built with `params`, on `device`.
+
+    Raises AssertionError at the first that fails.
+    """
+    run_checks(name, CHECKS, Subject(name, params, device))
 
 
 class SegmenterContract(Contract):
@@ -192,11 +195,12 @@ class SegmenterContract(Contract):
     checks = CHECKS
     architecture: ClassVar[str]
     params: ClassVar[Mapping[str, Any]] = {}
+    device: ClassVar[str] = "cpu"
 
     @property
     def subject(self) -> Subject:
         """The architecture with its parameters."""
-        return Subject(self.architecture, self.params)
+        return Subject(self.architecture, self.params, self.device)
 
 
 def _forward(network: Segmenter, images: Tensor, want: Set[str]) -> SegmenterOutput:

@@ -24,6 +24,7 @@ from isoclock.grid.stamps import student_stamp, teacher_stamp
 from isoclock.protocol import check_version
 from isoclock.records.document import read
 from isoclock.records.plan import Plan
+from isoclock.runner.device import choose_device
 from isoclock.runner.environment import cuda_versions
 from isoclock.runner.failures import as_user_error, figures
 from isoclock.runner.lease import Lease
@@ -38,7 +39,7 @@ from isoclock.scoring.score import OVERLAYS, score
 from isoclock.scoring.target import Target
 from isoclock.training.anchor import AnchorMeter
 from isoclock.training.assemble import assemble_step, open_bench
-from isoclock.training.device import choose_device, device_kind
+from isoclock.training.device import device_kind
 from isoclock.training.loop import training_loop
 from isoclock.training.warm_up import STEPS, is_worthwhile
 

@@ -15,11 +15,6 @@ import torch
 from isoclock.training.kind import cpu_kind, gpu_kind
 
 
-def choose_device() -> torch.device:
-    """The first CUDA device if there is one, else the CPU."""
-    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
-
-
 def device_kind(device: torch.device) -> str:
     """All that is known of the device by which its speed differs, in one line: times compare within a kind only.
 

@@ -10,6 +10,7 @@ from isoclock.methods.card import TUNED
 from isoclock.methods.contract import Method
 from isoclock.methods.testing import checks, equivalence, numerics, training
 from isoclock.methods.testing.subject import Check, Subject
+from isoclock.testing_device import tests_on
 
 _OF_ONE: tuple[Check, ...] = (*checks.CHECKS, *numerics.CHECKS, *training.CHECKS)
 
@@ -28,23 +29,29 @@ def checks_of(subject: type[Subject]) -> Iterator[tuple[str, str, Check]]:
             yield _name(comparison), BOTH, comparison
 
 
-def check_method(method: str | type[Method], *, exact_gradient: bool = True, **params: Any) -> None:
+def check_method(
+    method: str | type[Method], *, exact_gradient: bool = True, device: str = "cpu", **params: Any
+) -> None:
     """Run every check on a method: a name, or a class, which need not be in this repository.
+
+    `device` is where the method and its inputs are, such as "cuda".
 
     `params` are the method's parameters; small ones make the checks fast. `exact_gradient` is False for a method whose
     gradient is by definition not the derivative of its value.
 
     Raises AssertionError with a line for each check that fails.
     """
-    given = {"name": method} if isinstance(method, str) else {"method": method}
-    kind: type[Subject] = type("Subject", (Subject,), {**given, "params": params, "exact_gradient": exact_gradient})
+    given: dict[str, Any] = {"name": method} if isinstance(method, str) else {"method": method}
+    given |= {"params": params, "exact_gradient": exact_gradient, "device": device}
+    kind: type[Subject] = type("Subject", (Subject,), given)
     total, failures = 0, []
     for name, implementation, check in checks_of(kind):
         subject = kind()
         subject.implementation = implementation
         total += 1
         try:
-            check(subject)
+            with tests_on(device):
+                check(subject)
         except Exception as error:
             kind_of_error = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
             failures.append((f"{name} ({implementation}): {kind_of_error}{error}", error))

@@ -6,6 +6,7 @@ import copy
 import io
 
 import torch
+from torch import Tensor
 
 from isoclock.errors import ParamsError
 from isoclock.methods.card import REFERENCE
@@ -138,10 +139,15 @@ def check_seed_decides_terms(subject: Subject) -> None:
     """Random draws depend on the method's seed and not on torch's global generator, which a call leaves unchanged."""
     first, second = subject.make(seed=3), subject.make(seed=3)
     torch.manual_seed(77)
-    before = torch.get_rng_state()
+    before = _global_states()
     ours, theirs = values_of(subject.call(first)), values_of(subject.call(second))
     assert ours == theirs, f"the same seed gives {ours} and {theirs}"
-    assert torch.equal(before, torch.get_rng_state()), "a call changes the state of torch's global generator"
+    assert all(map(torch.equal, before, _global_states())), "a call changes the state of torch's global generator"
+
+
+def _global_states() -> list[Tensor]:
+    on_gpu = [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else []
+    return [torch.get_rng_state(), *on_gpu]
 
 
 def check_passed_draw_is_used(subject: Subject) -> None:

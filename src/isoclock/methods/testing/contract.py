@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from isoclock.methods.testing.checking import checks_of
 from isoclock.methods.testing.subject import Check, Subject
+from isoclock.testing_device import tests_on
 
 try:
     import pytest
@@ -20,8 +23,10 @@ class MethodContract(Subject):
     """
 
     @pytest.fixture(autouse=True)
-    def _choose(self, implementation: str) -> None:
+    def _choose(self, implementation: str) -> Iterator[None]:
         self.implementation = implementation
+        with tests_on(self.device):
+            yield
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Called by pytest: one test for each implementation and check."""

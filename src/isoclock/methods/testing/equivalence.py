@@ -76,7 +76,7 @@ def check_bfloat16_agrees(subject: Subject) -> None:
     """Under autocast the terms of both agree within bfloat16's precision: 2 %, or twice what it costs reference."""
     student = outputs(subject.student, seed=2, size=subject.size)
     teacher = outputs(subject.teacher, seed=3, size=subject.size)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(torch.device(subject.device).type, torch.bfloat16):
         reference, tuned = found_by_both(subject, student, teacher, double=False)
     exact = found_by(subject, "reference", student, teacher)
     for name, value in reference.items():

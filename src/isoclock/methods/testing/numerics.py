@@ -18,7 +18,7 @@ GRADIENT_STEP, GRADIENT_TOLERANCE = 1e-6, 1e-4
 def check_autocast(subject: Subject) -> None:
     """Under autocast to bfloat16 the terms are float32 and near those without autocast."""
     plain, cast = subject.make(), subject.make()
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(torch.device(subject.device).type, torch.bfloat16):
         terms = subject.call(cast)
     for term, value in subject.call(plain).items():
         assert terms[term].dtype == torch.float32, f"{term} is {terms[term].dtype} under autocast"
@@ -32,7 +32,7 @@ def check_bfloat16_outputs(subject: Subject) -> None:
     """bfloat16 outputs, as autocast makes them, give finite float32 terms."""
     student = {name: leaf.detach().bfloat16() for name, leaf in subject.student_outputs().items()}
     teacher = {name: leaf.detach().bfloat16() for name, leaf in subject.teacher_outputs().items()}
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(torch.device(subject.device).type, torch.bfloat16):
         terms = subject.make()(as_output(student), as_output(teacher), subject.labels())
     for term, value in terms.items():
         assert value.dtype == torch.float32, f"{term} is {value.dtype} for bfloat16 outputs"

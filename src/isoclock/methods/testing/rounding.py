@@ -63,16 +63,16 @@ class Rounding(TorchDispatchMode):
     def rounded(self, values: Tensor) -> Tensor:
         """`values`, each with a random error of up to `unit` of it."""
         size = values.numel()
-        factors = _factors(self.unit, max(POOL, 2 * size))
+        factors = _factors(self.unit, max(POOL, 2 * size), values.device)
         start = self.random.randrange(len(factors) - size + 1)
         return values * factors[start : start + size].view(values.shape)
 
 
 @cache
-def _factors(unit: float, size: int) -> Tensor:
+def _factors(unit: float, size: int, device: torch.device) -> Tensor:
     """Random factors, drawn once; each operation uses a random slice, which is much faster than drawing for each."""
-    noise = torch.rand(size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return noise.mul_(2).sub_(1).mul_(unit).add_(1)
+    noise = torch.rand(size, generator=torch.Generator().manual_seed(0), dtype=torch.float64, device="cpu")
+    return noise.mul_(2).sub_(1).mul_(unit).add_(1).to(device)
 
 
 def _rounds(one: Any) -> bool:

@@ -32,6 +32,8 @@ class Subject:
     exact_gradient: ClassVar[bool] = True
     """False for a method whose gradient is by definition not the derivative of its value."""
     implementation: str = REFERENCE
+    device: torch.device | str = "cpu"
+    """Where the method and its inputs are."""
 
     @classmethod
     def facts(cls) -> Card:
@@ -52,7 +54,7 @@ class Subject:
         }
         method = build_method(self.name, **arguments) if self.method is None else self.method(**arguments)
         method.seed(seed)
-        return method
+        return method.to(self.device)
 
     def call(self, method: Method, images: int = 3, scale: float = 1.0) -> dict[str, Tensor]:
         """The terms for the outputs and labels below."""
