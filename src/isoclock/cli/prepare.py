@@ -40,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
             images=dataset.images,
             labelled_images=dataset.labelled_images,
             labelled_seed=dataset.labelled_seed or 0,
+            accept_damaged=dataset.accept_damaged or (),
             dataset=name,
             workers=arguments.workers,
             progress=progress,

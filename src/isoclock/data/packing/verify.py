@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from isoclock.data.jpeg.damage import jpeg_problem
 from isoclock.data.loading.pixels import Pixels, decode_rgb
 from isoclock.data.png import png_problem
 from isoclock.errors import DataError
@@ -23,11 +24,23 @@ if TYPE_CHECKING:
 Size = tuple[int, int]
 Storage = Literal["raw", "jpeg"]
 
+JPEG_START = b"\xff\xd8"
+
 MAX_PIXELS = 1 << 26
 """Larger images are not decoded: no data set has one, and a few hundred bytes can declare gigabytes of pixels."""
 
+ACCEPT = "download it again, or list it under accept_damaged"
+"""The end of a problem that an entry of params/datasets.yaml may accept."""
+
 JPEG_QUALITY = 95
 """Quality of images that are encoded here, without chroma subsampling; JPEG files of a data set are kept as they are."""
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """What an entry says of its files: the samples whose damaged JPEG images are accepted."""
+
+    accept_damaged: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -41,13 +54,15 @@ class Verified:
     rgb_sum: NDArray[np.float64]
 
 
-def verify(reader: Reader, sample: Sample, size: Size | None, storage: Storage) -> tuple[Verified | None, list[str]]:
+def verify(
+    reader: Reader, sample: Sample, size: Size | None, storage: Storage, decoding: Decoding = Decoding()
+) -> tuple[Verified | None, list[str]]:
     """Decode and check a sample. Returns (sample, []), or (None, problems) with one line per problem.
 
     `size` (height, width) resizes it: images by area or bilinear interpolation, labels by nearest neighbour.
     """
     problems: list[str] = []
-    content = _content(sample.image_path, problems)
+    content = _content(sample.image_path, problems, sample.name in decoding.accept_damaged)
     image = None if content is None else decode_rgb(content)
     if content is not None and image is None:
         problems.append(f"{sample.image_path}: cannot be decoded; download it again")
@@ -89,7 +104,7 @@ def header_size(head: bytes) -> Size | None:
         return None
 
 
-def _content(path: RawFile, problems: list[str]) -> bytes | None:
+def _content(path: RawFile, problems: list[str], damage_accepted: bool = False) -> bytes | None:
     try:
         content = path.read_bytes()
     except DataError as error:
@@ -98,7 +113,8 @@ def _content(path: RawFile, problems: list[str]) -> bytes | None:
     except OSError as error:
         problems.append(f"{path}: cannot be read ({error.strerror})")
         return None
-    if (wrong := png_problem(content)) is not None:
+    jpeg = content.startswith(JPEG_START)
+    if not jpeg and (wrong := png_problem(content)) is not None:
         problems.append(f"{path}: {wrong}; download it again")
         return None
     declared = header_size(content)
@@ -106,12 +122,18 @@ def _content(path: RawFile, problems: list[str]) -> bytes | None:
         size = "an unreadable or invalid size" if declared is None else f"{_times(declared)} pixels"
         problems.append(f"{path}: its header declares {size}, not an image of a data set; download it again")
         return None
+    if jpeg and not damage_accepted and (wrong := jpeg_problem(content)) is not None:
+        problems.append(f"{path}: {wrong}; {ACCEPT}")
+        return None
     return content
 
 
 def _raw_label(path: RawFile, problems: list[str]) -> Pixels | None:
-    content = _content(path, problems)
+    content = _content(path, problems, damage_accepted=True)
     if content is None:
+        return None
+    if content.startswith(JPEG_START):
+        problems.append(f"{path}: a label must be a PNG file, because JPEG changes values; convert it from its source")
         return None
     raw = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if raw is None:
@@ -143,7 +165,7 @@ def _resized_counts(reader: Reader, label: Pixels) -> NDArray[np.int64]:
 
 
 def _as_jpeg(image: Pixels, content: bytes | None) -> bytes:
-    if content is not None and content.startswith(b"\xff\xd8"):
+    if content is not None and content.startswith(JPEG_START):
         return content
     options = [
         *(cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY),

@@ -30,6 +30,7 @@ class Dataset(Entry):
     labelled_seed: Annotated[int, Field(ge=0, strict=True)] | None = Field(
         None, exclude_if=_is_none
     )  # selects them; none: 0
+    accept_damaged: list[str] | None = Field(None, exclude_if=_is_none)  # samples whose damaged JPEG images are packed
     teacher_from: Name | None = None  # the data set that its teachers are trained on; none: itself
 
     @model_validator(mode="after")
