@@ -41,6 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
             labelled_images=dataset.labelled_images,
             labelled_seed=dataset.labelled_seed or 0,
             accept_damaged=dataset.accept_damaged or (),
+            white_16bit=dataset.white_16bit,
             dataset=name,
             workers=arguments.workers,
             progress=progress,

@@ -47,6 +47,7 @@ def prepare(
     labelled_images: int | None = None,
     labelled_seed: int = 0,
     accept_damaged: Collection[str] = (),
+    white_16bit: int | None = None,
     dataset: str | None = None,
     workers: int = 1,
     progress: ProgressLine | None = None,
@@ -57,12 +58,12 @@ def prepare(
     without labels. `size` (height, width) resizes all images; None keeps their sizes. `storage` jpeg keeps images encoded.
     `images` has the number of images that a raw split must have. With `labelled_images`, that many samples of split
     `train` keep their labels; the others go to split `unlabelled`, before its own samples. `accept_damaged` has names of
-    samples whose JPEG images are packed although they are damaged.
+    samples whose JPEG images are packed although they are damaged, `white_16bit` the value of white in images with 16 bits.
 
     Raises DataError that lists every problem of an archive; else every wrong count; else every missing counterpart,
     damaged file, size that differs between image and label, and label value that the data set does not have.
     """
-    decoding = Decoding(frozenset(accept_damaged))
+    decoding = Decoding(frozenset(accept_damaged), white_16bit)
     tree = RawTree.open(root)
     try:
         source = find_samples(reader, tree, splits, images or {})
@@ -75,8 +76,7 @@ def prepare(
         labels = {split for split, sample in source.samples if sample.label_path is not None}
         how = {"schema": schema_of(Index), "reader": reader.name, "raw_to_train": sorted(reader.raw_to_train.items())}
         how |= {"size": size, "storage": storage, "quality": JPEG_QUALITY, "splits": dict(splits)}
-        if accept_damaged:
-            how["accept_damaged"] = sorted(accept_damaged)
+        how |= {"accept_damaged": sorted(accept_damaged), "white_16bit": white_16bit}
         expected = [(split, sample.name, identities(sample)) for split, sample in source.samples]
         out.parent.mkdir(parents=True, exist_ok=True)
         with Packing(out, how, expected, labels, storage) as packing:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from isoclock.data.jpeg.damage import jpeg_problem
 from isoclock.data.loading.pixels import Pixels, decode_rgb
-from isoclock.data.png import png_problem
+from isoclock.data.packing.labels import count_values, decode_rgb_16bit, label_values
+from isoclock.data.png import png_header, png_problem
 from isoclock.errors import DataError
 from isoclock.labels import ILLEGAL
 
@@ -38,9 +39,10 @@ JPEG_QUALITY = 95
 
 @dataclass(frozen=True)
 class Decoding:
-    """What an entry says of its files: the samples whose damaged JPEG images are accepted."""
+    """What an entry says of its files: samples whose damaged JPEG images are accepted, and white of images with 16 bits."""
 
     accept_damaged: frozenset[str] = frozenset()
+    white_16bit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,10 @@ def verify(
     """
     problems: list[str] = []
     content = _content(sample.image_path, problems, sample.name in decoding.accept_damaged)
-    image = None if content is None else decode_rgb(content)
-    if content is not None and image is None:
-        problems.append(f"{sample.image_path}: cannot be decoded; download it again")
+    image = None if content is None else _image(sample.image_path, content, decoding, problems)
     raw, counts = None, np.zeros(256, np.int64)
-    if sample.label_path is not None and (raw := _raw_label(sample.label_path, problems)) is not None:
-        counts = _count(raw)
+    if sample.label_path is not None and (raw := _raw_label(reader, sample.label_path, problems)) is not None:
+        counts = count_values(raw)
         illegal = np.flatnonzero((counts > 0) & (reader.label_table == ILLEGAL))
         if illegal.size:
             values = ", ".join(str(value) for value in illegal)
@@ -104,6 +104,22 @@ def header_size(head: bytes) -> Size | None:
         return None
 
 
+def _image(path: RawFile, content: bytes, decoding: Decoding, problems: list[str]) -> Pixels | None:
+    if content.startswith(JPEG_START) or png_header(content).bits <= 8:
+        image = decode_rgb(content)
+    elif decoding.white_16bit is None:
+        problems.append(
+            f"{path}: an image with 16 bits; convert it to 8 bits, or say in its entry which value is white, such as "
+            "white_16bit: 65535"
+        )
+        return None
+    else:
+        image = decode_rgb_16bit(content, decoding.white_16bit)
+    if image is None:
+        problems.append(f"{path}: cannot be decoded; download it again")
+    return image
+
+
 def _content(path: RawFile, problems: list[str], damage_accepted: bool = False) -> bytes | None:
     try:
         content = path.read_bytes()
@@ -128,35 +144,23 @@ def _content(path: RawFile, problems: list[str], damage_accepted: bool = False) 
     return content
 
 
-def _raw_label(path: RawFile, problems: list[str]) -> Pixels | None:
+def _raw_label(reader: Reader, path: RawFile, problems: list[str]) -> Pixels | None:
     content = _content(path, problems, damage_accepted=True)
     if content is None:
         return None
     if content.startswith(JPEG_START):
         problems.append(f"{path}: a label must be a PNG file, because JPEG changes values; convert it from its source")
         return None
-    raw = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    if raw is None:
-        problems.append(f"{path}: cannot be decoded; download it again")
+    try:
+        return label_values(content, reader)
+    except ValueError as error:
+        problems.append(f"{path}: {error}")
         return None
-    if raw.ndim != 2 or raw.dtype != np.uint8:
-        problems.append(f"{path}: a label must have one 8-bit channel, but this has shape {raw.shape} of {raw.dtype}")
-        return None
-    return np.asarray(raw)
-
-
-def _count(label: Pixels) -> NDArray[np.int64]:
-    # In strips: the histogram of OpenCV, several times faster than that of NumPy, is float32, exact up to 2 ** 24.
-    rows = max(1, (1 << 24) // label.shape[1])
-    counts = np.zeros(256, np.int64)
-    for top in range(0, label.shape[0], rows):
-        counts += cv2.calcHist([label[top : top + rows]], [0], None, [256], [0, 256]).ravel().astype(np.int64)
-    return counts
 
 
 def _resized_counts(reader: Reader, label: Pixels) -> NDArray[np.int64]:
     # Counts are those of the packed labels; each train id is counted for the first raw value that maps to it.
-    trained = _count(label)
+    trained = count_values(label)
     counts = np.zeros(256, np.int64)
     for raw in reader.raw_to_train:
         train = reader.raw_to_train[raw]
