@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 from isoclock.cli.shared import integer
@@ -26,6 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     from isoclock.params.check import load_params
     from isoclock.progress import ProgressLine
 
+    notes: list[str] = []
     name = arguments.dataset
     dataset = load_params().dataset(name)
     root = Path(os.environ.get(root_variable(name)) or dataset.root)
@@ -45,7 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
             dataset=name,
             workers=arguments.workers,
             progress=progress,
+            report=notes.append,
         )
+    for note in notes:
+        print(f"isoclock: {note}", file=sys.stderr)
     return 0
 
 

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import cv2
 
-from isoclock.data.packing.index import describe_split
+from isoclock.data.packing.index import describe_split, doubts
 from isoclock.data.packing.pack import Packed, Packing
 from isoclock.data.packing.packed import INDEX
 from isoclock.data.packing.sources import RawSamples, disk_problem, find_samples, hide_training_labels, identities
@@ -51,6 +51,7 @@ def prepare(
     dataset: str | None = None,
     workers: int = 1,
     progress: ProgressLine | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> Index:
     """Pack the raw data set at `root` into folder `out` and return its index (also written as index.json).
 
@@ -59,6 +60,7 @@ def prepare(
     `images` has the number of images that a raw split must have. With `labelled_images`, that many samples of split
     `train` keep their labels; the others go to split `unlabelled`, before its own samples. `accept_damaged` has names of
     samples whose JPEG images are packed although they are damaged, `white_16bit` the value of white in images with 16 bits.
+    `report` receives a line for each thing that is no error: files that are not used, classes that cannot be learned.
 
     Raises DataError that lists every problem of an archive; else every wrong count; else every missing counterpart,
     damaged file, size that differs between image and label, and label value that the data set does not have.
@@ -112,6 +114,11 @@ def prepare(
             packing.publish()
     finally:
         tree.close()
+    if report is not None:
+        if unused := tree.unused():
+            report(f"{tree}: files that are not used, in the folders of the data set: {', '.join(unused)}")
+        for line in doubts(index):
+            report(f"{out}: {line}")
     return index
 
 

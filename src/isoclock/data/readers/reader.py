@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from isoclock.data.readers.listing import folded
 from isoclock.data.readers.rawtree import RawFile, RawTree
 from isoclock.discovery import sources
 from isoclock.errors import DataError, ParamsError, UserError
@@ -85,7 +86,9 @@ class Reader:
 
     def pairs(self, root: Path, split: str) -> list[Sample]:
         """The samples of a split, in order of name. Raises DataError that lists every missing counterpart."""
-        samples, problems = self.scan(RawTree.open(root), split)
+        tree = RawTree.open(root)
+        samples, problems = self.scan(tree, split)
+        tree.check_links()
         if problems:
             raise DataError(problems)
         return samples
@@ -108,10 +111,12 @@ def _repeated(names: Sequence[str]) -> set[str]:
 
 
 def match(images: Mapping[str, RawFile], labels: Mapping[str, RawFile]) -> tuple[list[Sample], list[str]]:
-    """Pair images and labels of the same name; a problem for each that lacks its counterpart."""
-    samples = [Sample(name, images[name], labels[name]) for name in sorted(images.keys() & labels.keys())]
-    problems = [f"{images[name]}: this image has no label" for name in sorted(images.keys() - labels.keys())]
-    problems += [f"{labels[name]}: this label has no image" for name in sorted(labels.keys() - images.keys())]
+    """Pair images and labels of the same name, in any case and Unicode form; a problem for each without a counterpart."""
+    named = {folded(name): name for name in labels}
+    pairs = {name: named[folded(name)] for name in sorted(images) if folded(name) in named}
+    samples = [Sample(name, images[name], labels[label]) for name, label in pairs.items()]
+    problems = [f"{images[name]}: this image has no label" for name in sorted(images.keys() - pairs.keys())]
+    problems += [f"{labels[name]}: this label has no image" for name in sorted(labels.keys() - set(pairs.values()))]
     return samples, problems
 
 

@@ -1,0 +1,69 @@
+"""The files below a folder: what may be read, and what is in the way."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from isoclock.errors import DataError
+
+_JUNK = "__MACOSX"  # a folder that macOS adds to archives
+
+
+def folded(text: str) -> str:
+    """The text for comparisons: file systems differ in case and in the Unicode form of names."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
+def is_junk(name: str) -> bool:
+    """Whether a part of a path is of a file manager or version control, such as `._a.png`, `.Trash-0` or `__MACOSX`."""
+    return name.startswith(".") or name == _JUNK
+
+
+def is_of_repository(name: str) -> bool:
+    """Whether a hidden file or folder is of Git or DVC: it belongs there."""
+    return name.startswith((".git", ".dvc"))
+
+
+@dataclass
+class Listing:
+    """Paths below a folder, relative to it, with links followed. Hidden folders are not searched."""
+
+    files: list[str] = field(default_factory=list)
+    dangling: list[str] = field(default_factory=list)  # links whose targets do not exist
+    special: list[str] = field(default_factory=list)  # pipes, sockets and devices
+    hidden: list[str] = field(default_factory=list)  # files and folders
+
+    @classmethod
+    def of(cls, root: Path) -> Listing:
+        """List a folder. Raises DataError if one of its folders cannot be read."""
+        found, seen, waiting = cls(), set(), [""]
+        while waiting:
+            below = waiting.pop()
+            try:
+                status = (root / below).stat()
+                if (status.st_dev, status.st_ino) in seen:
+                    continue  # a link to a folder above it, or a second one to the same folder
+                seen.add((status.st_dev, status.st_ino))
+                with os.scandir(root / below) as entries:
+                    waiting += [path for entry in entries if (path := found._add(entry, below)) is not None]
+            except OSError as error:
+                raise DataError(f"{error.filename or root / below}: cannot be read ({error.strerror})") from None
+        return found
+
+    def _add(self, entry: os.DirEntry[str], below: str) -> str | None:
+        """Note a file. Returns the path of a folder that is to be searched."""
+        path = f"{below}/{entry.name}" if below else entry.name
+        if is_junk(entry.name):
+            self.hidden.append(path)
+        elif entry.is_dir():
+            return path
+        elif entry.is_file():
+            self.files.append(path)
+        elif entry.is_symlink():
+            self.dangling.append(path)
+        else:
+            self.special.append(path)
+        return None
