@@ -10,6 +10,7 @@ import miniatures
 import numpy as np
 import pytest
 
+from isoclock.data.packing.doubts import unused_files
 from isoclock.data.packing.packed import PackedSplit
 from isoclock.data.packing.prepare import prepare
 from isoclock.data.png import png_bytes
@@ -66,6 +67,16 @@ def test_other_readers_match_in_any_case(tmp_path: Path) -> None:
         (sample,) = reader.pairs(root, split)
         assert sample.image_path.is_file()  # type: ignore[union-attr]
         assert sample.label_path is not None
+
+
+def test_a_folder_without_any_usable_file_is_counted(tmp_path: Path) -> None:
+    for name in ("bonn/bonn_1_leftImg8bit.jpeg", "ulm/ulm_1_leftImg8bit.png"):
+        path = tmp_path / "leftImg8bit" / "train_extra" / name
+        path.parent.mkdir(parents=True)
+        path.touch()
+    tree = RawTree.open(tmp_path)
+    cityscapes.READER.scan(tree, "train_extra")
+    assert unused_files(tree) == ["1 *.jpeg (leftImg8bit/train_extra/bonn/bonn_1_leftImg8bit.jpeg)"]
 
 
 def test_two_names_that_differ_only_in_case_are_refused(raw: Path) -> None:

@@ -7,13 +7,13 @@ is a fault, one of the constants below.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
 
 ENDS_EARLY, BAD_CODE, TOO_LONG, OUT_OF_RANGE, LEFT_OVER = -100_001, -100_002, -100_003, -100_004, -100_005
-FAULTS = {
+FAULT_PROBLEMS = {
     ENDS_EARLY: "its compressed data end too early",
     BAD_CODE: "its compressed data have an invalid code",
     TOO_LONG: "a block has more than 64 coefficients",
@@ -27,9 +27,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def compiled(function: Function) -> Function:
     """The function compiled at its first call, cached next to this file or in the user's cache folder if one is writable."""
     try:
-        return numba.njit(function, nogil=True, cache=True)  # type: ignore[no-any-return]
+        return cast(Function, numba.njit(function, nogil=True, cache=True))
     except RuntimeError:
-        return numba.njit(function, nogil=True)  # type: ignore[no-any-return]
+        return cast(Function, numba.njit(function, nogil=True))
 
 
 @compiled
@@ -68,7 +68,7 @@ def symbol(data: Any, at: Any, table: Any) -> int:
     if length == 0:
         return ENDS_EARLY if at[2] < 16 else BAD_CODE
     at[2] -= length
-    return found & 0xFF
+    return int(found & 0xFF)
 
 
 @compiled

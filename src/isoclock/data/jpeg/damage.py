@@ -148,7 +148,7 @@ def _quantisation(file: _File, body: bytes) -> None:
 
 def _scan(file: _File, body: bytes, position: int) -> int:
     """Read a scan; the position of the marker behind it."""
-    from isoclock.data.jpeg.bits import FAULTS
+    from isoclock.data.jpeg.bits import FAULT_PROBLEMS
     from isoclock.data.jpeg.scan import read_scan
 
     count = body[0]
@@ -188,7 +188,7 @@ def _scan(file: _File, body: bytes, position: int) -> int:
         file.progressive,
     )
     if fault < 0:
-        raise _Damage(f"damaged ({FAULTS[fault]})")
+        raise _Damage(f"damaged ({FAULT_PROBLEMS[fault]})")
     return int(at_bits[0])
 
 

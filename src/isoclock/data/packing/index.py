@@ -12,7 +12,6 @@ from isoclock.labels import IGNORE
 if TYPE_CHECKING:
     from isoclock.data.packing.pack import Packed, Packing
     from isoclock.data.readers.reader import Reader
-    from isoclock.records.index import Index
 
 
 def describe_split(reader: Reader, split: str, packed: Sequence[Packed], packing: Packing) -> dict[str, Any]:
@@ -37,19 +36,3 @@ def describe_split(reader: Reader, split: str, packed: Sequence[Packed], packing
         "class_frequency": [count / trained for count in per_class],
         "class_images": in_images[: reader.num_classes].tolist(),
     }
-
-
-def doubts(index: Index) -> list[str]:
-    """What makes a prepared data set useless for training or scoring, one line each: valid, but probably not meant."""
-    labelled = {name: split for name, split in index.splits.items() if "labels" in split.files}
-    void = [name for name, split in labelled.items() if not any(split.class_pixels)]
-    found = [
-        f"split {name}: all labels are void, so nothing can be {'scored' if name == 'val' else 'learned'}; "
-        f"are these the labels of reader {index.reader}?"
-        for name in void
-    ]
-    if not void and {"train", "val"} <= labelled.keys():
-        pixels = zip(index.classes, labelled["train"].class_pixels, labelled["val"].class_pixels, strict=True)
-        if unseen := [name for name, train, val in pixels if val and not train]:
-            found.append(f"classes that occur in val but not in the labels of train: {', '.join(unseen)}")
-    return found

@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 
 import cv2
 
-from isoclock.data.packing.index import describe_split, doubts
+from isoclock.data.packing.doubts import doubts, unused_files
+from isoclock.data.packing.index import describe_split
 from isoclock.data.packing.pack import Packed, Packing
 from isoclock.data.packing.packed import INDEX
 from isoclock.data.packing.sources import RawSamples, disk_problem, find_samples, hide_training_labels, identities
@@ -115,7 +116,7 @@ def prepare(
     finally:
         tree.close()
     if report is not None:
-        if unused := tree.unused():
+        if unused := unused_files(tree):
             report(f"{tree}: files that are not used, in the folders of the data set: {', '.join(unused)}")
         for line in doubts(index):
             report(f"{out}: {line}")

@@ -113,7 +113,7 @@ class Archive:
                 entries = archive.infolist()
         except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error):
             self._stream.close()
-            raise DataError(f"{path}: {_wrong_content(path)}; download it again, or move it away") from None
+            raise DataError(f"{path}: {_content_problem(path)}; download it again, or move it away") from None
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror})") from None
         problems: dict[str, list[str]] = {}
@@ -159,7 +159,7 @@ class Archive:
         self._stream.close()
 
 
-def _wrong_content(path: Path) -> str:
+def _content_problem(path: Path) -> str:
     with path.open("rb") as stream:
         pointer = stream.read(40).startswith(b"version https://git-lfs")
     return (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from isoclock.errors import DataError
 
-_JUNK = "__MACOSX"  # a folder that macOS adds to archives
+_OF_MACOS = "__MACOSX"  # a folder that macOS adds to archives
 
 
 def folded(text: str) -> str:
@@ -17,14 +17,9 @@ def folded(text: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
 
-def is_junk(name: str) -> bool:
-    """Whether a part of a path is of a file manager or version control, such as `._a.png`, `.Trash-0` or `__MACOSX`."""
-    return name.startswith(".") or name == _JUNK
-
-
-def is_of_repository(name: str) -> bool:
-    """Whether a hidden file or folder is of Git or DVC: it belongs there."""
-    return name.startswith((".git", ".dvc"))
+def is_hidden(path: str) -> bool:
+    """Whether a part of the path is of a file manager or version control, such as `._a.png`, `.Trash-0` or `__MACOSX`."""
+    return any(part.startswith(".") or part == _OF_MACOS for part in path.split("/"))
 
 
 @dataclass
@@ -56,7 +51,7 @@ class Listing:
     def _add(self, entry: os.DirEntry[str], below: str) -> str | None:
         """Note a file. Returns the path of a folder that is to be searched."""
         path = f"{below}/{entry.name}" if below else entry.name
-        if is_junk(entry.name):
+        if is_hidden(entry.name):
             self.hidden.append(path)
         elif entry.is_dir():
             return path

@@ -3,45 +3,43 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from isoclock.data.readers.archive import Archive, ArchiveMember
-from isoclock.data.readers.listing import Listing, folded, is_junk, is_of_repository
+from isoclock.data.readers.listing import Listing, folded, is_hidden
 from isoclock.errors import DataError
 
 RawFile = Path | ArchiveMember
 """A file: str() is its location; name, stem, parent and read_bytes() are those of a Path."""
 
-_HIDDEN = "hidden or of a file manager"
-
 
 @dataclass
-class _Found:
+class Found:
     """What all subfolders of a tree share: the files, and which of them a reader has asked for."""
 
     listing: Listing
     archives: Sequence[Archive] = ()
     used: set[str] = field(default_factory=set)  # folded paths
-    searched: set[str] = field(default_factory=set)  # folders, folded
+    searched: set[str] = field(default_factory=set)  # patterns of folders, as regular expressions
     dangling: dict[str, None] = field(default_factory=dict)
 
     def is_searched(self, path: str) -> bool:
         """Whether a reader has asked for files of the path's folder."""
-        return folded(path).rpartition("/")[0] in self.searched
+        return re.fullmatch("|".join(sorted(self.searched)), folded(path).rpartition("/")[0]) is not None
 
 
 class RawTree:
     """A folder of a raw data set, with the files of that folder in every zip archive below the root of the data set.
 
     Archives may be anywhere below the root; their paths are relative to the root. A file in a folder overrides the file
-    of the same path in an archive. `tree / name` is a subfolder. Paths match regardless of case and Unicode form.
+    of the same path in an archive. `tree / name` is a subfolder. Paths match regardless of case and Unicode form. `root` is
+    the folder or archive of the data set, `found` what is in it.
     """
 
-    def __init__(self, root: Path, found: _Found, below: PurePosixPath | None = None) -> None:
-        self._root, self._found = root, found
+    def __init__(self, root: Path, found: Found, below: PurePosixPath | None = None) -> None:
+        self.root, self.found = root, found
         self._below = below or PurePosixPath()
 
     @classmethod
@@ -49,7 +47,7 @@ class RawTree:
         """The tree below `root`, a folder or a single archive. Raises DataError that lists the problems of all archives."""
         if not root.exists():
             raise DataError(
-                _dangling(root)
+                _link_problem(root)
                 if root.is_symlink()
                 else f"{root}: not found; put the folders or archives of the data set there"
             )
@@ -67,13 +65,13 @@ class RawTree:
             for archive in found:
                 archive.close()
             raise DataError(problems)
-        return cls(root, _Found(listing, found))
+        return cls(root, Found(listing, found))
 
     def __truediv__(self, name: str) -> RawTree:
-        return RawTree(self._root, self._found, self._below / name)
+        return RawTree(self.root, self.found, self._below / name)
 
     def __str__(self) -> str:
-        return str(self._root / self._below)
+        return str(self.root / self._below)
 
     def holding(self, pattern: str, *folders: str) -> RawTree:
         """The first of this folder and its subfolders `folders` with a match for `pattern`; this folder if there is none."""
@@ -88,60 +86,38 @@ class RawTree:
         parts = [_translated(folded(part)) for part in (self._below / pattern).parts]
         whole = re.compile("/".join(parts))
         found: dict[str, tuple[str, RawFile]] = {}
-        for archive in self._found.archives:
+        for archive in self.found.archives:
             for path in archive.members:
                 key = folded(path)
-                if whole.fullmatch(key) and not _is_hidden(path):
+                if whole.fullmatch(key) and not is_hidden(path):
                     member, (_, other) = archive.members[path], found.get(key, ("", None))
                     if isinstance(other, ArchiveMember) and other.identity != member.identity:
                         raise DataError(f"{member}: differs from {other}; move one of the archives away")
                     found.setdefault(key, (path, member))
-        for path in self._found.listing.files:
+        for path in self.found.listing.files:
             if whole.fullmatch(key := folded(path)):
                 _, other = found.get(key, ("", None))
                 if isinstance(other, Path):
                     raise DataError(
-                        f"{self._root / path}: differs from {other} only in case or Unicode form; rename or remove one"
+                        f"{self.root / path}: differs from {other} only in case or Unicode form; rename or remove one"
                     )
-                found[key] = path, self._root / path
-        for path in self._found.listing.dangling:
+                found[key] = path, self.root / path
+        for path in self.found.listing.dangling:
             # Also a link in place of a folder that the pattern goes through.
             if re.fullmatch("/".join(parts[: path.count("/") + 1]), folded(path)):
-                self._found.dangling[path] = None
-        self._found.used |= found.keys()
-        self._found.searched |= {key.rpartition("/")[0] for key in found} | {
-            folded((self._below / pattern).parent.as_posix())
-        }
+                self.found.dangling[path] = None
+        self.found.used |= found.keys()
+        self.found.searched.add("/".join(parts[:-1]))
         return [file for _, file in sorted(found.values(), key=lambda pair: pair[0])]
 
     def check_links(self) -> None:
         """Raises DataError with one line for each link that a pattern matched and whose target does not exist."""
-        if self._found.dangling:
-            raise DataError([_dangling(self._root / path) for path in sorted(self._found.dangling)])
-
-    def unused(self) -> list[str]:
-        """The files that no pattern matched, such as `2 *.txt (train/a.txt, ...)`: of the folders that were searched."""
-        found = self._found
-        archives = {archive.path for archive in found.archives}
-        kinds: dict[str, list[str]] = defaultdict(list)
-        for path in [*found.listing.files, *(path for archive in found.archives for path in archive.members)]:
-            if _is_hidden(path):
-                kinds[_HIDDEN].append(path)
-            elif found.is_searched(path) and folded(path) not in found.used and self._root / path not in archives:
-                suffix = PurePosixPath(path).suffix
-                kinds[f"*{suffix}" if suffix else "without extension"].append(path)
-        kinds[_HIDDEN] += [path for path in found.listing.hidden if not is_of_repository(PurePosixPath(path).name)]
-        kinds["pipes, sockets or devices"] += filter(found.is_searched, found.listing.special)
-        kinds["links to files that do not exist"] += filter(found.is_searched, found.listing.dangling)
-        return [
-            f"{len(paths)} {kind} ({min(paths)}{', ...' if len(paths) > 1 else ''})"
-            for kind, paths in kinds.items()
-            if paths
-        ]
+        if self.found.dangling:
+            raise DataError([_link_problem(self.root / path) for path in sorted(self.found.dangling)])
 
     def close(self) -> None:
         """Close the archives."""
-        for archive in self._found.archives:
+        for archive in self.found.archives:
             archive.close()
 
 
@@ -153,12 +129,8 @@ def identity(file: RawFile) -> list[int]:
     return [status.st_size, status.st_mtime_ns]
 
 
-def _dangling(path: Path) -> str:
+def _link_problem(path: Path) -> str:
     return f"{path}: a link to {path.readlink()}, which does not exist; run `dvc pull`, or restore that file"
-
-
-def _is_hidden(path: str) -> bool:
-    return any(is_junk(part) for part in path.split("/"))
 
 
 def _translated(part: str) -> str:
