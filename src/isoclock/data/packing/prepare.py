@@ -73,7 +73,9 @@ def prepare(
         if labelled_images is not None and not source.problems:
             hide_training_labels(source, tree, labelled_images, labelled_seed)
         if unknown := sorted(decoding.accept_damaged - {sample.name for _, sample in source.samples}):
-            source.count_problems.append(f"accept_damaged: unknown sample {unknown[0]!r}; remove it from the entry")
+            source.count_problems.append(
+                f"{tree}: accept_damaged: unknown sample {unknown[0]!r}; remove it from the entry in params/datasets.yaml"
+            )
         if source.count_problems:
             raise DataError(source.count_problems + source.problems)
         labels = {split for split, sample in source.samples if sample.label_path is not None}
