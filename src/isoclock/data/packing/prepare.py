@@ -74,7 +74,7 @@ def prepare(
             hide_training_labels(source, tree, labelled_images, labelled_seed)
         if unknown := sorted(decoding.accept_damaged - {sample.name for _, sample in source.samples}):
             source.count_problems.append(
-                f"{tree}: accept_damaged: unknown sample {unknown[0]!r}; remove it from the entry in params/datasets.yaml"
+                f"{tree}: params/datasets.yaml, accept_damaged: unknown sample {unknown[0]!r}; remove it from the entry"
             )
         if source.count_problems:
             raise DataError(source.count_problems + source.problems)
