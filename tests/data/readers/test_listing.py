@@ -134,6 +134,14 @@ def test_a_dangling_folder_is_one_line(raw: Path, place: str) -> None:
     assert problem.startswith(f"{link}: a link to /nowhere")
 
 
+def test_two_links_to_one_folder_are_both_followed(raw: Path) -> None:
+    for folder in ("train", "trainannot"):
+        (raw / folder).rename(raw.parent / folder)
+        for name in (folder, folder.replace("train", "again")):
+            (raw / name).symlink_to(raw.parent / folder)
+    assert len(camvid.READER.pairs(raw, "train")) == len(camvid.READER.pairs(raw, "again")) == 3
+
+
 def test_git_lfs_pointers_are_named(raw: Path) -> None:
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 10\n"
     image = next((raw / "val").iterdir())

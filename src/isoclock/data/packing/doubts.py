@@ -16,18 +16,18 @@ def unused_files(tree: RawTree) -> list[str]:
     """The files that no reader asked for, such as `2 *.txt (train/a.txt, ...)`: of the folders that were searched."""
     found, kinds = tree.found, defaultdict[str, list[str]](list)
     archives = {archive.path for archive in found.archives}
-    for path in [*found.listing.files, *(path for archive in found.archives for path in archive.members)]:
-        if is_hidden(path):
-            kinds[_HIDDEN].append(path)
-        elif found.is_searched(path) and folded(path) not in found.used and tree.root / path not in archives:
+    members = [path for archive in found.archives for path in archive.members]
+    kinds[_HIDDEN] += filter(is_hidden, members)
+    for path in found.in_searched([*found.listing.files, *members]):
+        if not is_hidden(path) and folded(path) not in found.used and tree.root / path not in archives:
             suffix = PurePosixPath(path).suffix
             kinds[f"*{suffix}" if suffix else "without extension"].append(path)
     # Those of Git and DVC belong there.
     kinds[_HIDDEN] += [
         path for path in found.listing.hidden if not PurePosixPath(path).name.startswith((".git", ".dvc"))
     ]
-    kinds["pipes, sockets or devices"] += filter(found.is_searched, found.listing.special)
-    kinds["links to files that do not exist"] += filter(found.is_searched, found.listing.dangling)
+    kinds["pipes, sockets or devices"] += found.in_searched(found.listing.special)
+    kinds["links to files that do not exist"] += found.in_searched(found.listing.dangling)
     return [
         f"{len(paths)} {kind} ({min(paths)}{', ...' if len(paths) > 1 else ''})"
         for kind, paths in kinds.items()

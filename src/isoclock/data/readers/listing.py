@@ -14,6 +14,8 @@ _OF_MACOS = "__MACOSX"  # a folder that macOS adds to archives
 
 def folded(text: str) -> str:
     """The text for comparisons: file systems differ in case and in the Unicode form of names."""
+    if text.isascii():
+        return text.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
 
@@ -34,16 +36,18 @@ class Listing:
     @classmethod
     def of(cls, root: Path) -> Listing:
         """List a folder. Raises DataError if one of its folders cannot be read."""
-        found, seen, waiting = cls(), set(), [""]
+        found = cls()
+        waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
         while waiting:
-            below = waiting.pop()
+            below, above = waiting.pop()
             try:
                 status = (root / below).stat()
-                if (status.st_dev, status.st_ino) in seen:
-                    continue  # a link to a folder above it, or a second one to the same folder
-                seen.add((status.st_dev, status.st_ino))
+                this = status.st_dev, status.st_ino
+                if this in above:
+                    continue  # a link to a folder that it is in
                 with os.scandir(root / below) as entries:
-                    waiting += [path for entry in entries if (path := found._add(entry, below)) is not None]
+                    folders = [path for entry in entries if (path := found._add(entry, below)) is not None]
+                waiting += [(path, above | {this}) for path in folders]
             except OSError as error:
                 raise DataError(f"{error.filename or root / below}: cannot be read ({error.strerror})") from None
         return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -25,9 +25,18 @@ class Found:
     searched: set[str] = field(default_factory=set)  # patterns of folders, as regular expressions
     dangling: dict[str, None] = field(default_factory=dict)
 
-    def is_searched(self, path: str) -> bool:
-        """Whether a reader has asked for files of the path's folder."""
-        return re.fullmatch("|".join(sorted(self.searched)), folded(path).rpartition("/")[0]) is not None
+    def in_searched(self, paths: Iterable[str]) -> list[str]:
+        """The paths in folders of which a reader has asked for files."""
+        matching = re.compile("|".join(sorted(self.searched)))
+        known: dict[str, bool] = {}
+        found = []
+        for path in paths:
+            folder = path.rpartition("/")[0]
+            if folder not in known:
+                known[folder] = matching.fullmatch(folded(folder)) is not None
+            if known[folder]:
+                found.append(path)
+        return found
 
 
 class RawTree:
