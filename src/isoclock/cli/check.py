@@ -12,10 +12,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb; returns the exit status."""
+    from isoclock.data.readers.reader import check_readers
     from isoclock.grid.cells import cells
     from isoclock.params.check import load_params
 
     params = load_params()
+    check_readers({dataset.reader for dataset in params.datasets.values()})
     if arguments.grid:
         print(f"params/ is valid; grid {arguments.grid} has {len(cells(params, arguments.grid))} cells")
     else:

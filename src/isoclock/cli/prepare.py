@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 from isoclock.cli.shared import integer
@@ -26,6 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     from isoclock.params.check import load_params
     from isoclock.progress import ProgressLine
 
+    notes: list[str] = []
     name = arguments.dataset
     dataset = load_params().dataset(name)
     root = Path(os.environ.get(root_variable(name)) or dataset.root)
@@ -40,10 +42,15 @@ def run(arguments: argparse.Namespace) -> int:
             images=dataset.images,
             labelled_images=dataset.labelled_images,
             labelled_seed=dataset.labelled_seed or 0,
+            accept_damaged=dataset.accept_damaged or (),
+            white_16bit=dataset.white_16bit,
             dataset=name,
             workers=arguments.workers,
             progress=progress,
+            report=notes.append,
         )
+    for note in notes:
+        print(f"isoclock: {note}", file=sys.stderr)
     return 0
 
 

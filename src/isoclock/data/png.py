@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import struct
 import zlib
-from io import BytesIO
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_LFS_POINTER = b"version https://git-lfs"
 _STORED = 65_535
-_GREY, _RGB = 0, 2
+_GREY, _RGB, _PALETTE = 0, 2, 3
+_COLOURS = {0: "grey", 2: "RGB", 3: "a palette", 4: "grey with transparency", 6: "RGB with transparency"}
 
 
 def png_bytes(pixels: NDArray[np.uint8]) -> bytes:
@@ -25,26 +28,52 @@ def png_bytes(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def png_problem(content: bytes) -> str | None:
-    """What is wrong with the bytes of a PNG or JPEG file, or None. Decoders alone accept truncated files, partly grey."""
+    """What is wrong with the bytes of a PNG file, or None; JPEG files have a module of their own."""
     if content.startswith(SIGNATURE):
+        if len(content) > 33 and content[8:16] != b"\0\0\0\x0dIHDR":
+            return "damaged (does not start with its IHDR chunk)"
         return _png_problem(content)
-    if content.startswith(b"\xff\xd8"):
-        if content.rstrip(b"\0").endswith(b"\xff\xd9") or _decodes_whole(content):
-            return None
-        return "cut off (no end-of-image marker)"
+    if content.startswith(_LFS_POINTER):
+        return "a git-lfs pointer instead of the file (run `git lfs pull`)"
     return "empty" if not content else "neither PNG nor JPEG"
 
 
-def _decodes_whole(content: bytes) -> bool:
-    # Some cameras write data after the end of an image. PIL, unlike OpenCV, rejects an image whose data end too early.
-    from PIL import Image
+@dataclass(frozen=True)
+class Header:
+    """The header of a PNG file: `bits` of a channel, `colours` of a pixel in words, and the colours of its palette (N, 3)."""
 
-    try:
-        with Image.open(BytesIO(content)) as image:
-            image.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return False
-    return True
+    bits: int
+    colours: str
+    palette: NDArray[np.uint8] | None
+
+
+def png_header(content: bytes) -> Header:
+    """The header of a PNG file in which `png_problem` found nothing."""
+    bits, kind = content[24:26]
+    palette = None
+    if kind == _PALETTE:
+        colours = dict(_chunks(content)).get(b"PLTE", b"")
+        palette = np.frombuffer(colours[: len(colours) // 3 * 3], np.uint8).reshape(-1, 3)
+    return Header(bits, _COLOURS.get(kind, f"unknown colours ({kind})"), palette)
+
+
+def without_colours(content: bytes) -> bytes:
+    """The same grey or palette PNG as a grey one without transparency: its pixels are the stored values."""
+    parts = [SIGNATURE]
+    for kind, body in _chunks(content):
+        if kind == b"IHDR":
+            parts.append(_chunk(kind, body[:9] + bytes([_GREY]) + body[10:]))
+        elif kind in (b"IDAT", b"IEND"):
+            parts.append(_chunk(kind, body))
+    return b"".join(parts)
+
+
+def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    position = len(SIGNATURE)
+    while position + 12 <= len(content):
+        (length,) = struct.unpack_from(">I", content, position)
+        yield content[position + 4 : position + 8], content[position + 8 : position + 8 + length]
+        position += 12 + length
 
 
 def _png_problem(content: bytes) -> str | None:

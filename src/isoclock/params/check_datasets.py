@@ -5,7 +5,14 @@ from __future__ import annotations
 from isoclock.params.load import Params
 from isoclock.params.recipes import ROLES
 
-FIELDS_SHARED_WITH_TEACHER = ("reader", "root", "val", "size", "storage")  # of a data set and its `teacher_from`
+FIELDS_SHARED_WITH_TEACHER = (
+    "reader",
+    "root",
+    "val",
+    "size",
+    "storage",
+    "white_16bit",
+)  # of a data set and its `teacher_from`
 
 
 def unlabelled_problems(params: Params, name: str) -> list[str]:

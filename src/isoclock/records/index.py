@@ -54,6 +54,7 @@ class Verification(Part):
     checked: list[str]
     counts: dict[str, Count]
     left_out: dict[str, str]
+    accepted_damaged: list[str] | None = Field(None, exclude_if=lambda value: value is None)  # samples
     problems: Number
     raw_values: list[_Byte]
 

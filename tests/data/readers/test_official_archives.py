@@ -196,8 +196,14 @@ scenes:
     (line,) = capsys.readouterr().err.splitlines()
     assert "split validation has 2 images, but 3 are expected (params/datasets.yaml, images)" in line
     edit(path, "validation: 3", "validation: 2")
+    stray = tmp_path / "downloads" / "ADEChallengeData2016" / "images" / "training" / "a.jpeg"
+    stray.parent.mkdir(parents=True)
+    stray.touch()
     assert main(["prepare", "scenes"]) == 0
-    assert re.fullmatch(r"prepare scenes: 8/8, 0 s left, [0-9.]+ images/s\n", capsys.readouterr().err)
+    progress, note = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"prepare scenes: 8/8, 0 s left, [0-9.]+ images/s", progress)
+    assert note.startswith("isoclock: ")
+    assert note.endswith("data set: 1 *.jpeg (ADEChallengeData2016/images/training/a.jpeg)")
     index = read_index(Path("results/data/scenes"))
     assert (index.storage.images, index.storage.quality) == ("jpeg", 95)
     assert (index.dataset, len(index.classes)) == ("scenes", 150)

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from isoclock.cli.main import main
 from isoclock.data.readers import ade20k, camvid, cityscapes
-from isoclock.data.readers.reader import find_reader
+from isoclock.data.readers.reader import Reader, find_reader
 from isoclock.data.readers.testing import ReaderContract, check_reader
 from isoclock.discovery import sources
-from isoclock.errors import DataError, ParamsError
+from isoclock.errors import EXIT_USER_ERROR, DataError, ParamsError
 from isoclock.labels import IGNORE, ILLEGAL
+from tiny_study import TinyStudy, edit
 
 
 class TestCityscapes(ReaderContract):
@@ -36,6 +41,52 @@ def test_every_reader_of_the_package_is_tested_here() -> None:
 def test_unknown_reader_lists_the_known() -> None:
     with pytest.raises(ParamsError, match=r"unknown reader 'kitti'; choose from ade20k, camvid"):
         find_reader("kitti")
+
+
+GOOD = Reader(
+    name="two",
+    classes=("a", "b"),
+    palette=((0, 0, 0), (0, 0, 1)),
+    raw_to_train={0: 0, 1: 1, 255: IGNORE},
+    scan=lambda root, split: ([], []),
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"raw_to_train": {0: 0, 1: 2}}, "1 maps to 2; must be a train id, 0 to 1, or IGNORE"),
+        ({"raw_to_train": {0: 0, 1: -1}}, "1 maps to -1"),
+        ({"raw_to_train": {0: 0, 1: "1"}}, "1 maps to '1'"),
+        ({"raw_to_train": {0: 0, 1: True}}, "1 maps to True"),
+        ({"raw_to_train": {0: 0, 1: 254}}, "1 maps to 254"),
+        ({"raw_to_train": {0: 0, 1: 1, 256: 0}}, "has the value 256, outside 0 to 255"),
+        ({"raw_to_train": {0: 0, 1: 1, -1: 255}}, "has the value -1"),
+        ({"raw_to_train": {0: 0, 1: 0}}, r"maps nothing to some classes \(b\)"),
+        ({"raw_to_train": {0: 255}}, "everything is void"),
+        ({"raw_to_train": {}}, "everything is void"),
+        ({"classes": ("a", "a")}, "the class name 'a' occurs twice"),
+        ({"classes": ()}, "0 entries"),
+        ({"classes": ("a", "")}, "must be 1 to 253 names"),
+        ({"palette": ((0, 0, 0),)}, "1 colours for 2 classes"),
+        ({"palette": ((0, 0, 0), (0, 0, 256))}, r"\(0, 0, 256\) is not a colour"),
+        ({"palette": ((0, 0, 0), (0, 0))}, r"\(0, 0\) is not a colour"),
+    ],
+    ids=str,
+)
+def test_a_reader_that_cannot_work_is_refused(change: dict[str, Any], words: str) -> None:
+    assert GOOD.problems() == []
+    assert re.search(words, "; ".join(replace(GOOD, **change).problems()))
+
+
+def test_check_refuses_a_reader_with_an_id_that_does_not_exist(
+    plugin_study: TinyStudy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(plugin_study.folder)
+    path = plugin_study.folder / "plugins" / "readers" / "roads.py"
+    edit(path, "min(train, 1)", "min(train, 2)")
+    assert main(["check"]) == EXIT_USER_ERROR
+    assert "plugins/readers/roads.py: raw_to_train: " in capsys.readouterr().err
 
 
 def test_cityscapes_agrees_with_its_own_scripts() -> None:

@@ -7,20 +7,22 @@ interrupted run has packed are kept for the next run.
 
 from __future__ import annotations
 
+import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
 
+from isoclock.data.packing.doubts import doubts, unused_files
 from isoclock.data.packing.index import describe_split
 from isoclock.data.packing.pack import Packed, Packing
 from isoclock.data.packing.packed import INDEX
 from isoclock.data.packing.sources import RawSamples, disk_problem, find_samples, hide_training_labels, identities
-from isoclock.data.packing.verify import JPEG_QUALITY, Size, Storage, verify
+from isoclock.data.packing.verify import ACCEPT, JPEG_QUALITY, Decoding, Size, Storage, verify
 from isoclock.data.readers.rawtree import RawTree
 from isoclock.data.readers.reader import Reader
 from isoclock.errors import DataError
@@ -45,30 +47,41 @@ def prepare(
     images: Mapping[str, int] | None = None,
     labelled_images: int | None = None,
     labelled_seed: int = 0,
+    accept_damaged: Collection[str] = (),
+    white_16bit: int | None = None,
     dataset: str | None = None,
     workers: int = 1,
     progress: ProgressLine | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> Index:
     """Pack the raw data set at `root` into folder `out` and return its index (also written as index.json).
 
     `splits` maps each packed split to its raw split, as in {"train": "train", "val": "val"}; split `unlabelled` is packed
     without labels. `size` (height, width) resizes all images; None keeps their sizes. `storage` jpeg keeps images encoded.
     `images` has the number of images that a raw split must have. With `labelled_images`, that many samples of split
-    `train` keep their labels; the others go to split `unlabelled`, before its own samples.
+    `train` keep their labels; the others go to split `unlabelled`, before its own samples. `accept_damaged` has names of
+    samples whose JPEG images are packed although they are damaged, `white_16bit` the value of white in images with 16 bits.
+    `report` receives a line for each thing that is no error: files that are not used, classes that cannot be learned.
 
     Raises DataError that lists every problem of an archive; else every wrong count; else every missing counterpart,
     damaged file, size that differs between image and label, and label value that the data set does not have.
     """
+    decoding = Decoding(frozenset(accept_damaged), white_16bit)
     tree = RawTree.open(root)
     try:
         source = find_samples(reader, tree, splits, images or {})
         if labelled_images is not None and not source.problems:
             hide_training_labels(source, tree, labelled_images, labelled_seed)
+        if unknown := sorted(decoding.accept_damaged - {sample.name for _, sample in source.samples}):
+            source.count_problems.append(
+                f"{tree}: params/datasets.yaml, accept_damaged: unknown sample {unknown[0]!r}; remove it from the entry"
+            )
         if source.count_problems:
             raise DataError(source.count_problems + source.problems)
         labels = {split for split, sample in source.samples if sample.label_path is not None}
         how = {"schema": schema_of(Index), "reader": reader.name, "raw_to_train": sorted(reader.raw_to_train.items())}
         how |= {"size": size, "storage": storage, "quality": JPEG_QUALITY, "splits": dict(splits)}
+        how |= {"accept_damaged": sorted(accept_damaged), "white_16bit": white_16bit}
         expected = [(split, sample.name, identities(sample)) for split, sample in source.samples]
         out.parent.mkdir(parents=True, exist_ok=True)
         with Packing(out, how, expected, labels, storage) as packing:
@@ -76,7 +89,7 @@ def prepare(
                 if not packing.done:
                     packing.discard()
                 raise DataError(problem)
-            packed = packing.done + _pack(reader, source, expected, packing, size, storage, workers, progress)
+            packed = packing.done + _pack(reader, source, expected, packing, size, storage, decoding, workers, progress)
             if source.problems:
                 packing.discard()
                 raise DataError(source.problems)
@@ -94,6 +107,7 @@ def prepare(
                     "checked": ["counterparts", "file integrity", "image and label of one size", "label values"],
                     "counts": {raw: count for raw, count in (images or {}).items() if raw in splits.values()},
                     "left_out": source.left_out,
+                    "accepted_damaged": sorted(accept_damaged) or None,
                     "problems": 0,
                     "raw_values": sorted({int(raw) for one in packed for raw in one.counts}),
                 },
@@ -103,6 +117,11 @@ def prepare(
             packing.publish()
     finally:
         tree.close()
+    if report is not None:
+        if unused := unused_files(tree):
+            report(f"{tree}: files that are not used, in the folders of the data set: {', '.join(unused)}")
+        for line in doubts(index):
+            report(f"{out}: {line}")
     return index
 
 
@@ -113,12 +132,14 @@ def _pack(
     packing: Packing,
     size: Size | None,
     storage: Storage,
+    decoding: Decoding,
     workers: int,
     progress: ProgressLine | None,
 ) -> list[Packed]:
     """Verify and append the samples that are not packed yet; add problems to `source`."""
     first, total = len(packing.done), len(source.samples)
     packed: list[Packed] = []
+    damaged: set[str] = set()
     if progress is not None:
         progress.start_at(first)
     started = time.monotonic()
@@ -129,12 +150,14 @@ def _pack(
         with ThreadPoolExecutor(workers) as pool:
             checked = _in_order(
                 pool,
-                lambda pair: verify(reader, pair[1], size, storage),
+                lambda pair: verify(reader, pair[1], size, storage, decoding),
                 source.samples[first:],
                 _AHEAD * workers,
             )
             for number, (sample, problems) in enumerate(checked, first):
                 source.problems += problems
+                if any(problem.endswith(ACCEPT) for problem in problems):
+                    damaged.add(expected[number][1])
                 if sample is not None and not source.problems:
                     packed.append(packing.append(*expected[number], sample))
                 if progress is not None:
@@ -142,6 +165,11 @@ def _pack(
                     progress.update(number + 1, total, f"{rate:.1f} images/s")
     finally:
         cv2.setNumThreads(threads)
+    if damaged:
+        names = json.dumps(sorted(damaged | decoding.accept_damaged), ensure_ascii=False)
+        source.problems.append(
+            f"to pack these images as they can be decoded, add to the entry in params/datasets.yaml: accept_damaged: {names}"
+        )
     return packed
 
 

@@ -37,7 +37,10 @@ class RawSamples:
 
 
 def find_samples(reader: Reader, tree: RawTree, splits: Mapping[str, str], images: Mapping[str, int]) -> RawSamples:
-    """Scan the raw splits. `images` has the number of images that a raw split must have."""
+    """Scan the raw splits. `images` has the number of images that a raw split must have.
+
+    Raises DataError with one line for each link among them whose target does not exist.
+    """
     source = RawSamples()
     for split, raw_split in splits.items():
         found, problems = reader.scan(tree, raw_split)
@@ -53,6 +56,7 @@ def find_samples(reader: Reader, tree: RawTree, splits: Mapping[str, str], image
                 "finish the download, or add an entry for your subset with its own `images`, or without"
             )
         source.splits[split] = without_label(good) if split == UNLABELLED else good
+    tree.check_links()
     return source
 
 

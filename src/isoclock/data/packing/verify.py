@@ -11,8 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from isoclock.data.jpeg.damage import jpeg_problem
 from isoclock.data.loading.pixels import Pixels, decode_rgb
-from isoclock.data.png import png_problem
+from isoclock.data.packing.labels import count_values, decode_rgb_16bit, label_values
+from isoclock.data.png import png_header, png_problem
 from isoclock.errors import DataError
 from isoclock.labels import ILLEGAL
 
@@ -23,11 +25,24 @@ if TYPE_CHECKING:
 Size = tuple[int, int]
 Storage = Literal["raw", "jpeg"]
 
+JPEG_START = b"\xff\xd8"
+
 MAX_PIXELS = 1 << 26
 """Larger images are not decoded: no data set has one, and a few hundred bytes can declare gigabytes of pixels."""
 
+ACCEPT = "download it again, or list it under accept_damaged"
+"""The end of a problem that an entry of params/datasets.yaml may accept."""
+
 JPEG_QUALITY = 95
 """Quality of images that are encoded here, without chroma subsampling; JPEG files of a data set are kept as they are."""
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """What an entry says of its files: samples whose damaged JPEG images are accepted, and white of images with 16 bits."""
+
+    accept_damaged: frozenset[str] = frozenset()
+    white_16bit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -41,19 +56,19 @@ class Verified:
     rgb_sum: NDArray[np.float64]
 
 
-def verify(reader: Reader, sample: Sample, size: Size | None, storage: Storage) -> tuple[Verified | None, list[str]]:
+def verify(
+    reader: Reader, sample: Sample, size: Size | None, storage: Storage, decoding: Decoding = Decoding()
+) -> tuple[Verified | None, list[str]]:
     """Decode and check a sample. Returns (sample, []), or (None, problems) with one line per problem.
 
     `size` (height, width) resizes it: images by area or bilinear interpolation, labels by nearest neighbour.
     """
     problems: list[str] = []
-    content = _content(sample.image_path, problems)
-    image = None if content is None else decode_rgb(content)
-    if content is not None and image is None:
-        problems.append(f"{sample.image_path}: cannot be decoded; download it again")
+    content = _content(sample.image_path, problems, sample.name in decoding.accept_damaged)
+    image = None if content is None else _image(sample.image_path, content, decoding, problems)
     raw, counts = None, np.zeros(256, np.int64)
-    if sample.label_path is not None and (raw := _raw_label(sample.label_path, problems)) is not None:
-        counts = _count(raw)
+    if sample.label_path is not None and (raw := _raw_label(reader, sample.label_path, problems)) is not None:
+        counts = count_values(raw)
         illegal = np.flatnonzero((counts > 0) & (reader.label_table == ILLEGAL))
         if illegal.size:
             values = ", ".join(str(value) for value in illegal)
@@ -89,7 +104,23 @@ def header_size(head: bytes) -> Size | None:
         return None
 
 
-def _content(path: RawFile, problems: list[str]) -> bytes | None:
+def _image(path: RawFile, content: bytes, decoding: Decoding, problems: list[str]) -> Pixels | None:
+    if content.startswith(JPEG_START) or png_header(content).bits <= 8:
+        image = decode_rgb(content)
+    elif decoding.white_16bit is None:
+        problems.append(
+            f"{path}: an image with 16 bits; convert it to 8 bits, or say in its entry which value is white, such as "
+            "white_16bit: 65535"
+        )
+        return None
+    else:
+        image = decode_rgb_16bit(content, decoding.white_16bit)
+    if image is None:
+        problems.append(f"{path}: cannot be decoded; download it again")
+    return image
+
+
+def _content(path: RawFile, problems: list[str], damage_accepted: bool = False) -> bytes | None:
     try:
         content = path.read_bytes()
     except DataError as error:
@@ -98,7 +129,8 @@ def _content(path: RawFile, problems: list[str]) -> bytes | None:
     except OSError as error:
         problems.append(f"{path}: cannot be read ({error.strerror})")
         return None
-    if (wrong := png_problem(content)) is not None:
+    jpeg = content.startswith(JPEG_START)
+    if not jpeg and (wrong := png_problem(content)) is not None:
         problems.append(f"{path}: {wrong}; download it again")
         return None
     declared = header_size(content)
@@ -106,35 +138,29 @@ def _content(path: RawFile, problems: list[str]) -> bytes | None:
         size = "an unreadable or invalid size" if declared is None else f"{_times(declared)} pixels"
         problems.append(f"{path}: its header declares {size}, not an image of a data set; download it again")
         return None
+    if jpeg and not damage_accepted and (wrong := jpeg_problem(content)) is not None:
+        problems.append(f"{path}: {wrong}; {ACCEPT}")
+        return None
     return content
 
 
-def _raw_label(path: RawFile, problems: list[str]) -> Pixels | None:
-    content = _content(path, problems)
+def _raw_label(reader: Reader, path: RawFile, problems: list[str]) -> Pixels | None:
+    content = _content(path, problems, damage_accepted=True)
     if content is None:
         return None
-    raw = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    if raw is None:
-        problems.append(f"{path}: cannot be decoded; download it again")
+    if content.startswith(JPEG_START):
+        problems.append(f"{path}: a label must be a PNG file, because JPEG changes values; convert it from its source")
         return None
-    if raw.ndim != 2 or raw.dtype != np.uint8:
-        problems.append(f"{path}: a label must have one 8-bit channel, but this has shape {raw.shape} of {raw.dtype}")
+    try:
+        return label_values(content, reader)
+    except ValueError as error:
+        problems.append(f"{path}: {error}")
         return None
-    return np.asarray(raw)
-
-
-def _count(label: Pixels) -> NDArray[np.int64]:
-    # In strips: the histogram of OpenCV, several times faster than that of NumPy, is float32, exact up to 2 ** 24.
-    rows = max(1, (1 << 24) // label.shape[1])
-    counts = np.zeros(256, np.int64)
-    for top in range(0, label.shape[0], rows):
-        counts += cv2.calcHist([label[top : top + rows]], [0], None, [256], [0, 256]).ravel().astype(np.int64)
-    return counts
 
 
 def _resized_counts(reader: Reader, label: Pixels) -> NDArray[np.int64]:
     # Counts are those of the packed labels; each train id is counted for the first raw value that maps to it.
-    trained = _count(label)
+    trained = count_values(label)
     counts = np.zeros(256, np.int64)
     for raw in reader.raw_to_train:
         train = reader.raw_to_train[raw]
@@ -143,7 +169,7 @@ def _resized_counts(reader: Reader, label: Pixels) -> NDArray[np.int64]:
 
 
 def _as_jpeg(image: Pixels, content: bytes | None) -> bytes:
-    if content is not None and content.startswith(b"\xff\xd8"):
+    if content is not None and content.startswith(JPEG_START):
         return content
     options = [
         *(cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from isoclock.data.readers.listing import folded
 from isoclock.data.readers.reader import Reader, Sample, match
 from isoclock.labels import IGNORE
 
@@ -74,7 +75,7 @@ def _scan(root: RawTree, split: str) -> tuple[list[Sample], list[str]]:
     problems = [
         f"{path}: its name does not start with {prefix}, as in split {split}; move it to its split"
         for name, path in images.items()
-        if not name.startswith(prefix)
+        if not folded(name).startswith(folded(prefix))
     ]
     if split in _IMAGE_ONLY:
         return [Sample(name, path, None) for name, path in sorted(images.items())], problems

@@ -112,7 +112,8 @@ class Archive:
             with zipfile.ZipFile(path) as archive:
                 entries = archive.infolist()
         except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error):
-            raise DataError(f"{path}: not a zip archive, or truncated; download it again, or move it away") from None
+            self._stream.close()
+            raise DataError(f"{path}: {_content_problem(path)}; download it again, or move it away") from None
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror})") from None
         problems: dict[str, list[str]] = {}
@@ -156,6 +157,16 @@ class Archive:
     def close(self) -> None:
         """Close the file. Members cannot be read after that."""
         self._stream.close()
+
+
+def _content_problem(path: Path) -> str:
+    with path.open("rb") as stream:
+        pointer = stream.read(40).startswith(b"version https://git-lfs")
+    return (
+        "a git-lfs pointer instead of the archive (run `git lfs pull`)"
+        if pointer
+        else "not a zip archive, or truncated"
+    )
 
 
 def _member_problem(entry: zipfile.ZipInfo) -> str | None:

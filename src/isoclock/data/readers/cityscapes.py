@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from isoclock.data.readers.listing import folded
 from isoclock.data.readers.reader import Reader, Sample, match
 from isoclock.labels import IGNORE
 
@@ -70,8 +71,8 @@ def _scan(root: RawTree, split: str) -> tuple[list[Sample], list[str]]:
 def _files(folder: RawTree, ending: str) -> tuple[dict[str, RawFile], list[str]]:
     found, problems = {}, []
     for path in folder.glob(f"*/*{ending}"):
-        if path.name.startswith(f"{path.parent.name}_"):
-            found[path.name.removesuffix(ending)] = path
+        if folded(path.name).startswith(f"{folded(path.parent.name)}_"):
+            found[path.name[: -len(ending)]] = path
         else:
             problems.append(
                 f"{path}: its name does not start with its city, {path.parent.name}; move it to the folder of its city"

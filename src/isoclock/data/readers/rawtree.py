@@ -3,47 +3,84 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from isoclock.data.readers.archive import Archive, ArchiveMember
+from isoclock.data.readers.listing import Listing, folded, is_hidden
 from isoclock.errors import DataError
 
 RawFile = Path | ArchiveMember
 """A file: str() is its location; name, stem, parent and read_bytes() are those of a Path."""
 
 
+@dataclass
+class Found:
+    """What all subfolders of a tree share: the files, and which of them a reader has asked for."""
+
+    listing: Listing
+    archives: Sequence[Archive] = ()
+    used: set[str] = field(default_factory=set)  # folded paths
+    searched: set[str] = field(default_factory=set)  # patterns of folders, as regular expressions
+    dangling: dict[str, None] = field(default_factory=dict)
+
+    def in_searched(self, paths: Iterable[str]) -> list[str]:
+        """The paths in folders of which a reader has asked for files."""
+        matching = re.compile("|".join(sorted(self.searched)))
+        known: dict[str, bool] = {}
+        found = []
+        for path in paths:
+            folder = path.rpartition("/")[0]
+            if folder not in known:
+                known[folder] = matching.fullmatch(folded(folder)) is not None
+            if known[folder]:
+                found.append(path)
+        return found
+
+
 class RawTree:
     """A folder of a raw data set, with the files of that folder in every zip archive below the root of the data set.
 
     Archives may be anywhere below the root; their paths are relative to the root. A file in a folder overrides the file
-    of the same path in an archive. `tree / name` is a subfolder.
+    of the same path in an archive. `tree / name` is a subfolder. Paths match regardless of case and Unicode form. `root` is
+    the folder or archive of the data set, `found` what is in it.
     """
 
-    def __init__(self, root: Path, archives: Sequence[Archive] = (), below: PurePosixPath | None = None) -> None:
-        self._root, self._archives = root, archives
+    def __init__(self, root: Path, found: Found, below: PurePosixPath | None = None) -> None:
+        self.root, self.found = root, found
         self._below = below or PurePosixPath()
 
     @classmethod
     def open(cls, root: Path) -> RawTree:
         """The tree below `root`, a folder or a single archive. Raises DataError that lists the problems of all archives."""
         if not root.exists():
-            raise DataError(f"{root}: not found; put the folders or archives of the data set there")
+            raise DataError(
+                _link_problem(root)
+                if root.is_symlink()
+                else f"{root}: not found; put the folders or archives of the data set there"
+            )
+        if not root.is_dir() and not root.is_file():
+            raise DataError(f"{root}: neither a folder nor an archive; put the data set there")
+        listing = Listing.of(root) if root.is_dir() else Listing()
         found, problems = [], []
-        for path in [root] if root.is_file() else sorted(root.rglob("*.zip")):
+        archives = [root / path for path in sorted(listing.files) if path.lower().endswith(".zip")]
+        for path in archives if root.is_dir() else [root]:
             try:
                 found.append(Archive(path))
             except DataError as error:
                 problems += error.problems
         if problems:
+            for archive in found:
+                archive.close()
             raise DataError(problems)
-        return cls(root, found)
+        return cls(root, Found(listing, found))
 
     def __truediv__(self, name: str) -> RawTree:
-        return RawTree(self._root, self._archives, self._below / name)
+        return RawTree(self.root, self.found, self._below / name)
 
     def __str__(self) -> str:
-        return str(self._root / self._below)
+        return str(self.root / self._below)
 
     def holding(self, pattern: str, *folders: str) -> RawTree:
         """The first of this folder and its subfolders `folders` with a match for `pattern`; this folder if there is none."""
@@ -52,23 +89,44 @@ class RawTree:
     def glob(self, pattern: str) -> list[RawFile]:
         """Files that match a pattern such as `*/*.png` (`*` within a name), sorted by path, without hidden files.
 
-        Raises DataError if two archives contain different files of the same path.
+        Raises DataError if two archives contain different files of the same path, and for two files in a folder whose names
+        differ only in case or Unicode form.
         """
-        found: dict[str, RawFile] = {}
-        matching = re.compile("/".join(_translated(part) for part in (self._below / pattern).parts))
-        for archive in self._archives:
-            for path in filter(matching.fullmatch, archive.members):
-                member, other = archive.members[path], found.get(path)
-                if isinstance(other, ArchiveMember) and other.identity != member.identity:
-                    raise DataError(f"{member}: differs from {other}; move one of the archives away")
-                found.setdefault(path, member)
-        base = self._root / self._below
-        found |= {path.relative_to(self._root).as_posix(): path for path in base.glob(pattern)}
-        return [found[path] for path in sorted(found) if not PurePosixPath(path).name.startswith(".")]
+        parts = [_translated(folded(part)) for part in (self._below / pattern).parts]
+        whole = re.compile("/".join(parts))
+        found: dict[str, tuple[str, RawFile]] = {}
+        for archive in self.found.archives:
+            for path in archive.members:
+                key = folded(path)
+                if whole.fullmatch(key) and not is_hidden(path):
+                    member, (_, other) = archive.members[path], found.get(key, ("", None))
+                    if isinstance(other, ArchiveMember) and other.identity != member.identity:
+                        raise DataError(f"{member}: differs from {other}; move one of the archives away")
+                    found.setdefault(key, (path, member))
+        for path in self.found.listing.files:
+            if whole.fullmatch(key := folded(path)):
+                _, other = found.get(key, ("", None))
+                if isinstance(other, Path):
+                    raise DataError(
+                        f"{self.root / path}: differs from {other} only in case or Unicode form; rename or remove one"
+                    )
+                found[key] = path, self.root / path
+        for path in self.found.listing.dangling:
+            # Also a link in place of a folder that the pattern goes through.
+            if re.fullmatch("/".join(parts[: path.count("/") + 1]), folded(path)):
+                self.found.dangling[path] = None
+        self.found.used |= found.keys()
+        self.found.searched.add("/".join(parts[:-1]))
+        return [file for _, file in sorted(found.values(), key=lambda pair: pair[0])]
+
+    def check_links(self) -> None:
+        """Raises DataError with one line for each link that a pattern matched and whose target does not exist."""
+        if self.found.dangling:
+            raise DataError([_link_problem(self.root / path) for path in sorted(self.found.dangling)])
 
     def close(self) -> None:
         """Close the archives."""
-        for archive in self._archives:
+        for archive in self.found.archives:
             archive.close()
 
 
@@ -78,6 +136,10 @@ def identity(file: RawFile) -> list[int]:
         return file.identity
     status = file.stat()
     return [status.st_size, status.st_mtime_ns]
+
+
+def _link_problem(path: Path) -> str:
+    return f"{path}: a link to {path.readlink()}, which does not exist; run `dvc pull`, or restore that file"
 
 
 def _translated(part: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,10 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from isoclock.data.readers.listing import folded
 from isoclock.data.readers.rawtree import RawFile, RawTree
 from isoclock.discovery import sources
-from isoclock.errors import DataError, ParamsError
-from isoclock.labels import ILLEGAL
+from isoclock.errors import DataError, ParamsError, UserError
+from isoclock.labels import IGNORE, ILLEGAL
 
 
 @dataclass(frozen=True)
@@ -54,26 +56,75 @@ class Reader:
             table[raw] = train
         return table
 
+    def problems(self) -> list[str]:
+        """What is wrong with classes, palette and label values, one line each."""
+        classes, colours = list(self.classes), list(self.palette)
+        if not 0 < len(classes) < ILLEGAL or not all(isinstance(name, str) and name.strip() for name in classes):
+            return [f"classes: {len(classes)} entries; must be 1 to {ILLEGAL - 1} names"]
+        found = [f"classes: the class name {name!r} occurs twice" for name in sorted(_repeated(classes))]
+        if len(colours) != len(classes):
+            found.append(f"palette: {len(colours)} colours for {len(classes)} classes; give one for each")
+        wrong = [colour for colour in colours if not _is_colour(colour)]
+        if wrong:
+            found.append(f"palette: {wrong[0]!r} is not a colour; must be three integers of 0 to 255 (RGB)")
+        legal = {*range(len(classes)), IGNORE}
+        for raw, train in self.raw_to_train.items():
+            if not _is_integer(raw) or not 0 <= raw <= 255:
+                found.append(f"raw_to_train: has the value {raw!r}, outside 0 to 255")
+            if not _is_integer(train) or train not in legal:
+                found.append(
+                    f"raw_to_train: {raw!r} maps to {train!r}; must be a train id, 0 to {len(classes) - 1}, or IGNORE ({IGNORE})"
+                )
+        used = {train for train in self.raw_to_train.values() if _is_integer(train)}
+        if not used - {IGNORE}:
+            found.append("raw_to_train: everything is void; map values to train ids")
+        elif missing := [name for train, name in enumerate(classes) if train not in used]:
+            found.append(
+                f"raw_to_train: maps nothing to some classes ({', '.join(missing)}); every class needs a value"
+            )
+        return found
+
     def pairs(self, root: Path, split: str) -> list[Sample]:
         """The samples of a split, in order of name. Raises DataError that lists every missing counterpart."""
-        samples, problems = self.scan(RawTree.open(root), split)
+        tree = RawTree.open(root)
+        samples, problems = self.scan(tree, split)
+        tree.check_links()
         if problems:
             raise DataError(problems)
         return samples
 
 
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _is_colour(value: object) -> bool:
+    return (
+        isinstance(value, Sequence)
+        and len(value) == 3
+        and all(_is_integer(part) and 0 <= part <= 255 for part in value)
+    )
+
+
+def _repeated(names: Sequence[str]) -> set[str]:
+    return {name for name, count in Counter(names).items() if count > 1}
+
+
 def match(images: Mapping[str, RawFile], labels: Mapping[str, RawFile]) -> tuple[list[Sample], list[str]]:
-    """Pair images and labels of the same name; a problem for each that lacks its counterpart."""
-    samples = [Sample(name, images[name], labels[name]) for name in sorted(images.keys() & labels.keys())]
-    problems = [f"{images[name]}: this image has no label" for name in sorted(images.keys() - labels.keys())]
-    problems += [f"{labels[name]}: this label has no image" for name in sorted(labels.keys() - images.keys())]
+    """Pair images and labels of the same name, in any case and Unicode form; a problem for each without a counterpart."""
+    named = {folded(name): name for name in labels}
+    pairs = {name: named[folded(name)] for name in sorted(images) if folded(name) in named}
+    samples = [Sample(name, images[name], labels[label]) for name, label in pairs.items()]
+    problems = [f"{images[name]}: this image has no label" for name in sorted(images.keys() - pairs.keys())]
+    problems += [f"{labels[name]}: this label has no image" for name in sorted(labels.keys() - set(pairs.values()))]
     return samples, problems
 
 
 def find_reader(name: str) -> Reader:
     """The reader called `name`: of the package, of the study's plugins/ or of an entry point.
 
-    Raises ParamsError for an unknown name and for a plugin that assigns something else.
+    Raises ParamsError for an unknown name, for a plugin that assigns something else, and for a reader whose classes, palette
+    or label values are wrong.
     """
     known = sources("readers")
     if name not in known:
@@ -81,4 +132,18 @@ def find_reader(name: str) -> Reader:
     found = known[name].load()
     if not isinstance(found, Reader) or found.name != name:
         raise ParamsError(f"{known[name].path}: READER must be a Reader whose name is {name!r}")
+    if problems := found.problems():
+        raise ParamsError([f"{known[name].path}: {problem}" for problem in problems])
     return found
+
+
+def check_readers(names: Iterable[str]) -> None:
+    """Load the readers called `names`. Raises ParamsError that lists the problems of all of them."""
+    problems = []
+    for name in sorted(names):
+        try:
+            find_reader(name)
+        except UserError as error:
+            problems += error.problems
+    if problems:
+        raise ParamsError(problems)

@@ -30,6 +30,10 @@ class Dataset(Entry):
     labelled_seed: Annotated[int, Field(ge=0, strict=True)] | None = Field(
         None, exclude_if=_is_none
     )  # selects them; none: 0
+    accept_damaged: list[str] | None = Field(None, exclude_if=_is_none)  # samples whose damaged JPEG images are packed
+    white_16bit: Annotated[int, Field(gt=0, lt=1 << 16, strict=True)] | None = Field(
+        None, exclude_if=_is_none
+    )  # value of white in images with 16 bits; none: such images are refused
     teacher_from: Name | None = None  # the data set that its teachers are trained on; none: itself
 
     @model_validator(mode="after")

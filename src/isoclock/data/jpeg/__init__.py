@@ -1,0 +1,1 @@
+"""Damage in JPEG files, found by reading all of their compressed data."""
