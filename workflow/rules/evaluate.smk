@@ -21,8 +21,8 @@ rule evaluate:
     resources:
         runtime=lambda wildcards: TARGETS.resources.runtime_min("evaluate"),
     shell:
-        "isoclock --log {log} evaluate "
-        "{wildcards.dataset}/{wildcards.pair}/{wildcards.method}/{wildcards.budget}/{wildcards.seed}"
+        "isoclock --log {log:q} evaluate "
+        "{wildcards.dataset:q}/{wildcards.pair:q}/{wildcards.method:q}/{wildcards.budget:q}/{wildcards.seed:q}"
 
 
 rule evaluate_teacher:
@@ -41,4 +41,4 @@ rule evaluate_teacher:
     resources:
         runtime=lambda wildcards: TARGETS.resources.runtime_min("evaluate"),
     shell:
-        "isoclock --log {log} evaluate {wildcards.dataset}/{wildcards.model}"
+        "isoclock --log {log:q} evaluate {wildcards.dataset:q}/{wildcards.model:q}"

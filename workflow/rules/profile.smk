@@ -18,4 +18,4 @@ rule profile:
     params:
         study=lambda wildcards, resources: TARGETS.study_option,
     shell:
-        "isoclock --log {log} profile {wildcards.dataset} {wildcards.pair} {wildcards.method} {params.study}"
+        "isoclock --log {log:q} profile {wildcards.dataset:q} {wildcards.pair:q} {wildcards.method:q} {params.study:q}"

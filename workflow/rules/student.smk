@@ -26,5 +26,5 @@ rule student:
     params:
         study=lambda wildcards, resources: TARGETS.study_option,
     shell:
-        "isoclock --log {log} student "
-        "{wildcards.dataset}/{wildcards.pair}/{wildcards.method}/{wildcards.budget}/{wildcards.seed} {params.study}"
+        "isoclock --log {log:q} student "
+        "{wildcards.dataset:q}/{wildcards.pair:q}/{wildcards.method:q}/{wildcards.budget:q}/{wildcards.seed:q} {params.study:q}"

@@ -21,4 +21,4 @@ rule teacher:
     params:
         study=lambda wildcards, resources: TARGETS.study_option,
     shell:
-        "isoclock --log {log} teacher {wildcards.dataset} {wildcards.model} {params.study}"
+        "isoclock --log {log:q} teacher {wildcards.dataset:q} {wildcards.model:q} {params.study:q}"
