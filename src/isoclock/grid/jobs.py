@@ -34,6 +34,11 @@ class GridJobs:
         """What each job reads and writes."""
         return Rules(self.params, self.layout)
 
+    @cached_property
+    def known(self) -> frozenset[Cell]:
+        """The cells, for looking one up."""
+        return frozenset(self.cells)
+
     def all(self) -> Iterator[Job]:
         """Every job, in the order of the rules."""
         for jobs in self._by_rule.values():
@@ -69,8 +74,7 @@ class GridJobs:
 
     @cached_property
     def _by_rule(self) -> dict[str, Callable[[], Iterable[Job]]]:
-        params, found, rules = self.params, self.cells, self.rules
-        known = frozenset(found)
+        params, found, rules, known = self.params, self.cells, self.rules, self.known
         return {
             "prepare": lambda: map(rules.prepare, datasets_needed(params, found)),
             "teacher": lambda: starmap(rules.teacher, teachers_needed(params, found)),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from isoclock.params.yaml_loader import read_text
+
 # Tokens of well-known services, by their prefix; a password in a URL; a value whose key names a secret.
 _TOKEN = re.compile(
     r"\b(hf_\w{20,}|gh[oprsu]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|AKIA[0-9A-Z]{16}|sk-[\w-]{20,}|xox[abps]-[\w-]{10,})"
@@ -34,6 +36,6 @@ def credential_problems(folder: Path) -> list[str]:
 def _lines(path: Path) -> list[str]:
     """The lines of a file; none if it cannot be read, which is reported when it is parsed."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+        return read_text(path).splitlines()
+    except (OSError, UnicodeDecodeError):
         return []
