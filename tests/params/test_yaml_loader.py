@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from tiny_study import TinyStudy
 PARAMS = Path(__file__).parents[2] / "params"
 LETTERS = "abcdefghij"
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip(LETTERS, LETTERS[1:], strict=False)
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in pairwise(LETTERS)
 )
 CHAIN = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, 3000))
 # text, line, what the message contains
@@ -106,7 +107,8 @@ def test_the_projects_own_files_mean_what_yaml_says(path: Path) -> None:
 def test_a_hundred_thousand_seeds_take_linear_time(empty_study: TinyStudy) -> None:
     def seconds(count: int) -> float:
         seeds = ", ".join(map(str, range(count)))
-        grid = f"about: x\nstudy: false\nblocks:\n  - {{datasets: [streets], pairs: [tiny], methods: [kd], budgets: [compute-6], seeds: [{seeds}]}}\n"
+        names = "datasets: [streets], pairs: [tiny], methods: [kd], budgets: [compute-6]"
+        grid = f"about: x\nstudy: false\nblocks:\n  - {{{names}, seeds: [{seeds}]}}\n"
         (empty_study.folder / "params/grids/toy.yaml").write_text(grid, encoding="utf-8")
         began = time.process_time()
         assert len(load_params(empty_study.folder / "params").grid("toy").blocks[0].seeds) == count
@@ -129,7 +131,8 @@ def test_many_values_with_a_provenance_each_take_linear_time(empty_study: TinySt
     params = "".join(f"    p{i}: 1\n" for i in range(20_000))
     provenance = "".join(f"    params.p{i}: ours\n" for i in range(20_000))
     old = '  params: {temperature: 1.0}\n  weights: {kd: 1.0}\n  provenance: {"*": ours}\n'
-    new = f"  params:\n{params}  weights: {{kd: 1.0}}\n  provenance:\n    method: ours\n    implementation: ours\n    weights: ours\n{provenance}"
+    others = "".join(f"    {key}: ours\n" for key in ("method", "implementation", "weights"))
+    new = f"  params:\n{params}  weights: {{kd: 1.0}}\n  provenance:\n{others}{provenance}"
     empty_study.edit("methods.yaml", old, new)
     began = time.process_time()
     with pytest.raises(ParamsError, match="unknown"):

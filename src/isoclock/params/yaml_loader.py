@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-MAX_BYTES = 4 << 20
+MAX_BYTES = 2 << 20
 MAX_NODES = 200_000  # keys and values, with aliases expanded
 MAX_DEPTH = 50
 MAX_SCALAR = 20_000  # characters
