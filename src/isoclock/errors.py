@@ -37,7 +37,14 @@ def one_line(text: str) -> str:
 
 
 class ParamsError(UserError):
-    """A value in params/ is wrong; each problem names file, key and value."""
+    """A value in params/ is wrong; each problem names file, key and value. Of very many problems, the first are kept."""
+
+    _AT_MOST = 200
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        super().__init__(problems)
+        if (more := len(self.problems) - self._AT_MOST) > 0:
+            super().__init__([*self.problems[: self._AT_MOST], f"{more} more problems"])
 
 
 class DataError(UserError):

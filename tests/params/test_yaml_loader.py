@@ -127,6 +127,15 @@ def test_many_mistakes_are_a_few_lines(empty_study: TinyStudy) -> None:
     assert len(caught.value.problems) == 21
 
 
+def test_of_very_many_problems_the_first_are_kept(empty_study: TinyStudy) -> None:
+    names = ", ".join(f"m{number}" for number in range(5000))
+    empty_study.edit("grids/toy.yaml", "methods: [none, kd, fitnet, cwd, mgd]", f"methods: [{names}]")
+    with pytest.raises(ParamsError) as caught:
+        load_params(empty_study.folder / "params")
+    assert len(caught.value.problems) == 201
+    assert caught.value.problems[-1] == "4800 more problems"
+
+
 def test_many_values_with_a_provenance_each_take_linear_time(empty_study: TinyStudy) -> None:
     params = "".join(f"    p{i}: 1\n" for i in range(20_000))
     provenance = "".join(f"    params.p{i}: ours\n" for i in range(20_000))
