@@ -50,7 +50,9 @@ class GridJobs:
 
     def outputs(self, rule: str) -> Files:
         """The first output of every job of a rule, such as the record of every student."""
-        return tuple(next(iter(job.outputs.values())) for job in self.of(rule))
+        if rule not in self._outputs:
+            self._outputs[rule] = tuple(next(iter(job.outputs.values())) for job in self.of(rule))
+        return self._outputs[rule]
 
     def report(self) -> Job:
         """The report about the grid."""
@@ -71,6 +73,10 @@ class GridJobs:
             after = self.outputs("evaluate_teacher") + self.outputs("profile")
         mark = self.layout.sync_mark(self.grid, stage)
         return Job("sync", {"grid": self.grid, "stage": stage}, {"after": after}, {"mark": mark})
+
+    @cached_property
+    def _outputs(self) -> dict[str, Files]:
+        return {}  # by rule: the report and each sync ask for those of every cell
 
     @cached_property
     def _by_rule(self) -> dict[str, Callable[[], Iterable[Job]]]:
