@@ -10,6 +10,7 @@ space := $(empty) $(empty)
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
+export GRID PORT
 
 # Folder of the raw files of CamVid: make demo GRID=camvid CAMVID=<folder>
 ifdef CAMVID
@@ -21,10 +22,10 @@ SNAKEMAKE = snakemake --profile workflow/profiles/local
 .PHONY: demo data weights test test-all test-slurm test-faults test-install lint bench bench-data bench-methods gpu gpu-wheels docs ui format
 
 demo: $(READY) data/streets/streets.json
-	@$(SNAKEMAKE) --quiet rules reason --config grid=$(GRID) -- all
-	@isoclock report --grid $(GRID) --table-only
+	@$(SNAKEMAKE) --quiet rules reason --config "grid=$$GRID" -- all
+	@isoclock report --grid "$$GRID" --table-only
 	@echo
-	@echo "Report:    results/report/$(GRID)/report.html"
+	@echo "Report:    results/report/$$GRID/report.html"
 	@echo "MLflow UI: make ui"
 
 # ImageNet weights of EfficientNet-Lite0 (Apache 2.0), for grid camvid-study.
@@ -110,7 +111,7 @@ docs: $(READY)
 	@python benchmarks/gpu/page.py
 
 ui: $(READY)
-	@isoclock ui --grid $(GRID) --port $(PORT)
+	@isoclock ui --grid "$$GRID" --port "$$PORT"
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "isoclock needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is %d.%d; run make PYTHON=<path of one of them>" % sys.version_info[:2])'

@@ -7,19 +7,24 @@
 from snakemake.utils import min_version
 
 from isoclock.dag.start import open_targets
+from isoclock.grid.jobs import SYNC_STAGES
+from isoclock.schema import NAME_PATTERN
 
 min_version("9.27")
 
 TARGETS = open_targets(config)
+NAME = NAME_PATTERN  # the rule that `isoclock check` applies to every name
 
 
 wildcard_constraints:
-    dataset=r"[a-z0-9][a-z0-9_.-]*",
-    pair=r"[a-z0-9][a-z0-9_.-]*",
-    model=r"[a-z0-9][a-z0-9_.-]*",
-    method=r"(?!accepted/)[a-z0-9][a-z0-9_.-]*",
-    budget=r"[a-z0-9][a-z0-9_.-]*",
-    seed=r"\d+",
+    dataset=NAME,
+    pair=NAME,
+    model=NAME,
+    method=rf"(?!accepted/){NAME}",
+    budget=NAME,
+    seed="0|[1-9][0-9]*",
+    grid=NAME,
+    stage="|".join(SYNC_STAGES),
 
 
 localrules:
@@ -57,5 +62,5 @@ include: "workflow/rules/sync.smk"
 # Report and sync need all cells. If a cell has failed, they are made from the other cells: the report shows a hole, and MLflow
 # the failed run. An error in one of the two is printed and does not stop the other.
 onerror:
-    shell(f"isoclock report --grid {TARGETS.grid} || true")
-    shell(f"isoclock sync --grid {TARGETS.grid} || true")
+    shell("isoclock report --grid {TARGETS.grid:q} || true")
+    shell("isoclock sync --grid {TARGETS.grid:q} || true")

@@ -1,12 +1,16 @@
 """The command `isoclock`, also as `python -m isoclock`."""
 
 import sys
+import traceback
+from types import TracebackType
 
 from isoclock.errors import EXIT_USER_ERROR, missing_package
+from isoclock.text import safe
 
 
 def main() -> int:
     """Run the command line; returns the exit status, 2 if a package that it needs is not installed."""
+    sys.excepthook = _print_exception
     try:
         from isoclock.cli.main import main as run
 
@@ -14,6 +18,11 @@ def main() -> int:
     except ModuleNotFoundError as error:
         print(f"isoclock: {missing_package(error)}", file=sys.stderr)
         return EXIT_USER_ERROR
+
+
+def _print_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A traceback without credentials and control characters."""
+    sys.stderr.write(safe("".join(traceback.format_exception(kind, error, trace))))
 
 
 if __name__ == "__main__":

@@ -125,6 +125,15 @@ def test_check_counts_cells(in_study: TinyStudy, capsys: pytest.CaptureFixture[s
     assert "grids: toy" in capsys.readouterr().out
 
 
+def test_check_builds_the_colour_transforms(in_study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
+    listed = "    colour:\n      - transform: ColorJitter\n        brigthness: 0.3\n      - transform: ToFloat\n"
+    in_study.edit("training.yaml", "    colour:\n", listed)
+    assert main(["check"]) == 2
+    argument, kind = capsys.readouterr().err.splitlines()
+    assert argument.startswith("isoclock: params/training.yaml: streets.teacher.colour: ColorJitter has no argument")
+    assert "ToFloat makes float32" in kind
+
+
 def test_stamp_prints_what_changed(in_study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["stamp", "--grid", "toy"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 17

@@ -77,7 +77,7 @@ def test_a_rule_names_its_cell_as_the_command_line_does(jobs: GridJobs) -> None:
     for job in (*jobs.of("student"), *jobs.of("evaluate")):
         shell = re.sub(r'"\s+"', "", section(job.rule, "shell"))
         for name, value in job.wildcards.items():
-            shell = shell.replace(f"{{wildcards.{name}}}", value)
+            shell = shell.replace(f"{{wildcards.{name}:q}}", value)
         (cell,) = re.findall(rf"{job.rule} (\S+?)[ \"]", shell)
         assert Cell.parse(cell).as_dict() == {**job.wildcards, "seed": int(job.wildcards["seed"])}
 

@@ -29,6 +29,8 @@ def test_an_unsupported_address_is_rejected(uri: str) -> None:
 
 def test_credentials_are_never_shown(tmp_path: Path) -> None:
     assert redacted("postgresql://ann:secret@db/x?sslkey=y") == "postgresql://db/x"
+    assert redacted("postgresql://ann:s@cr/et?@db/x?password=y@z") in ("postgresql://db/x", "postgresql://z")
+    assert redacted("sqlite:////home/ann@work/mlflow.db") == "sqlite:////home/ann@work/mlflow.db"
     with pytest.raises(UserError) as caught:
         sync(tmp_path, tmp_path, f"http://ann:secret@127.0.0.1:{_closed_port()}")
     assert "secret" not in str(caught.value)

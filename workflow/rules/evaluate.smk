@@ -21,10 +21,10 @@ rule evaluate:
     resources:
         runtime=lambda wildcards: TARGETS.resources.runtime_min("evaluate"),
     params:
-        device=lambda wildcards, resources: TARGETS.resources.device_setting(resources),
+        device=lambda wildcards, resources: TARGETS.resources.device(resources),
     shell:
-        "{params.device}isoclock --log {log} evaluate "
-        "{wildcards.dataset}/{wildcards.pair}/{wildcards.method}/{wildcards.budget}/{wildcards.seed}"
+        "ISOCLOCK_DEVICE=${{ISOCLOCK_DEVICE:-{params.device:q}}} isoclock --log {log:q} evaluate "
+        "{wildcards.dataset:q}/{wildcards.pair:q}/{wildcards.method:q}/{wildcards.budget:q}/{wildcards.seed:q}"
 
 
 rule evaluate_teacher:
@@ -43,6 +43,7 @@ rule evaluate_teacher:
     resources:
         runtime=lambda wildcards: TARGETS.resources.runtime_min("evaluate"),
     params:
-        device=lambda wildcards, resources: TARGETS.resources.device_setting(resources),
+        device=lambda wildcards, resources: TARGETS.resources.device(resources),
     shell:
-        "{params.device}isoclock --log {log} evaluate {wildcards.dataset}/{wildcards.model}"
+        "ISOCLOCK_DEVICE=${{ISOCLOCK_DEVICE:-{params.device:q}}} isoclock --log {log:q} evaluate "
+        "{wildcards.dataset:q}/{wildcards.model:q}"

@@ -18,7 +18,7 @@ rule budget:
     conda:
         "../../environment.yml"
     shell:
-        "isoclock --log {log} plan {wildcards.dataset} {wildcards.pair} {wildcards.budget}"
+        "isoclock --log {log:q} plan {wildcards.dataset:q} {wildcards.pair:q} {wildcards.budget:q}"
 
 
 rule plan:
@@ -34,4 +34,5 @@ rule plan:
     params:
         study="--study" if TARGETS.is_study else "",
     shell:
-        "isoclock --log {log} plan {wildcards.dataset} {wildcards.pair} {wildcards.budget} {wildcards.method} {params.study}"
+        "isoclock --log {log:q} plan "
+        "{wildcards.dataset:q} {wildcards.pair:q} {wildcards.budget:q} {wildcards.method:q} {params.study:q}"

@@ -13,4 +13,4 @@ rule prepare:
         "../../environment.yml"
     threads: 1024  # all cores; the slurm profile requests fewer
     shell:
-        "isoclock --log {log} prepare {wildcards.dataset} --workers {threads}"
+        "isoclock --log {log:q} prepare {wildcards.dataset:q} --workers {threads:q}"

@@ -16,7 +16,8 @@ rule profile:
     resources:
         runtime=lambda wildcards: TARGETS.resources.runtime_min("profile"),
     params:
-        device=lambda wildcards, resources: TARGETS.resources.device_setting(resources),
+        device=lambda wildcards, resources: TARGETS.resources.device(resources),
         study=lambda wildcards, resources: TARGETS.study_option,
     shell:
-        "{params.device}isoclock --log {log} profile {wildcards.dataset} {wildcards.pair} {wildcards.method} {params.study}"
+        "ISOCLOCK_DEVICE=${{ISOCLOCK_DEVICE:-{params.device:q}}} isoclock --log {log:q} profile "
+        "{wildcards.dataset:q} {wildcards.pair:q} {wildcards.method:q} {params.study:q}"

@@ -16,4 +16,4 @@ rule report:
     conda:
         "../../environment.yml"
     shell:
-        "isoclock --log {log} report --grid {wildcards.grid}"
+        "isoclock --log {log:q} report --grid {wildcards.grid:q}"

@@ -24,8 +24,8 @@ rule student:
             input.plan
         ),
     params:
-        device=lambda wildcards, resources: TARGETS.resources.device_setting(resources),
+        device=lambda wildcards, resources: TARGETS.resources.device(resources),
         study=lambda wildcards, resources: TARGETS.study_option,
     shell:
-        "{params.device}isoclock --log {log} student "
-        "{wildcards.dataset}/{wildcards.pair}/{wildcards.method}/{wildcards.budget}/{wildcards.seed} {params.study}"
+        "ISOCLOCK_DEVICE=${{ISOCLOCK_DEVICE:-{params.device:q}}} isoclock --log {log:q} student "
+        "{wildcards.dataset:q}/{wildcards.pair:q}/{wildcards.method:q}/{wildcards.budget:q}/{wildcards.seed:q} {params.study:q}"

@@ -11,4 +11,4 @@ rule sync:
     conda:
         "../../environment.yml"
     shell:
-        "isoclock --log {log} sync --grid {wildcards.grid}"
+        "isoclock --log {log:q} sync --grid {wildcards.grid:q}"

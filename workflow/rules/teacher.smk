@@ -19,7 +19,8 @@ rule teacher:
     resources:
         runtime=lambda wildcards: TARGETS.resources.runtime_min("teacher"),
     params:
-        device=lambda wildcards, resources: TARGETS.resources.device_setting(resources),
+        device=lambda wildcards, resources: TARGETS.resources.device(resources),
         study=lambda wildcards, resources: TARGETS.study_option,
     shell:
-        "{params.device}isoclock --log {log} teacher {wildcards.dataset} {wildcards.model} {params.study}"
+        "ISOCLOCK_DEVICE=${{ISOCLOCK_DEVICE:-{params.device:q}}} isoclock --log {log:q} teacher "
+        "{wildcards.dataset:q} {wildcards.model:q} {params.study:q}"

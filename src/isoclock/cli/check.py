@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from isoclock.params.load import Params
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,13 +17,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb; returns the exit status."""
     from isoclock.data.readers.reader import check_readers
+    from isoclock.errors import ParamsError
     from isoclock.grid.cells import cells
     from isoclock.params.check import load_params
 
     params = load_params()
     check_readers({dataset.reader for dataset in params.datasets.values()})
+    if problems := _colour_problems(params):
+        raise ParamsError(problems)
     if arguments.grid:
         print(f"params/ is valid; grid {arguments.grid} has {len(cells(params, arguments.grid))} cells")
     else:
         print(f"params/ is valid; grids: {', '.join(params.grids)}")
     return 0
+
+
+def _colour_problems(params: Params) -> list[str]:
+    """Colour transforms that cannot be built, or that do not keep the type and shape of an image. One line each.
+
+    Other verbs leave this to the loader of a training run: albumentations takes seconds to import.
+    """
+    from isoclock.data.loading.colour import build_colour
+    from isoclock.errors import ParamsError
+
+    problems: list[str] = []
+    seen: list[object] = []
+    for (dataset, role), recipe in params.recipes.items():
+        if recipe.colour in seen:  # most roles share a list
+            continue
+        seen.append(recipe.colour)
+        try:
+            build_colour(recipe.colour)
+        except ParamsError as error:
+            problems += [f"{params.folder / 'training.yaml'}: {dataset}.{role}.{text}" for text in error.problems]
+    return problems

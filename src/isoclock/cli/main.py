@@ -17,12 +17,13 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from isoclock import __version__
-from isoclock.errors import EXIT_USER_ERROR, UserError, missing_package
+from isoclock.errors import EXIT_USER_ERROR, UserError, missing_package, one_line
 from isoclock.modules import modules_of
 from isoclock.runner.gpu_failures import gpu_failure
+from isoclock.text import redacted, safe
 
 # These verbs come first in the help, in this order; the others follow by name.
 _PIPELINE = ("prepare", "teacher", "profile", "plan", "student", "evaluate", "report")
@@ -31,6 +32,9 @@ _PIPELINE = ("prepare", "teacher", "profile", "plan", "student", "evaluate", "re
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status: 0, 2 for a user error, 75 for a run that was stopped and can continue."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # characters that a terminal does not have are printed as escapes
+            stream.reconfigure(errors="backslashreplace")
     parsed = _parser().parse_args(arguments)
     # Waiting threads sleep. By default they spin, and a training step takes several times as long where another process
     # needs the core. The OpenMP library reads this when torch is imported.
@@ -41,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return int(parsed.run(parsed))
         except UserError as error:
             for problem in error.problems:
-                print(f"isoclock: {problem}", file=sys.stderr)
+                print(f"isoclock: {redacted(problem)}", file=sys.stderr)
             return EXIT_USER_ERROR
         except RuntimeError as error:
             if (failure := gpu_failure(str(error))) is None:
@@ -57,18 +61,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _format_warning(message: Warning | str, *_where: object, **_more: object) -> str:
     """A warning without the file and line that raised it."""
-    return f"isoclock: warning: {message}\n"
+    return f"isoclock: warning: {safe(str(message))}\n"
 
 
 class _Tee(io.TextIOBase):
-    """Writes to the terminal and to logs. A pipe into `tee` would not do: a signal to the whole job kills `tee` first."""
+    """Writes to the terminal and to logs, without credentials.
+
+    A pipe into `tee` would not do: a signal to the whole job kills `tee` first.
+    """
 
     def __init__(self, *streams: TextIO) -> None:
         self._streams = streams
 
     def write(self, text: str) -> int:
+        shown = redacted(text)
         for stream in self._streams:
-            stream.write(text)
+            stream.write(shown)
             stream.flush()
         return len(text)
 
@@ -88,13 +96,14 @@ def _logged(path: Path | None, command: Sequence[str]) -> Iterator[None]:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
-        path.open("w", encoding="utf-8") as log,
-        path.with_suffix(".attempts.log").open("a", encoding="utf-8") as attempts,
+        path.open("w", encoding="utf-8", errors="backslashreplace") as log,
+        path.with_suffix(".attempts.log").open("a", encoding="utf-8", errors="backslashreplace") as attempts,
         redirect_stdout(_Tee(sys.stdout, log, attempts)),
         redirect_stderr(_Tee(sys.stderr, log, attempts)),
     ):
         began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        attempts.write(f"=== {began}, process {os.getpid()} on {socket.gethostname()}: isoclock {' '.join(command)}\n")
+        line = f"=== {began}, process {os.getpid()} on {socket.gethostname()}: isoclock {' '.join(command)}"
+        attempts.write(one_line(redacted(line)) + "\n")
         try:
             yield
         except Exception:
@@ -102,8 +111,14 @@ def _logged(path: Path | None, command: Sequence[str]) -> Iterator[None]:
             raise SystemExit(1) from None
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and `message`, which repeats words of the command line, and exit with status 2."""
+        super().error(one_line(redacted(message)))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="isoclock",
         description="Knowledge distillation for semantic segmentation, compared at equal training time.",
     )

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from isoclock.cluster import slurm
 from isoclock.errors import EXIT_USER_ERROR, UserError
+from isoclock.text import redacted
 
 SITE_FILE = Path("workflow/profiles/slurm/site.yaml")
 PLACEHOLDER = "FILL-IN"
@@ -172,5 +173,5 @@ def check_filled_in(site: Site | None) -> None:
 def exit_with(error: UserError) -> NoReturn:
     """Print one line per problem and exit with status 2, because Snakemake would print a traceback."""
     for problem in error.problems:
-        print(f"isoclock: {problem}", file=sys.stderr)
+        print(f"isoclock: {redacted(problem)}", file=sys.stderr)
     sys.exit(EXIT_USER_ERROR)

@@ -10,7 +10,6 @@ from typing import Any
 
 from isoclock.cluster.site import RUNTIME_FLOOR_MIN, Site
 from isoclock.errors import ArtifactError
-from isoclock.gpus import DEVICE
 from isoclock.params.load import Params
 from isoclock.records.document import read
 from isoclock.records.plan import Plan
@@ -59,13 +58,12 @@ class JobResources:
             work = [_planned_min(plan) if plan.is_file() else ASSUMED_MIN[rule] for plan in plans]
         return self.site.jobs_needed(max(work)) + self.site.spare_retries
 
-    def device_setting(self, resources: Mapping[str, Any]) -> str:
-        """Shell code before the command of a job with a GPU: the command refuses to work without it.
+    def device(self, resources: Mapping[str, Any]) -> str:
+        """`cuda` for a job with a GPU, so that it refuses to work without it; else empty. `resources` are the job's.
 
-        `resources` are the job's. A value of ISOCLOCK_DEVICE in the environment stays.
+        Rules use it where ISOCLOCK_DEVICE is not set.
         """
-        promised = resources.get("gpu") or "gpu" in str(resources.get("gres", ""))
-        return f"{DEVICE}=${{{DEVICE}:-cuda}} " if promised else ""
+        return "cuda" if resources.get("gpu") or "gpu" in str(resources.get("gres", "")) else ""
 
     def _job_min(self, work_min: int) -> int:
         return max(RUNTIME_FLOOR_MIN, work_min) if self.site is None else self.site.job_min(work_min)

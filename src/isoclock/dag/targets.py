@@ -68,7 +68,7 @@ class GridTargets:
     def trained_before(self, wildcards: Any) -> list[str]:
         """Record of the cell of this grid that is the same training as a yardstick's compute-matched cell. Else empty."""
         cell = Cell(wildcards.dataset, wildcards.pair, wildcards.method, wildcards.budget, int(wildcards.seed))
-        return _strings(self.jobs.rules.student(cell, self.jobs.cells).inputs["same"])
+        return _strings(self.jobs.rules.student(cell, self.jobs.known).inputs["same"])
 
     def yardstick_profile(self, wildcards: Any) -> list[str]:
         """Profile that a budget is resolved with. Empty for a budget in anchor-steps or iterations."""

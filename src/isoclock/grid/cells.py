@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
@@ -9,6 +10,7 @@ from typing import Any
 
 from isoclock.errors import UserError
 from isoclock.params.load import Params
+from isoclock.schema import MAX_SEED, NAME_RULE, is_name
 
 
 @dataclass(frozen=True, order=True)
@@ -25,10 +27,13 @@ class Cell:
     def parse(cls, path: str) -> Cell:
         """`streets/demo/kd/compute-300/0` -> Cell. Raises UserError for any other form."""
         parts = path.strip("/").split("/")
-        if len(parts) != 5 or not (parts[4].isascii() and parts[4].isdigit()):
+        if len(parts) != 5 or not is_seed(parts[4]):
             raise UserError(
                 f"cell {path!r}: must be dataset/pair/method/budget/seed, such as streets/demo/kd/compute-300/0"
             )
+        for name in parts[:4]:
+            if not is_name(name):
+                raise UserError(f"cell {path!r}: {name!r} is not a name ({NAME_RULE}); choose one from params/")
         dataset, pair, method, budget, seed = parts
         return cls(dataset, pair, method, budget, int(seed))
 
@@ -40,6 +45,11 @@ class Cell:
     def as_dict(self) -> dict[str, Any]:
         """The cell as run records have it."""
         return asdict(self)
+
+
+def is_seed(text: str) -> bool:
+    """Whether a text is a seed as paths have it: digits, without leading zeros, of at most 63 bits."""
+    return re.fullmatch("0|[1-9][0-9]{0,18}", text) is not None and int(text) <= MAX_SEED
 
 
 def cells(params: Params, grid_name: str) -> list[Cell]:

@@ -34,6 +34,11 @@ class GridJobs:
         """What each job reads and writes."""
         return Rules(self.params, self.layout)
 
+    @cached_property
+    def known(self) -> frozenset[Cell]:
+        """The cells, for looking one up."""
+        return frozenset(self.cells)
+
     def all(self) -> Iterator[Job]:
         """Every job, in the order of the rules."""
         for jobs in self._by_rule.values():
@@ -45,7 +50,9 @@ class GridJobs:
 
     def outputs(self, rule: str) -> Files:
         """The first output of every job of a rule, such as the record of every student."""
-        return tuple(next(iter(job.outputs.values())) for job in self.of(rule))
+        if rule not in self._outputs:
+            self._outputs[rule] = tuple(next(iter(job.outputs.values())) for job in self.of(rule))
+        return self._outputs[rule]
 
     def report(self) -> Job:
         """The report about the grid."""
@@ -68,9 +75,12 @@ class GridJobs:
         return Job("sync", {"grid": self.grid, "stage": stage}, {"after": after}, {"mark": mark})
 
     @cached_property
+    def _outputs(self) -> dict[str, Files]:
+        return {}  # by rule: the report and each sync ask for those of every cell
+
+    @cached_property
     def _by_rule(self) -> dict[str, Callable[[], Iterable[Job]]]:
-        params, found, rules = self.params, self.cells, self.rules
-        known = frozenset(found)
+        params, found, rules, known = self.params, self.cells, self.rules, self.known
         return {
             "prepare": lambda: map(rules.prepare, datasets_needed(params, found)),
             "teacher": lambda: starmap(rules.teacher, teachers_needed(params, found)),

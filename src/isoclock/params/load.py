@@ -25,6 +25,7 @@ from isoclock.params.schema import (
     Recipe,
 )
 from isoclock.params.yaml_file import EntryT, as_entry, as_mapping, read_entries, read_yaml
+from isoclock.schema import NAME_RULE, is_name
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def read_params(folder: Path) -> Params:
     _check_sections(folder / "budgets.yaml", problems)
     grids = {
         path.stem: grid
-        for path in sorted((folder / "grids").glob("*.yaml"))
+        for path in _grid_files(folder / "grids", problems)
         if (grid := as_entry(path, "", read_yaml(path, problems), Grid, problems)) is not None
     }
     rows = folder / "published.yaml"  # optional
@@ -163,6 +164,21 @@ def read_params(folder: Path) -> Params:
     if problems:
         raise ParamsError(list(dict.fromkeys(problems)))
     return Params(folder, datasets, models, pairs, recipes, methods, budgets, profiles, grids, published)
+
+
+def _grid_files(folder: Path, problems: list[str]) -> list[Path]:
+    """The files of grids. Hidden files, such as editors leave them, do not count."""
+    paths = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.name.startswith(".") or path.suffix.lower() not in (".yaml", ".yml"):
+            continue
+        if path.suffix != ".yaml":
+            problems.append(f"{path}: not read, because its name does not end in .yaml; rename it")
+        elif not is_name(path.stem):
+            problems.append(f"{folder / ascii(path.name)[1:-1]}: the name of a grid: {NAME_RULE}; rename the file")
+        else:
+            paths.append(path)
+    return paths
 
 
 def _check_sections(path: Path, problems: list[str]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from isoclock.params.schema import Recipe
-from isoclock.params.yaml_file import as_entry, as_mapping, read_yaml
+from isoclock.params.yaml_file import as_entry, as_mapping, read_yaml, shown
+from isoclock.schema import NAME_RULE, is_name
 
 ROLES = ("teacher", "student")
 
@@ -14,6 +15,9 @@ def read_recipes(path: Path, problems: list[str]) -> dict[tuple[str, str], Recip
     """The valid recipes of a file by (data set, role). Appends a line to `problems` for each mistake."""
     recipes: dict[tuple[str, str], Recipe] = {}
     for dataset, sections in as_mapping(path, "", read_yaml(path, problems), problems).items():
+        if not is_name(dataset):
+            problems.append(f"{path}: {dataset}: {NAME_RULE}; rename it")
+            continue
         sections = as_mapping(path, dataset, sections, problems)
         unknown = sorted(set(sections) - {"shared", *ROLES})
         problems += [f"{path}: {dataset}.{key}: unknown key; choose from shared, teacher, student" for key in unknown]
@@ -24,7 +28,7 @@ def read_recipes(path: Path, problems: list[str]) -> dict[tuple[str, str], Recip
             own = as_mapping(path, f"{dataset}.{role}", sections.get(role) or {}, problems)
             twice = sorted((set(shared) & set(own)) - {"provenance"})
             problems += [
-                f"{path}: {dataset}.{role}.{key}: {own[key]!r}: also under shared ({shared[key]!r}); keep one"
+                f"{path}: {dataset}.{role}.{key}: {shown(own[key])}: also under shared ({shown(shared[key])}); keep one"
                 for key in twice
             ]
             if (role == "teacher") != ("iterations" in own):

@@ -37,6 +37,7 @@ from isoclock.runner.teacher import trained_teacher, weights_digest
 from isoclock.scoring.last_validation import keep_validation, validation_inputs
 from isoclock.scoring.score import OVERLAYS, score
 from isoclock.scoring.target import Target
+from isoclock.text import safe
 from isoclock.training.anchor import AnchorMeter
 from isoclock.training.assemble import assemble_step, open_bench
 from isoclock.training.device import device_kind
@@ -214,7 +215,7 @@ def _record_failure(ledger_path: Path, reason: str, message: str) -> None:
     with suppress(OSError):  # the disk may be what is full
         ledger = Ledger(ledger_path)
         last = read_ledger(ledger.path)[-1:]
-        ledger.append("failed", last[0]["iteration"] if last else 0, reason=reason, message=message)
+        ledger.append("failed", last[0]["iteration"] if last else 0, reason=reason, message=safe(message))
         ledger.close()
 
 

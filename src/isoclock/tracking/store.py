@@ -21,6 +21,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from isoclock.errors import UserError
+from isoclock.text import safe
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 DEFAULT_DATABASE = "mlflow.db"
@@ -57,8 +58,11 @@ def resolve_uri(uri: str | None = None) -> str:
 
 
 def redacted(uri: str) -> str:
-    """`uri` without user, password and query, so that it can be shown."""
-    return re.sub(r"//[^/@]*@", "//", uri).partition("?")[0]
+    """`uri` without user, password and query, so that it can be shown. A password may have `@`, `/` and `?` in it."""
+    scheme, separator, rest = uri.partition("://")
+    if not rest.startswith("/"):  # there is a host
+        rest = rest.rpartition("@")[2]
+    return f"{scheme}{separator}{rest}".partition("?")[0]
 
 
 def is_server(uri: str) -> bool:
@@ -180,7 +184,7 @@ def redacted_reason(message: str, uri: str) -> str:
         return "no server answers at this address"
     if re.search(r"[Tt]imed out|[Tt]imeout", message):
         return "the server does not answer in time"
-    lines = message.replace(uri, redacted(uri)).strip().splitlines() or ["unknown error"]
+    lines = safe(message.replace(uri, redacted(uri))).strip().splitlines() or ["unknown error"]
     return lines[0][:200].rstrip(".;: ")
 
 

@@ -32,12 +32,20 @@ class Entry(BaseModel):
         given = self.model_dump(exclude={"provenance"}, exclude_unset=True)
         values = list(_leaves(given))
         for value in values:
-            if not any(key == "*" or value == key or value.startswith(f"{key}.") for key in self.provenance):
+            if "*" not in self.provenance and self.provenance.keys().isdisjoint(_groups(value)):
                 raise ValueError(f"{value} has no provenance; add it under provenance, or add '*'")
+        known = {group for value in values for group in _groups(value)} | {"*"}
         for key in self.provenance:
-            if key != "*" and not any(value == key or value.startswith(f"{key}.") for value in values):
+            if key not in known:
                 raise ValueError(f"provenance has {key}, which the entry does not have")
         return self
+
+
+def _groups(value: str) -> Iterator[str]:
+    """`a.b.c` -> `a`, `a.b`, `a.b.c`: the keys of a provenance that cover it."""
+    for end in (found.start() for found in re.finditer(r"\.", value)):
+        yield value[:end]
+    yield value
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[str]:

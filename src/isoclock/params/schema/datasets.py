@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from isoclock.params.schema.base import Entry
-from isoclock.schema import Count, Name
+from isoclock.schema import Count, Name, Seed
 
 
 def _is_none(value: object) -> bool:
@@ -27,9 +27,7 @@ class Dataset(Entry):
     # Images without labels: of a split of their own, or of `train`, or both. Stamps leave these keys out if they are not given.
     unlabelled: str | None = Field(None, exclude_if=_is_none)  # raw split of further images; its labels are not read
     labelled_images: Count | None = Field(None, exclude_if=_is_none)  # of `train`; the labels of all others are hidden
-    labelled_seed: Annotated[int, Field(ge=0, strict=True)] | None = Field(
-        None, exclude_if=_is_none
-    )  # selects them; none: 0
+    labelled_seed: Seed | None = Field(None, exclude_if=_is_none)  # selects them; none: 0
     accept_damaged: list[str] | None = Field(None, exclude_if=_is_none)  # samples whose damaged JPEG images are packed
     white_16bit: Annotated[int, Field(gt=0, lt=1 << 16, strict=True)] | None = Field(
         None, exclude_if=_is_none

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from isoclock.params.schema.base import Entry
-from isoclock.schema import Count, Name, Positive, Share
+from isoclock.schema import Count, Name, Positive, Seed, Share
 
 
 class Budget(Entry):
@@ -56,12 +57,12 @@ class GridBlock(BaseModel):
     pairs: list[Name] = Field(min_length=1)
     methods: list[Name] = Field(min_length=1)
     budgets: list[Name] = Field(min_length=1)
-    seeds: list[Annotated[int, Field(ge=0, strict=True)]] = Field(min_length=1)
+    seeds: list[Seed] = Field(min_length=1)
 
     @field_validator("datasets", "pairs", "methods", "budgets", "seeds")
     @classmethod
     def _no_duplicates(cls, values: list[Any]) -> list[Any]:
-        duplicates = sorted({value for value in values if values.count(value) > 1})
+        duplicates = sorted(value for value, times in Counter(values).items() if times > 1)
         if duplicates:
             raise ValueError(f"{duplicates[0]} is listed twice; list it once")
         return values
