@@ -75,7 +75,7 @@ def _named(arguments: argparse.Namespace, number: int) -> dict[str, str]:
 def _measure_rows(arguments: argparse.Namespace) -> int:
     """Measure while there is time; rows for which there is none say so."""
     rows, limit = Rows(arguments.out), Limit(arguments.seconds)
-    steps = steps_of(arguments, arguments.size)
+    steps = steps_of(arguments, arguments.size, windows=4)
     if arguments.from_row == 0:
         size = steps.size
         rows.put(kind="size", crop=size.crop, batch=size.batch, classes=size.classes, pair=size.pair)
