@@ -28,6 +28,7 @@ PAIR = """\
   former:
     teacher: convformer-wide
     student: convformer-slim
+    profile: demo
     provenance: {"*": ours}
 """
 

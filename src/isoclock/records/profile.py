@@ -133,8 +133,8 @@ class Profile(Measured):
     loss_precision: Literal["autocast", "fp32"]
     matmul_precision: Literal["highest", "high"]
     cudnn_benchmark: bool
-    teacher_inference: Literal["eager", "folded", "compiled"] = "eager"
-    compile: Literal["none", "default", "reduce-overhead"] = "none"
+    teacher_inference: Literal["eager", "folded", "compiled"]
+    compile: Literal["none", "default", "reduce-overhead"]
     batch: Count  # images per iteration
     unlabelled_per_batch: Number
     images: Images  # of the data set
@@ -154,7 +154,7 @@ class Profile(Measured):
     energy_j: NonNegative | None  # of a step: the whole GPU's; None on the CPU, and where a GPU does not count it
     gpu: GpuState | None  # None on the CPU, and without NVML
     marks: list[str]
-    not_compiled: list[str] = []  # parts that `compile` of the recipe could not compile
+    not_compiled: list[str]  # parts that `compile` of the recipe could not compile
     measured_unix: NonNegative
     environment: dict[str, str]
     digests: ProfileDigests

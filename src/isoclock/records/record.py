@@ -52,7 +52,7 @@ class Segment(Part):
     anchor_steps: NonNegative | None  # None: not measured
     anchor_s: Positive | None
     ended: Literal["finished", "diverged", "stopped", "killed"]
-    not_compiled: list[str] = []  # parts that `compile` of the recipe could not compile
+    not_compiled: list[str]  # parts that `compile` of the recipe could not compile
 
 
 class Best(Part):
