@@ -16,6 +16,7 @@ from isoclock.cli.main import main
 from isoclock.grid.cells import cells
 from isoclock.methods import TUNED, available, card
 from isoclock.params.check import load_params
+from tiny_study import edit
 
 NAMES = ("figure1", "figure2", "figure3", "tables", "tuned")
 
@@ -114,8 +115,10 @@ def shrink(params: Path) -> None:
         path.read_text().replace("labelled_images: 60 ", "labelled_images: 8 ").replace("images: 60\n", "images: 8\n")
     )
     path = params / "budgets.yaml"
-    text = path.read_text().replace("window_s: 0.3", "window_s: 1.0e-6").replace("windows: 9", "windows: 3")
-    path.write_text(text.replace("max_s: 10.0", "max_s: 1.0e-6").replace("sustained_s: 1.0", "sustained_s: 1.0e-6"))
+    edit(path, "window_s: 0.2", "window_s: 1.0e-6")
+    edit(path, "min_windows: 9", "min_windows: 3")
+    edit(path, "max_s: 5.0", "max_s: 1.0e-6")
+    edit(path, "sustained_s: 1.0", "sustained_s: 1.0e-6")
 
 
 @pytest.mark.slow
