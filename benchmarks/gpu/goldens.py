@@ -31,7 +31,7 @@ def main() -> None:
         found = case.find("failure")
         found = found if found is not None else case.find("error")
         message = (found.get("message") or "") if found is not None else ""
-        rows.put(kind="failure", test=case.get("name"), message=message[:200])
+        rows.put(kind="failure", test=case.get("name"), message=" ".join(message.split())[:200].replace("|", "/"))
 
 
 if __name__ == "__main__":
