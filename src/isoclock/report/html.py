@@ -27,7 +27,9 @@ from isoclock.training.kind import short_kinds
 _TEMPLATES = Path(__file__).parent / "templates"
 _THEME = {PAPER: "var(--paper)", INK: "var(--ink)", FAINT: "var(--faint)", RULE: "var(--rule)", HOLE: "var(--bad)"}
 _LOSSES = {"fp32": "losses in float32", "autocast": "losses under autocast"}
-_ARITHMETIC = ("precision", "loss_precision", "matmul_precision", "cudnn_benchmark")
+_ARITHMETIC = (
+    "precision", "loss_precision", "matmul_precision", "cudnn_benchmark", "teacher_inference", "compile",
+)  # fmt: skip
 _SHOWN = [column for column in COLUMNS if column.title != "protocol"]
 """The name of a budget includes its protocol; without that column the marks are visible on a laptop screen."""
 
