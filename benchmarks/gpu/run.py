@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from page import page
@@ -28,6 +29,7 @@ from rows import Rows, collect
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 WHEELS = ROOT / "build" / "gpu-wheels"
+CARRIED = ("pydantic", "segmentation_models_pytorch", "pynvml")  # modules of those wheels
 GRACE_S = 5.0  # between SIGTERM and SIGKILL at a part's limit
 
 
@@ -120,22 +122,8 @@ def _ended(process: subprocess.Popen[bytes], limit_s: float) -> str:
 def _environment(out: Path) -> dict[str, str]:
     """The source tree and the wheels, and caches inside `out`, since a home folder may be absent."""
     paths = [str(ROOT / "src"), str(ROOT / "benchmarks")]
-    if any(WHEELS.glob("*.whl")):
-        site = out / "site"
-        if not site.exists():
-            command = [
-                sys.executable,
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--no-index",
-                "--no-deps",
-                "--target",
-                str(site),
-            ]
-            subprocess.run([*command, *map(str, WHEELS.glob("*.whl"))], check=True)
-        paths.insert(0, str(site))
+    if any(find_spec(module) is None for module in CARRIED):
+        paths.insert(0, str(_site(out)))
     caches = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton", "NUMBA_CACHE_DIR": "numba"}
     return {
         **os.environ,
@@ -145,6 +133,18 @@ def _environment(out: Path) -> dict[str, str]:
         "NO_ALBUMENTATIONS_UPDATE": "1",
         **{name: str(out / "caches" / folder) for name, folder in caches.items()},
     }
+
+
+def _site(out: Path) -> Path:
+    """A folder with the packages of `make gpu-wheels`. Exits with one line if they are not there, or for another Python."""
+    site, wheels = out / "site", sorted(map(str, WHEELS.glob("*.whl")))
+    if not wheels:
+        sys.exit(f"{WHEELS}: no wheels; run `make gpu-wheels` where there is a network, and carry the folder along")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--upgrade"]
+    if subprocess.run([*command, "--target", str(site), *wheels], check=False).returncode != 0:
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        sys.exit(f"{WHEELS}: pip cannot install these wheels, which are for Python 3.12, and this is {version}")
+    return site
 
 
 def _start_scenes(out: Path, environment: dict[str, str], *, tiny: bool) -> subprocess.Popen[bytes]:
