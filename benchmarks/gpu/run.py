@@ -67,6 +67,8 @@ def main() -> int:
     out.mkdir(parents=True, exist_ok=True)
     chosen = [part for part in PARTS if arguments.part is None or part.name in arguments.part]
     environment = _environment(out)
+    if arguments.device == "cuda":
+        _check_gpu(environment)
     scenes = _start_scenes(out, environment, tiny=arguments.tiny) if any(p.name == "verbs" for p in chosen) else None
     common = ["--device", arguments.device, *(["--tiny"] if arguments.tiny else [])]
     failed = False
@@ -85,6 +87,15 @@ def main() -> int:
     console.print(Markdown(text))
     print(f"{out / 'gpu.json'}; publish it with: python benchmarks/gpu/page.py {out / 'gpu.json'}")
     return int(failed)
+
+
+def _check_gpu(environment: dict[str, str]) -> None:
+    """Exit with one line if there is no GPU that torch can use."""
+    program = "import torch; torch.zeros(1, device='cuda').item()"
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        print(f"no GPU that torch can use: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+        sys.exit(2)
 
 
 def _run(part: Part, out: Path, environment: dict[str, str], common: Sequence[str]) -> bool:

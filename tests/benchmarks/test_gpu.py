@@ -53,6 +53,16 @@ def test_what_there_was_no_time_for_has_a_row(tmp_path: Path) -> None:
     assert all(row["skipped"] == "no time left" for row in rows if row["kind"] == "cost")
 
 
+def test_without_a_gpu_it_ends_with_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, str(GPU / "run.py"), "--part", "machine", "--out", str(tmp_path)]
+    done = subprocess.run(
+        command, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("no GPU that torch can use: ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_the_page_in_docs_is_that_of_its_figures() -> None:
     sys.path.insert(0, str(GPU))
     try:
