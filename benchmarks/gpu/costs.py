@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 import torch
-from rows import Limit, Rows, part_arguments
+from rows import Limit, Rows, in_one_line, part_arguments
 from steps import ROOT, SIZES, Steps, steps_of
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
@@ -88,7 +88,7 @@ def _measure_rows(arguments: argparse.Namespace) -> int:
         try:
             rows.put(kind="cost", **named, **measured(steps, named["entry"], named["implementation"], anchor))
         except Exception as error:
-            rows.put(kind="cost", **named, error=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+            rows.put(kind="cost", **named, error=in_one_line(error))
             return FAILED
     return FINISHED
 

@@ -39,6 +39,11 @@ class Rows:
         return rows
 
 
+def in_one_line(error: Exception) -> str:
+    """Type and message of an exception, for a row that has no figures."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+
+
 class Limit:
     """The seconds that a part may use; a row is started only while some are left."""
 

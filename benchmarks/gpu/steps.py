@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from isoclock.budget.measure import bootstrap_interval
+from isoclock.budget.measure import cost_of, steps_for
 from isoclock.data.loading.prepared import PreparedData
 from isoclock.methods import cards
 from isoclock.models.segmenter import Segmenter
@@ -130,10 +130,8 @@ class Steps:
             order = (0, 1) if number % 2 == 0 else (1, 0)
             seconds = {at: self.seconds(*sides[at]) for at in order}
             pairs.append((seconds[0], seconds[1]))
-        ratios = torch.tensor([one / other for one, other in pairs], dtype=torch.float64).numpy()
         return {
-            "ratio": statistics.median(ratios.tolist()),
-            **bootstrap_interval(ratios),
+            **cost_of([{"ratio": one / other} for one, other in pairs]),
             "windows": len(pairs),
             "step_ms": statistics.median(one for one, _ in pairs) * 1e3,
             "anchor_ms": statistics.median(other for _, other in pairs) * 1e3,
@@ -147,7 +145,7 @@ class Steps:
     def _warm(self, work: Callable[[int], object]) -> int:
         """Warm up, and return how many calls make a window."""
         self.seconds(work, 3)
-        return max(1, round(self.window_s / self.seconds(work, 2)))
+        return steps_for(self.window_s, self.seconds(work, 2))
 
     def _parts(self, entry: str, implementation: str | None) -> list[MethodEntry]:
         parts = self.params.method_parts(entry, self.size.dataset)

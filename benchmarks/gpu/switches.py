@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rows import Limit, Rows, part_arguments
+from rows import Limit, Rows, in_one_line, part_arguments
 from steps import Steps, steps_of
 
 SWITCHES: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -37,7 +37,7 @@ def main() -> None:
         _batches(rows, steps, entry)
     switches = SWITCHES[:2] if arguments.tiny else SWITCHES
     for entry, recipe in switches:
-        named = {"kind": "switch", "entry": entry, **{key: recipe.get(key) for key in recipe}}
+        named = {"kind": "switch", "entry": entry, **recipe}
         if limit.is_over:
             rows.put(**named, skipped="no time left")
             continue
@@ -46,7 +46,7 @@ def main() -> None:
             base, changed = (steps.build(name, implementation or None, **how) for how in ({}, recipe))
             rows.put(**named, **_compared(steps, changed, base))
         except Exception as error:  # one switch that fails must not hide the others
-            rows.put(**named, error=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+            rows.put(**named, error=in_one_line(error))
         finally:
             base = changed = None
 

@@ -18,7 +18,7 @@ from isoclock.errors import UserError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 DEVICE = "ISOCLOCK_DEVICE"
-"""`cpu`: use the CPU, whatever promises a GPU. `cuda`: refuse to work without a GPU."""
+"""`cpu`: use the CPU even if a GPU is promised. `cuda`: refuse to work without a GPU."""
 LOCKS = "ISOCLOCK_GPU_LOCKS"
 LOCK_FOLDER = "/tmp/isoclock-gpus"
 """Default of ISOCLOCK_GPU_LOCKS. Not below TMPDIR, which differs between the users and the jobs of a machine."""
@@ -192,5 +192,5 @@ def _open(path: Path) -> int:
             handle = os.open(path, flags | os.O_CREAT | os.O_EXCL)
         except FileExistsError:  # another process made it meanwhile
             continue
-        os.fchmod(handle, 0o666)  # whatever the umask
+        os.fchmod(handle, 0o666)  # regardless of the umask
         return handle

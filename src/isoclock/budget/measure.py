@@ -114,12 +114,12 @@ def measure_sensitivity(open_bench: Callable[[bool, Recipe], StepBench], recipe:
     method, anchor = open_bench(True, changed), open_bench(False, changed)
     for side in (method, anchor):
         side.run(SENSITIVITY_WARMUP_STEPS)
-    steps = max(1, round(SENSITIVITY_WINDOW_S / anchor.run(1)))
-    ratios = []
+    steps = steps_for(SENSITIVITY_WINDOW_S, anchor.run(1))
+    windows = []
     for number in range(SENSITIVITY_WINDOWS):
-        ratios.append(method.run(steps) / anchor.run(steps))
-        show(number + 1, SENSITIVITY_WINDOWS, f"ratio {ratios[-1]:.3f}")
-    return {"loss_precision": other, "ratio": float(np.median(ratios)), **bootstrap_interval(np.array(ratios))}
+        windows.append({"ratio": method.run(steps) / anchor.run(steps)})
+        show(number + 1, SENSITIVITY_WINDOWS, f"ratio {windows[-1]['ratio']:.3f}")
+    return {"loss_precision": other, **cost_of(windows)}
 
 
 def alternate(method: Run, anchor: Run, settings: ProfileSettings, show: Show) -> list[dict[str, float]]:

@@ -26,7 +26,7 @@ def choose_device(title: str = "") -> torch.device:
     """The device of this process: a GPU that no other process of isoclock uses, or the CPU if nothing promises a GPU.
 
     The first call locks the GPU until the process ends, lets CUDA see that one only (CUDA_VISIBLE_DEVICES), and computes a few
-    numbers on it in float32 and bfloat16. `title` tells other processes what this one does (default: its command line).
+    numbers on it in float32 and bfloat16. `title` is what other processes report of this one (default: its command line).
     ISOCLOCK_DEVICE=cpu chooses the CPU.
 
     Raises GpuInUse if other processes use all GPUs, and UserError if one is promised but cannot be used (see `gpus.promise`).

@@ -108,7 +108,9 @@ class AnchorMeter:
         steps: int = 2,
     ) -> None:
         self._open_bench = open_bench
-        self._devices = [device] if device.type == "cuda" else []  # whose random state is kept, besides the host's
+        self._devices = (
+            [device] if device.type == "cuda" else []
+        )  # whose random state is kept, in addition to the host's
         self._bench: StepBench | None = None
         self.warmup, self.windows, self.steps = warmup, windows, steps
 

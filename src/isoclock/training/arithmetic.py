@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """The type of a recipe's `precision`: that of matrix products and convolutions under autocast."""
 
-_OVERRIDE = "NVIDIA_TF32_OVERRIDE"  # read by NVIDIA's libraries, whatever torch asks for
+_OVERRIDE = "NVIDIA_TF32_OVERRIDE"  # NVIDIA's libraries read it, and ignore what torch asks for
 
 
 def use_arithmetic(recipe: Recipe, device: torch.device) -> None:
