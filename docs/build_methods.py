@@ -79,7 +79,11 @@ def page(figures: Mapping[str, Any] | None) -> str:
     devices = figures["devices"] if figures else {}
     short = short_kinds(devices)
     methods = [card for card in cards().values() if card.terms]
-    parts = [INTRODUCTION, _contents(methods), *(_measured(kind, found) for kind, found in sorted(devices.items()))]
+    parts = [
+        INTRODUCTION,
+        _contents(methods),
+        *(_measured(short[kind], found) for kind, found in sorted(devices.items())),
+    ]
     if not any(kind.startswith("cuda") for kind in devices):
         parts.append("GPU: unmeasured.\n" if devices else "## Measured\nNothing yet: neither on a CPU nor on a GPU.\n")
     for card in methods:

@@ -103,5 +103,14 @@ def test_this_machines_kinds_differ_with_what_lowers_its_instruction_set() -> No
 def test_a_column_has_short_names_where_they_tell_kinds_apart() -> None:
     one, other, gpu = "cpu:AMD EPYC (model 1, AVX2)", "cpu:AMD EPYC (model 17, AVX512)", "cuda:H100 (79 GiB)"
     assert short_kinds([one, gpu]) == {one: "cpu:AMD EPYC", gpu: "cuda:H100"}
-    assert short_kinds([one, other, gpu]) == {one: one, other: other, gpu: "cuda:H100"}
+    assert short_kinds([one, other, gpu]) == {
+        one: "cpu:AMD EPYC (model 1, AVX2)",
+        other: "cpu:AMD EPYC (model 17, AVX512)",
+        gpu: "cuda:H100",
+    }
+    lowered = "cpu:AMD EPYC (model 17, AVX2, oneDNN at most AVX2)"
+    assert short_kinds([lowered, other]) == {
+        lowered: "cpu:AMD EPYC (AVX2, oneDNN at most AVX2)",
+        other: "cpu:AMD EPYC (AVX512)",
+    }
     assert short_kinds(["cpu"]) == {"cpu": "cpu"}

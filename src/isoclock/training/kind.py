@@ -5,7 +5,6 @@ Pure functions of what a machine reports, so that the kinds of other machines ca
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 
 # What lowers the instruction set of a library that torch calls, in addition to ATEN_CPU_CAPABILITY, which torch reports itself.
@@ -54,10 +53,18 @@ def gpu_kind(name: str, memory_bytes: int, multiprocessors: int) -> str:
 
 
 def short_kinds(kinds: Collection[str]) -> dict[str, str]:
-    """Each kind as a narrow column has it: without what stands in brackets, where no other of `kinds` has the same name."""
-    names = {kind: kind.partition(" (")[0] for kind in kinds}
-    found = Counter(names.values())
-    return {kind: name if found[name] == 1 else kind for kind, name in names.items()}
+    """Each kind as a narrow column has it: in brackets only what other kinds of the same name do not all have."""
+    facts: dict[str, dict[str, list[str]]] = {}
+    for kind in kinds:
+        name, _, bracket = kind.partition(" (")
+        facts.setdefault(name, {})[kind] = bracket.removesuffix(")").split(", ")
+    short = {}
+    for name, found in facts.items():
+        common = set.intersection(*map(set, found.values()))
+        for kind, own in found.items():
+            differs = [fact for fact in own if fact not in common]
+            short[kind] = f"{name} ({', '.join(differs)})" if differs else name
+    return short
 
 
 def _first_processor(cpuinfo: str) -> dict[str, str]:
