@@ -7,10 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from command_server import CommandServer
 from tiny_study import edit, write_tiny_params
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,6 +21,11 @@ METHODS = ("none", "kd", "fitnet")
 TOKEN = "hf_" + "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7"  # nobody's
 TOKENS = dict.fromkeys(("HF_TOKEN", "GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_TOKEN"), TOKEN)
 COPIED = ("Snakefile", "workflow", "dvc.yaml", "environment.yml", ".dvcignore")
+
+
+@cache
+def _commands() -> CommandServer:
+    return CommandServer(Path(tempfile.mkdtemp(prefix="isoclock-")))
 
 
 @dataclass(frozen=True)
@@ -48,13 +56,13 @@ class Clone:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What commands see: this environment's programs, the copy's source, one thread, a store of the copy's own, tokens."""
+        """What commands see: quick starts of ours, this environment's programs, the copy's source, one thread, tokens."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "ISOCLOCK_"))}
-        bin_folder = str(Path(sys.executable).parent)
+        programs = [str(_commands().bin), str(Path(sys.executable).parent), kept.get("PATH", "")]
         return {
             **kept,
             **TOKENS,
-            "PATH": f"{bin_folder}{os.pathsep}{kept.get('PATH', '')}",
+            "PATH": os.pathsep.join(programs),
             "PYTHONPATH": str(self.folder / "src"),
             "OMP_NUM_THREADS": "1",
             "ISOCLOCK_DEVICE": "cpu",
