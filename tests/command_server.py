@@ -2,8 +2,8 @@
 
 Most of a start is the import of torch, Snakemake and other packages. A server imports them once, and forks for each
 command. The fork has the arguments, environment, folder and streams of the command, and imports isoclock itself from
-PYTHONPATH. The command that the shell started passes signals on and ends with the same status; if it is killed, so is
-the fork.
+PYTHONPATH. The command that the shell started passes signals on, to all processes that the fork started, and ends with
+the same status. If it is killed, so is the fork.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
@@ -66,12 +68,13 @@ os._exit(status)
 class CommandServer:
     """A server and a folder `bin` with its commands, for PATH. Commands use one thread and no GPU.
 
-    `folder` is removed when this process ends.
+    The folder, whose path must be short enough for a socket, is removed when this process ends.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
+        folder = Path(tempfile.mkdtemp(prefix="isoclock-"))
         self.bin = folder / "bin"
-        self.bin.mkdir(parents=True)
+        self.bin.mkdir()
         address = str(folder / "socket")
         for name in ENTRIES:
             command = self.bin / name
@@ -122,20 +125,24 @@ def _command(connection: socket.socket) -> Callable[[], object]:
         content += connection.recv(1 << 16)
     arguments, folder, environment = json.loads(content)
     if (pid := os.fork()) == 0:
+        os.setpgid(0, 0)
         connection.close()
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
             os.close(stream)
         return _arranged(arguments, folder, environment)
+    with suppress(OSError):  # here too: a signal may come before the fork has done it
+        os.setpgid(pid, pid)
     for stream in streams:
         os.close(stream)
     process = os.pidfd_open(pid)
     while process not in (ready := select.select([process, connection], [], [])[0]):
         assert connection in ready
         number = connection.recv(1)
-        os.kill(pid, number[0] if number else signal.SIGKILL)
         if not number:
+            os.kill(pid, signal.SIGKILL)
             break
+        os.killpg(pid, number[0])
     _, ended = os.waitpid(pid, 0)
     status = os.waitstatus_to_exitcode(ended)
     try:

@@ -36,8 +36,8 @@ def main():
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> CommandServer:
-    return CommandServer(tmp_path_factory.mktemp("commands") / "server")
+def server() -> CommandServer:
+    return CommandServer()
 
 
 @pytest.fixture

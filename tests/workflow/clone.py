@@ -7,13 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from command_server import CommandServer
 from tiny_study import edit, write_tiny_params
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,19 +20,15 @@ TOKENS = dict.fromkeys(("HF_TOKEN", "GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "ML
 COPIED = ("Snakefile", "workflow", "dvc.yaml", "environment.yml", ".dvcignore")
 
 
-@cache
-def _commands() -> CommandServer:
-    return CommandServer(Path(tempfile.mkdtemp(prefix="isoclock-")))
-
-
 @dataclass(frozen=True)
 class Clone:
-    """The copy; commands run in it with its own source."""
+    """The copy; commands run in it with its own source. `bin` is a folder of commands that precede those of PATH."""
 
     folder: Path
+    bin: Path | None = None
 
     @classmethod
-    def make(cls, folder: Path) -> Clone:
+    def make(cls, folder: Path, bin: Path | None = None) -> Clone:
         """Copy workflow and source; tiny params, with a grid `demo` of three methods and one budget."""
         folder.mkdir()
         for name in COPIED:
@@ -47,22 +40,22 @@ class Clone:
         (params / "grids" / "toy.yaml").rename(params / "grids" / "demo.yaml")
         edit(params / "grids" / "demo.yaml", "[none, kd, fitnet, cwd, mgd]", f"[{', '.join(METHODS)}]")
         edit(params / "grids" / "demo.yaml", "[iteration-6, compute-6]", "[compute-6]")
-        return cls(folder)
+        return cls(folder, bin)
 
     def copy(self, folder: Path) -> Clone:
         """The same with all its results and their times."""
         shutil.copytree(self.folder, folder, symlinks=True)
-        return Clone(folder)
+        return Clone(folder, self.bin)
 
     @property
     def environment(self) -> dict[str, str]:
-        """What commands see: quick starts of ours, this environment's programs, the copy's source, one thread, tokens."""
+        """What commands see: this environment's programs, the copy's source, one thread, a store of the copy's own, tokens."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "ISOCLOCK_"))}
-        programs = [str(_commands().bin), str(Path(sys.executable).parent), kept.get("PATH", "")]
+        programs = [*([self.bin] if self.bin else []), Path(sys.executable).parent, kept.get("PATH", "")]
         return {
             **kept,
             **TOKENS,
-            "PATH": os.pathsep.join(programs),
+            "PATH": os.pathsep.join(map(str, programs)),
             "PYTHONPATH": str(self.folder / "src"),
             "OMP_NUM_THREADS": "1",
             "ISOCLOCK_DEVICE": "cpu",

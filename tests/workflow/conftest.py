@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from clone import Clone
 
+from command_server import CommandServer
+
 # A machine's noise cannot be ordered. Where there is a file `ratios`, windows of a method take so many times as long as the
 # anchor's, one number for each window, and again from the first: all that is made of them is real.
 SET_RATIOS = """
@@ -31,10 +33,16 @@ StepBench.run = _take
 
 
 @pytest.fixture(scope="session")
-def _studied(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+def commands() -> Path:
+    """Folder of the commands `isoclock` and `snakemake` of a command server."""
+    return CommandServer().bin
+
+
+@pytest.fixture(scope="session")
+def _studied(tmp_path_factory: pytest.TempPathFactory, commands: Path) -> Clone:
     from isoclock.data.streets.make import make_streets
 
-    clone = Clone.make(tmp_path_factory.mktemp("workflow") / "study")
+    clone = Clone.make(tmp_path_factory.mktemp("workflow") / "study", commands)
     make_streets(clone.folder / "data" / "streets", train=5, val=2, size=(64, 128))
     with (clone.folder / "src/isoclock/budget/profile.py").open("a") as profile:
         profile.write(SET_RATIOS)
@@ -50,6 +58,6 @@ def studied(_studied: Clone, tmp_path: Path) -> Clone:
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> Clone:
+def fresh(tmp_path: Path, commands: Path) -> Clone:
     """The project as it is after `git clone`, with tiny params."""
-    return Clone.make(tmp_path / "study")
+    return Clone.make(tmp_path / "study", commands)

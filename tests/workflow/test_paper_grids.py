@@ -124,11 +124,11 @@ def shrink(params: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # some thirty processes that each load torch, on a machine that may have other work
 @pytest.mark.parametrize("names", [("figure3",), pytest.param(NAMES, marks=pytest.mark.test_all)], ids="+".join)
-def test_the_tiny_grids_go_all_the_way(names: tuple[str, ...], tmp_path: Path) -> None:
+def test_the_tiny_grids_go_all_the_way(names: tuple[str, ...], tmp_path: Path, commands: Path) -> None:
     """In one run: a grid of all their blocks, then the report of each."""
     from isoclock.data.streets.make import make_streets
 
-    clone = Clone.make(tmp_path / "study")
+    clone = Clone.make(tmp_path / "study", commands)
     shutil.rmtree(clone.folder / "params")
     shutil.copytree(ROOT / "params", clone.folder / "params")
     shrink(clone.folder / "params")
