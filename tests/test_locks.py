@@ -137,7 +137,7 @@ def test_a_late_process_does_not_remove_the_next_owner(tmp_path: Path, monkeypat
 
 
 def test_an_owner_of_which_only_the_file_is_seen_is_dead_if_the_file_stays_as_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As if the owner was on another host. Its clock does not matter."""
     monkeypatch.setattr(locks, "SILENT_S", 0.5)
@@ -153,6 +153,7 @@ def test_an_owner_of_which_only_the_file_is_seen_is_dead_if_the_file_stays_as_it
             assert 0.5 <= time.monotonic() - began < 5
             assert lock.taken_over is not None
             assert f"process {note['pid']} on node-b was silent for" in lock.taken_over
+        assert f"process {note['pid']} on node-b has the lock; waiting up to" in capsys.readouterr().err
         (tmp_path / "lock").mkdir()
         file.write_text(json.dumps(note))
 
