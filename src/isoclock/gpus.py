@@ -5,8 +5,6 @@ Nothing here imports torch or opens a GPU: `isoclock.runner.device` does, once C
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import re
 import subprocess
@@ -15,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isoclock.errors import UserError
+from isoclock.locks import lock_until_exit
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 DEVICE = "ISOCLOCK_DEVICE"
@@ -128,7 +127,7 @@ def lock_one(devices: Sequence[str], title: str, folder: Path | None = None) -> 
         path = folder / f"{re.sub(r'[^A-Za-z0-9.-]', '_', device)}.lock"
         try:
             handle = _open(path)
-            if _lock(handle):
+            if lock_until_exit(handle):
                 os.ftruncate(handle, 0)
                 os.write(handle, f"process {os.getpid()}: {title}".encode())
                 _locked[device] = handle
@@ -136,7 +135,9 @@ def lock_one(devices: Sequence[str], title: str, folder: Path | None = None) -> 
             holders.append(f"{device} is used by {os.read(handle, 4096).decode(errors='replace') or 'another process'}")
             os.close(handle)
         except OSError as error:
-            advice = f"set {LOCKS} to a folder that can be written and supports locks"
+            advice = (
+                f"set {LOCKS} to a folder of this machine that can be written and has file locks, such as /dev/shm/gpus"
+            )
             raise UserError(f"{path}: {error.strerror}; {advice}") from None
     raise GpuInUse(
         f"no free GPU: {'; '.join(holders)}; wait until it ends, or stop it (or set {DEVICE}=cpu to use the CPU)"
@@ -164,17 +165,6 @@ def _named(entry: str, gpus: Sequence[Gpu]) -> tuple[str, ...]:
 
 def _listed(gpus: Sequence[Gpu]) -> str:
     return ", ".join(device for gpu in gpus for device in gpu.devices)
-
-
-def _lock(handle: int) -> bool:
-    try:
-        # Not `flock`: loader processes would inherit that, and hold it for seconds after a kill of this process.
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EAGAIN, errno.EACCES):  # POSIX allows both
-            return False
-        raise
-    return True
 
 
 def _open(path: Path) -> int:

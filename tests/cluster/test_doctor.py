@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib.metadata import version
@@ -65,6 +66,20 @@ def test_for_a_missing_folder_its_parent_is_checked(tmp_path: Path) -> None:
     assert found.state in ("ok", "warn"), found
     assert file_system(tmp_path) in found.found
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_that_cannot_be_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a file system that cannot rename folders."""
+
+    def refused(self: Path, target: Path) -> Path:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(Path, "rename", refused)
+    found = writable(tmp_path)
+    assert found.state == "wrong"
+    assert "cannot be locked" in found.found
+    assert "on which folders can be written and renamed" in found.advice
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written() -> None:

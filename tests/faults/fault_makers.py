@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from no_kernel_locks import refuse_locks
+
 MIB = 1 << 20
 
 
@@ -79,6 +81,19 @@ class MemoryLimit:
     def __call__(self) -> None:
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + self.more_mib * MIB,) * 2)
+
+
+@dataclass(frozen=True)
+class NoKernelLocks:
+    """The kernel answers with an error number whenever this process or a child of it locks a file, as on Lustre without `flock`.
+
+    A seccomp filter, so that SQLite gets the answer too. 37: ENOLCK, 38: ENOSYS, 95: EOPNOTSUPP.
+    """
+
+    number: int
+
+    def __call__(self) -> None:
+        refuse_locks(self.number)
 
 
 @dataclass(frozen=True)

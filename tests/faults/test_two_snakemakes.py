@@ -56,9 +56,7 @@ def run(clone: Clone) -> Iterator[Path]:
 
 def holder(folder: Path) -> int | None:
     """The trainer's process, while it holds the run."""
-    lease = folder / "lease.json"
-    text = lease.read_text() if lease.is_file() else ""
-    pid = json.loads(text)["pid"] if text else None
+    pid = next((json.loads(file.read_text())["pid"] for file in (folder / "lease").glob("*.json")), None)
     return pid if pid and Path(f"/proc/{pid}/stat").is_file() else None
 
 

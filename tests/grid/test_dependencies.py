@@ -32,7 +32,7 @@ RULES = {
 }
 _LITERAL = re.compile(r'(\w+)=(?:directory|touch)?\(?\s*"((?:results|runs)/[^"]+)"')
 _FROM_TARGETS = re.compile(r'(\w+)=(?:lambda wildcards: \(\s*)?TARGETS\.(\w+)(?:\("(\w+)"\))?')
-_FILES = "record.json weights.safetensors ledger.jsonl validation.npz scores.json confusion.npz run.json lease.json report.html"
+_FILES = "record.json weights.safetensors ledger.jsonl validation.npz scores.json confusion.npz run.json report.html"
 
 
 def section(rule: str, name: str) -> str:

@@ -52,6 +52,11 @@ def holding(folder: Path, program: str = HOLD) -> Iterator[tuple[subprocess.Pope
         process.stdout.close()
 
 
+def holder(folder: Path) -> int:
+    (file,) = (folder / "lease").iterdir()
+    return int(json.loads(file.read_text())["pid"])
+
+
 def test_a_second_process_is_refused_with_who_has_it(tmp_path: Path) -> None:
     with holding(tmp_path / "run") as (process, _):
         with pytest.raises(UserError, match="another process is writing this run") as caught, Lease(tmp_path / "run"):
@@ -60,19 +65,20 @@ def test_a_second_process_is_refused_with_who_has_it(tmp_path: Path) -> None:
         assert len(caught.value.problems) == 1
 
 
-def test_being_refused_leaves_the_holders_note(tmp_path: Path) -> None:
+def test_being_refused_leaves_the_lease_as_it_was(tmp_path: Path) -> None:
     with holding(tmp_path) as (process, _):
         with pytest.raises(UserError), Lease(tmp_path):
             pass
-        assert json.loads((tmp_path / "lease.json").read_text())["pid"] == process.pid
+        assert holder(tmp_path) == process.pid
+        assert [path.name for path in tmp_path.iterdir()] == ["lease"]
 
 
-def test_the_lock_ends_with_a_killed_process(tmp_path: Path) -> None:
+def test_the_lease_ends_with_a_killed_process(tmp_path: Path) -> None:
     with holding(tmp_path) as (process, _):
         process.send_signal(signal.SIGKILL)
         process.wait()
         with Lease(tmp_path):
-            assert json.loads((tmp_path / "lease.json").read_text())["pid"] == os.getpid()
+            assert holder(tmp_path) == os.getpid()
 
 
 def test_a_loader_process_that_outlives_a_kill_does_not_hold_it(tmp_path: Path) -> None:
@@ -84,7 +90,7 @@ def test_a_loader_process_that_outlives_a_kill_does_not_hold_it(tmp_path: Path) 
             pass
 
 
-def test_the_lock_ends_with_the_block_even_if_it_raises(tmp_path: Path) -> None:
+def test_the_lease_ends_with_the_block_even_if_it_raises(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), Lease(tmp_path):
         raise RuntimeError
     with holding(tmp_path) as (_, said):

@@ -378,4 +378,4 @@ def test_a_second_writer_is_refused_before_it_touches_anything(taught_study: Tin
         holder.stdout.readline()
         with pytest.raises(UserError, match="another process is writing this run"):
             train(taught_study)
-        assert [path.name for path in folder.iterdir()] == ["lease.json"]
+        assert [path.name for path in folder.iterdir()] == ["lease"]

@@ -86,7 +86,11 @@ def test_a_second_writer_waits_for_the_first(tmp_path: Path) -> None:
 
 def test_a_lock_that_stays_held_is_reported(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    with writing(uri), pytest.raises(UserError, match="held by another sync"), writing(uri, wait_s=0.0):
+    with (
+        writing(uri),
+        pytest.raises(UserError, match="another process is writing to this store"),
+        writing(uri, wait_s=0.0),
+    ):
         pass
 
 

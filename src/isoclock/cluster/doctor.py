@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
 import sys
@@ -17,6 +16,7 @@ from isoclock.cluster.finding import Finding
 from isoclock.errors import EXIT_USER_ERROR, UserError
 from isoclock.gpus import DEVICE, GpuInUse
 from isoclock.grid.layout import RESULTS, RUNS
+from isoclock.locks import Lock
 from isoclock.params.check import load_params
 
 LOCK = Path("requirements.lock")
@@ -118,10 +118,18 @@ def precisions(params_folder: Path) -> Iterator[Finding]:
 
 def mlflow_store() -> Finding:
     """Check that `isoclock sync` can write to the MLflow store."""
-    from isoclock.tracking.store import catch_store_errors, database_path, open_store, redacted, resolve_uri
+    from isoclock.tracking.store import (
+        catch_store_errors,
+        check_file_locks,
+        database_path,
+        open_store,
+        redacted,
+        resolve_uri,
+    )
 
     try:
         uri = resolve_uri()
+        check_file_locks(uri)
         path = database_path(uri)
         if path is not None and not path.is_file():
             if not os.access(path.parent, os.W_OK):
@@ -144,9 +152,13 @@ def writable(folder: Path) -> Finding:
             stream.write(b"doctor")
             stream.flush()
             os.fsync(stream.fileno())
-            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as the lease of a run does
+        with Lock(there / f".doctor-{os.getpid()}", there, "writing here"):
+            pass
     except OSError as error:
-        return Finding(what, "wrong", f"{there}: {error.strerror}", "use a file system that supports writing and locks")
+        return Finding(what, "wrong", f"{there}: {error.strerror}", "use a file system that can be written")
+    except UserError as error:
+        problem, _, advice = error.problems[0].partition("; ")
+        return Finding(what, "wrong", problem, advice)
     status = os.statvfs(there)
     free_gb = status.f_bavail * status.f_frsize / 1e9
     kind = file_system(there)

@@ -63,7 +63,7 @@ class RunFiles:
     folder: Path
     run = _In("run.json")  # identity and inputs
     ledger = _In("ledger.jsonl")
-    lease = _In("lease.json")  # which process may write into the folder
+    lease = _In("lease")  # a lock: which process may write into the folder
 
 
 @dataclass(frozen=True)

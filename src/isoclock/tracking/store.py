@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import os
 import re
 import sqlite3
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -21,6 +19,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from isoclock.errors import UserError
+from isoclock.locks import Lock, why_no_kernel_locks
 from isoclock.text import safe
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
@@ -85,10 +84,10 @@ def artifact_root(uri: str) -> Path | None:
 
 @contextmanager
 def writing(uri: str, wait_s: float = _LOCK_WAIT_S) -> Iterator[Path]:
-    """Hold the write lock of the store; yields the lock file. A second sync waits here for the first.
+    """Hold the write lock of the store; yields the file for `upgrade_locked`. A second sync waits here for the first.
 
     The lock of a SQLite store is next to its file; other stores have a lock per user and machine, as they have no common
-    file. Raises UserError if the lock is not free within `wait_s` seconds.
+    file. Raises UserError if the lock is not free within `wait_s` seconds, or cannot be made.
     """
     path = database_path(uri)
     if path is not None:
@@ -98,23 +97,12 @@ def writing(uri: str, wait_s: float = _LOCK_WAIT_S) -> Iterator[Path]:
         lock = Path(tempfile.gettempdir()) / f"isoclock-sync-{os.getuid()}-{name}.lock"
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        stream = lock.open("a+")
+        lock.touch()
     except OSError as error:
         raise UserError(
             f"{lock}: cannot be written ({error.strerror}); choose another store with {URI_VARIABLE}"
         ) from None
-    with stream:
-        deadline = time.monotonic() + wait_s
-        while True:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise UserError(
-                        f"{lock}: held by another sync for {wait_s:.0f} s; stop that process, then try again"
-                    ) from None
-                time.sleep(0.05)
+    with Lock(lock.with_suffix(".writing"), redacted(uri), "writing to this store", wait_s):
         yield lock
 
 
@@ -162,12 +150,23 @@ def open_store(uri: str) -> MlflowClient:
     return client
 
 
+def check_file_locks(uri: str) -> None:
+    """Raise UserError for a SQLite file on a file system without locks, which SQLite needs."""
+    path = database_path(uri)
+    if path is not None and (answer := why_no_kernel_locks(path.parent)) is not None:
+        raise UserError(
+            f"tracking store {uri}: its file system has no file locks ({answer}), which SQLite needs; "
+            f"set {URI_VARIABLE} to a SQLite file on another file system, or to a server"
+        )
+
+
 @contextmanager
 def catch_store_errors(uri: str) -> Iterator[None]:
     """Convert errors of MLflow, SQLAlchemy and the network to a UserError that names the store."""
     try:
         yield
     except (MlflowException, SQLAlchemyError, ConnectionError) as error:
+        check_file_locks(uri)
         reason = redacted_reason(str(error), uri)
         if is_server(uri):
             advice = f"start it, or set {URI_VARIABLE}, then run `isoclock sync` again to continue"

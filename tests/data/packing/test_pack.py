@@ -14,13 +14,12 @@ import miniatures
 import pytest
 
 import isoclock.data.packing.prepare as prepare_module
-from isoclock.data.packing.pack import Packing
 from isoclock.data.packing.prepare import prepare
 from isoclock.data.readers.cityscapes import READER
-from isoclock.data.readers.rawtree import RawTree
 from isoclock.data.readers.reader import Sample
 from isoclock.errors import DataError
 from isoclock.labels import UNLABELLED
+from isoclock.locks import Lock, LockHeld
 
 SPLITS = {"train": "train", "val": "val", UNLABELLED: "train_extra"}
 IMAGES = 12 + 6 + 3
@@ -142,13 +141,14 @@ def test_problems_after_an_interruption_leave_nothing(raw: Path, tmp_path: Path)
 
 
 def test_a_second_process_is_rejected(raw: Path, tmp_path: Path) -> None:
-    tree = RawTree.open(raw)
-    (tmp_path / "results").mkdir()
     out = tmp_path / "results" / "out"
-    with Packing(out, {}, [], set(), "raw"), pytest.raises(DataError, match="another process is packing it"):
+    with (
+        Lock(out.with_name(".out.lock"), out, "packing it"),
+        pytest.raises(LockHeld, match="another process is packing it"),
+    ):
         prepare(READER, raw, out, splits=SPLITS)
-    tree.close()
     assert prepare(READER, raw, out, splits=SPLITS).splits["train"].images == 12
+    assert list(out.parent.iterdir()) == [out]
 
 
 def test_a_full_disk_is_reported_and_packed_samples_are_kept(raw: Path, decoded: list[str], tmp_path: Path) -> None:

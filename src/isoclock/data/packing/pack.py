@@ -6,7 +6,6 @@ interruption the files are read again up to the last line whose digest matches; 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -25,7 +24,6 @@ from isoclock.errors import DataError
 from isoclock.labels import IGNORE
 
 _BLOCK = 1 << 24
-_LOCK = "lock"
 
 
 def file_names(split: str, storage: str) -> dict[str, str]:
@@ -57,7 +55,7 @@ class Packing:
 
     `key` describes what is packed and how: an interrupted packing with another key is discarded. `expected` has (split,
     name, source) of every sample in order, `labels` the splits that have labelled samples. `done` has the samples that an
-    interrupted packing left, verified. Raises DataError if another process is packing the same data set.
+    interrupted packing left, verified. Only one process at a time may pack a data set: see `isoclock.locks`.
     """
 
     def __init__(
@@ -69,7 +67,7 @@ class Packing:
         self._labels, self._storage = labels, storage
         self._files: dict[tuple[str, str], IO[bytes]] = {}
         self._digests: dict[tuple[str, str], Any] = {}
-        self._lock = self._locked()
+        self.work.mkdir(parents=True, exist_ok=True)
         try:
             self._open(key, expected)
         except BaseException:
@@ -83,7 +81,6 @@ class Packing:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._close()
-        self._lock.close()
 
     def names(self, split: str) -> dict[str, str]:
         """Names of a split's files by kind."""
@@ -150,27 +147,11 @@ class Packing:
     def discard(self) -> None:
         """Remove all files of the packing. Nothing can be appended after that."""
         self._close()  # before the files are removed: network file systems keep open files
-        for path in self.work.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name != _LOCK:
-                path.unlink()
-        self._lock.close()
         shutil.rmtree(self.work)
 
     def _close(self) -> None:
         for stream in self._files.values():
             stream.close()
-
-    def _locked(self) -> IO[bytes]:
-        self.work.mkdir(parents=True, exist_ok=True)
-        lock = (self.work / _LOCK).open("wb")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            raise DataError(f"{self.out}: another process is packing it; wait for that process, or stop it") from None
-        return lock
 
     def _open(self, key: Any, expected: Sequence[tuple[str, str, list[Any]]]) -> None:
         journal, header = self.work / "journal.jsonl", json.dumps(key, sort_keys=True).encode() + b"\n"

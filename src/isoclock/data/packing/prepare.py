@@ -27,6 +27,7 @@ from isoclock.data.readers.rawtree import RawTree
 from isoclock.data.readers.reader import Reader
 from isoclock.errors import DataError
 from isoclock.labels import IGNORE
+from isoclock.locks import Lock
 from isoclock.progress import ProgressLine
 from isoclock.records.document import build, schema_of, write
 from isoclock.records.index import Index
@@ -64,7 +65,8 @@ def prepare(
     `report` receives a line for each thing that is no error: files that are not used, classes that cannot be learned.
 
     Raises DataError that lists every problem of an archive; else every wrong count; else every missing counterpart,
-    damaged file, size that differs between image and label, and label value that the data set does not have.
+    damaged file, size that differs between image and label, and label value that the data set does not have. Raises UserError
+    if another process is packing the same data set.
     """
     decoding = Decoding(frozenset(accept_damaged), white_16bit)
     tree = RawTree.open(root)
@@ -84,12 +86,15 @@ def prepare(
         how |= {"accept_damaged": sorted(accept_damaged), "white_16bit": white_16bit}
         expected = [(split, sample.name, identities(sample)) for split, sample in source.samples]
         out.parent.mkdir(parents=True, exist_ok=True)
-        with Packing(out, how, expected, labels, storage) as packing:
+        lock = Lock(out.with_name(f".{out.name}.lock"), out, "packing it")
+        with lock, Packing(out, how, expected, labels, storage) as packing:
             if problem := disk_problem(source.samples[len(packing.done) :], labels, out, size, storage):
                 if not packing.done:
                     packing.discard()
                 raise DataError(problem)
-            packed = packing.done + _pack(reader, source, expected, packing, size, storage, decoding, workers, progress)
+            packed = packing.done + _pack(
+                reader, source, expected, packing, lock, size, storage, decoding, workers, progress
+            )
             if source.problems:
                 packing.discard()
                 raise DataError(source.problems)
@@ -114,6 +119,7 @@ def prepare(
             }
             index = build(Index, content)
             write(packing.new / INDEX, index)
+            lock.check()
             packing.publish()
     finally:
         tree.close()
@@ -130,6 +136,7 @@ def _pack(
     source: RawSamples,
     expected: Sequence[tuple[str, str, list[Any]]],
     packing: Packing,
+    lock: Lock,
     size: Size | None,
     storage: Storage,
     decoding: Decoding,
@@ -158,6 +165,7 @@ def _pack(
                 source.problems += problems
                 if any(problem.endswith(ACCEPT) for problem in problems):
                     damaged.add(expected[number][1])
+                lock.check()
                 if sample is not None and not source.problems:
                     packed.append(packing.append(*expected[number], sample))
                 if progress is not None:
