@@ -17,7 +17,7 @@ from isoclock.runner.checkpoint import load_newest
 from isoclock.runner.progress_file import ProgressFile
 from tiny_study import write_plan
 
-ROUNDS = int(os.environ.get("ISOCLOCK_KILLS", "5"))
+ROUNDS = int(os.environ.get("ISOCLOCK_KILLS", "3"))
 pytestmark = pytest.mark.xdist_group("faults")
 
 

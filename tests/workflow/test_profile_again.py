@@ -31,12 +31,11 @@ def test_a_profile_measured_again_within_two_per_cent_moves_nothing(studied: Clo
     before, accepted, planned = studied.students(), (studied.folder / KD).read_bytes(), plans(studied)
     assert json.loads(accepted)["cost"]["ratio"] == pytest.approx(2.0)
     log = studied.folder / "runs/logs/profile/streets/tiny/kd.log"
-    for factor in (0.981, 1.019):
-        set_ratios(studied, 2.0 * factor)
-        assert "rule profile:" in studied.snakemake(*AGAIN)
-        assert "kd: 2.000 anchor-steps" in log.read_text(), "the accepted one, whatever was measured"
-        assert (studied.folder / KD).read_bytes() == accepted
-        assert NOTHING in studied.snakemake("all")
+    set_ratios(studied, 2.0 * 1.019)
+    assert "rule profile:" in studied.snakemake(*AGAIN)
+    assert "kd: 2.000 anchor-steps" in log.read_text(), "the accepted one, whatever was measured"
+    assert (studied.folder / KD).read_bytes() == accepted
+    assert NOTHING in studied.snakemake("all")
     assert plans(studied) == planned
     assert studied.retrained(before) == set()
 
