@@ -63,7 +63,7 @@ class Target:
         return TrainedFiles(self.trained).weights
 
     def check(self, kept: Digests) -> None:
-        """Raise a UserError unless there is something to score: its own weights, as the network and on the data that they were trained.
+        """Raise a UserError unless there is something to score: its own weights, in the network and on the data of their training.
 
         Digests in `kept` spare reading files again that did not change.
         """
