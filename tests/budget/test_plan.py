@@ -238,7 +238,7 @@ def test_a_profile_of_another_version_is_refused(empty_study: TinyStudy) -> None
     printed = rf"cwd\.json: made under version {VERSION + 1} .* this is version {VERSION}; .*isoclock profile streets tiny cwd"
     with pytest.raises(ArtifactError, match=printed):
         plan(empty_study, "cwd")
-    without = plain(profile(1.0))
+    without = plain(profile(1.0, method="cwd"))
     del without["protocol_version"]
     write_json(empty_study.layout.profile(*WHERE, "cwd"), without)
     with pytest.raises(ArtifactError, match=r"cwd\.json: made under version 1 of the protocol"):

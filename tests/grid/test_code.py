@@ -21,6 +21,7 @@ FORBIDDEN = {
     "cli",
     "cluster",
     "dag",
+    "digests",
     "files",
     "grid",
     "locks",

@@ -225,3 +225,25 @@ def test_parts_cannot_be_assigned_to() -> None:
     document: Part = documents.plan()
     with pytest.raises(ValueError, match="frozen"):
         document.iterations = 7  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "other"),
+    [
+        ("profile", "profile streets tiny kd", "profile streets tiny mgd"),
+        ("accepted", "plan streets tiny compute-6", "plan avenues tiny compute-6"),
+        ("plan", "plan streets tiny compute-6 kd", "plan streets tiny compute-6 mgd"),
+        ("student record", "student streets/tiny/kd/compute-6/0", "student streets/tiny/kd/compute-6/1"),
+        ("teacher record", "teacher streets small", "teacher avenues small"),
+    ],
+)
+def test_a_document_that_was_copied_from_another_place_is_refused(
+    tmp_path: Path, name: str, own: str, other: str
+) -> None:
+    path = tmp_path / "a.json"
+    write(path, DOCUMENTS[name])
+    assert read(path, type(DOCUMENTS[name]), own) == DOCUMENTS[name]
+    with pytest.raises(ArtifactError) as caught:
+        read(path, type(DOCUMENTS[name]), other)
+    (line,) = caught.value.problems
+    assert line == f"{path}: made by `isoclock {own}`, so it was copied here; remove it and run `isoclock {other}`"

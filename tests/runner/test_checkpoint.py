@@ -64,6 +64,17 @@ def test_a_damaged_newest_is_passed_over_and_said_so(tmp_path: Path) -> None:
     assert "older checkpoint is used" in found.complaints[0]
 
 
+def test_one_of_another_run_is_passed_over(tmp_path: Path) -> None:
+    for iteration, run_id in ((10, "mine"), (20, "another")):
+        content = state(iteration)
+        save(tmp_path, iteration, {**content, "run": {**content["run"], "run_id": run_id}})
+    found = load_newest(tmp_path, "mine")
+    assert found is not None
+    assert found.iteration == 10
+    (complaint,) = found.complaints
+    assert "checkpoint-000000020.pt: of another run (another, and this is run mine)" in complaint
+
+
 def test_one_that_was_never_completed_does_not_count(tmp_path: Path) -> None:
     save(tmp_path, 10, state(10))
     (tmp_path / "checkpoint-000000020.pt").write_bytes(b"half")  # killed before its digest was written

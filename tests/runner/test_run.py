@@ -17,14 +17,18 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from isoclock.budget.audit import audit
+from isoclock.data.loading.prepared import PreparedData
 from isoclock.data.loading.stream import TrainingStream
-from isoclock.errors import ArtifactError, UserError
+from isoclock.digests import Digests
+from isoclock.errors import ArtifactError, DataError, UserError
 from isoclock.files import read_json, sha256_file, write_json
+from isoclock.models.encoders import build_encoder
 from isoclock.protocol import VERSION
 from isoclock.runner.ledger import read_ledger
 from isoclock.runner.run import train_student, train_teacher
 from isoclock.scoring.score import evaluate_trained
 from isoclock.scoring.target import Target
+from isoclock.training.assemble import assemble_step
 from tiny_study import TinyStudy, add_avenues, cell, cpu_kind, write_plan
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
@@ -246,8 +250,79 @@ def test_weights_that_are_not_the_teachers_are_refused(taught_study: TinyStudy) 
     write_plan(taught_study)
     path = taught_study.layout.teacher("streets", "small") / "weights.safetensors"
     save_file({name: value + 1 for name, value in load_file(path).items()}, path)
-    with pytest.raises(ArtifactError, match=r"weights\.safetensors: not the weights that record\.json names"):
+    found, named = sha256_file(path), read_json(path.with_name("record.json"), "teacher")["digests"]["weights"]
+    said = rf"weights\.safetensors: not the weights that record\.json names \(its SHA-256 is {found[:12]}, not {named[:12]}\)"
+    with pytest.raises(
+        ArtifactError, match=f"{said}; copy them back, or train it again .isoclock teacher streets small"
+    ):
         train(taught_study)
+
+
+def test_a_teacher_that_was_trained_as_another_model_is_refused(taught_study: TinyStudy) -> None:
+    write_plan(taught_study)
+    taught_study.edit(
+        "models.yaml",
+        "      head_channels: 24\n      aux_channels: 8\n    weights: random\n",
+        """\
+      head_channels: 24
+      aux_channels: 8
+    weights: imagenet
+""",
+    )
+    with pytest.raises(
+        ArtifactError, match=r"this teacher was trained with another weights \('random'\) than .*'imagenet'"
+    ):
+        train(taught_study)
+
+
+def test_a_teacher_of_other_data_is_refused(taught_study: TinyStudy) -> None:
+    write_plan(taught_study)
+    index = taught_study.layout.prepared_index("streets")
+    write_json(index, read_json(index, "prepare") | {"palette": [[1, 2, 3]] * 19})
+    with pytest.raises(
+        ArtifactError, match=r"trained on other data than are in .*streets .*isoclock teacher streets small"
+    ):
+        train(taught_study)
+
+
+@pytest.mark.parametrize(("file", "method"), [("train.images.u8", "none"), ("val.labels.u8", "none")])
+def test_data_that_are_not_those_of_the_index_are_refused(taught_study: TinyStudy, file: str, method: str) -> None:
+    write_plan(taught_study, method)
+    path = taught_study.layout.prepared("streets") / file
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(
+        DataError, match=rf"{file}: not the file that index\.json names .*isoclock prepare streets` again"
+    ):
+        train(taught_study, method)
+    assert not (taught_study.layout.student_run(cell(method)) / "run.json").exists()
+    if not file.startswith("val"):
+        return
+    taught_study.edit("training.yaml", "evaluations: 2", "evaluations: 0")  # then training does not read them
+    assert train(taught_study, method) == "finished"
+
+
+def test_start_weights_that_change_while_they_are_loaded_are_refused(
+    taught_study: TinyStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = taught_study.folder / "start.pth"
+    encoder = build_encoder("tu-test_resnet", "random").model
+    torch.save(encoder.state_dict(), path)
+    models = taught_study.folder / "params" / "models.yaml"
+    head, tail = models.read_text().rsplit("weights: random", 1)
+    models.write_text(f"{head}weights: {path}{tail}")
+    write_plan(taught_study, "none", iterations=1)
+
+    def replaced(*arguments: Any, **named: Any) -> Any:
+        step = assemble_step(*arguments, **named)
+        torch.save({name: value + 1 for name, value in encoder.state_dict().items()}, path)
+        return step
+
+    with monkeypatch.context() as patch:
+        patch.setattr("isoclock.runner.run.assemble_step", replaced)
+        with pytest.raises(ArtifactError, match=r"start\.pth: not the file that it was at the start .*again"):
+            train(taught_study, "none")
+    assert train(taught_study, "none") == "finished"
 
 
 def test_a_teacher_that_diverged_teaches_nobody(taught_study: TinyStudy) -> None:
@@ -277,6 +352,10 @@ def test_a_student_learns_from_another_data_sets_teacher(taught_study: TinyStudy
     add_avenues(taught_study.folder / "params")
     layout = taught_study.layout
     shutil.copytree(layout.prepared("streets"), layout.prepared("avenues"))
+    with pytest.raises(DataError, match=r"avenues/index\.json: of data set streets, so it was copied here"):
+        PreparedData.open(layout.prepared("avenues")).verify([], Digests(layout.digests))
+    index = layout.prepared_index("avenues")
+    write_json(index, read_json(index, "prepare") | {"dataset": "avenues"})
     path = write_plan(taught_study)
     avenues = replace(CELL, dataset="avenues")
     write_json(layout.plan("avenues", "tiny", "kd", "iteration-6"), read_json(path, "plan") | {"dataset": "avenues"})
@@ -318,6 +397,51 @@ def test_a_change_of_what_it_depends_on_sets_the_old_run_aside(
     assert read_ledger(aside / "ledger.jsonl")[-1]["event"] == "stop"
 
 
+def test_a_run_whose_setting_aside_was_interrupted_is_not_continued(
+    taught_study: TinyStudy, at_batch: dict[int, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_plan(taught_study)
+    at_batch[1] = stop
+    assert train(taught_study) == "stopped"
+    taught_study.edit("methods.yaml", "temperature: 1.0", "temperature: 2.0")
+    moved, move = [], shutil.move
+
+    def interrupted(*arguments: Any) -> Any:
+        moved.append(move(*arguments))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "move", interrupted)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                train(taught_study)
+    assert len(moved) == 2
+    assert train(taught_study) == "finished"
+    assert [segment["first_iteration"] for segment in record(taught_study)["segments"]] == [0]
+
+
+def test_a_checkpoint_of_another_cell_is_not_continued(
+    taught_study: TinyStudy, at_batch: dict[int, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_plan(taught_study, "none")
+    assert train(taught_study, "none") == "finished"
+    whole = record(taught_study, "none")["digests"]["weights"]
+    folder = taught_study.layout.student_run(cell("none"))
+    write_plan(taught_study)
+    at_batch[3] = stop
+    assert train(taught_study) == "stopped"
+    shutil.rmtree(folder)
+    at_batch[1] = stop
+    assert train(taught_study, "none") == "stopped"
+    for path in taught_study.layout.student_run(CELL).glob("checkpoint-*"):
+        shutil.copy(path, folder)
+    capsys.readouterr()
+    assert train(taught_study, "none") == "finished"
+    assert "checkpoint-000000004.pt: of another run" in capsys.readouterr().out
+    assert record(taught_study, "none")["digests"]["weights"] == whole
+    assert [segment["first_iteration"] for segment in record(taught_study, "none")["segments"]] == [0, 2]
+
+
 def test_a_new_plan_is_another_run(taught_study: TinyStudy) -> None:
     write_plan(taught_study)
     train(taught_study)
@@ -356,9 +480,8 @@ def test_a_teacher_that_diverges_is_published_too(prepared_study: TinyStudy) -> 
     assert train_teacher(prepared_study.params, "streets", "small", prepared_study.layout) == "diverged"
     found = read_json(prepared_study.layout.teacher("streets", "small") / "record.json", "teacher")
     assert found["status"] == "diverged"
-    scores = evaluate_trained(
-        Target.of_teacher(prepared_study.params, "streets", "small", prepared_study.layout), torch.device("cpu")
-    )
+    target = Target.of_teacher(prepared_study.params, "streets", "small", prepared_study.layout)
+    scores = evaluate_trained(target, torch.device("cpu"))
     assert scores.miou is None
     output = read_json(prepared_study.layout.teacher("streets", "small") / "scores.json", "evaluate")
     assert (output["status"], output["miou"]) == ("diverged", None)

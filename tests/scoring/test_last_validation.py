@@ -56,11 +56,6 @@ def other_scoring(study: TinyStudy) -> None:
     study.edit("training.yaml", "  student:\n", "  student:\n    scoring: {flip: true}\n")
 
 
-def other_weights(study: TinyStudy) -> None:
-    path = study.layout.student(CELL) / "weights.safetensors"
-    path.write_bytes(study.layout.student(CELL).joinpath("weights.safetensors").read_bytes()[:-1] + b"\x01")
-
-
 def other_threads(study: TinyStudy) -> None:
     study.edit("training.yaml", "threads: 1", "threads: 2")
 
@@ -74,7 +69,7 @@ def an_empty_file(study: TinyStudy) -> None:
     (study.layout.student(CELL) / FILE).write_bytes(b"")
 
 
-@pytest.mark.parametrize("change", [other_scoring, other_weights, other_threads, half_a_file, an_empty_file])
+@pytest.mark.parametrize("change", [other_scoring, other_threads, half_a_file, an_empty_file])
 def test_they_are_not_taken_over_after_a_change(
     trained: TinyStudy, capsys: pytest.CaptureFixture[str], change: object
 ) -> None:

@@ -19,7 +19,7 @@ from isoclock.grid.cells import cells
 from isoclock.methods import TUNED, card
 from isoclock.params.check import load_params
 from isoclock.report.collect import FINISHED, collect
-from isoclock.runner.run import train_student
+from isoclock.runner.run import train_student, train_teacher
 from isoclock.scoring.score import evaluate_trained
 from isoclock.scoring.target import Target
 from tiny_study import TinyStudy, edit, prepare_from_params
@@ -54,6 +54,7 @@ def study(taught_study: TinyStudy) -> TinyStudy:
     edit(params / "datasets.yaml", "  val: val\n", "  val: val\n  labelled_images: 2\n")
     edit(params / "training.yaml", "  student:\n", "  student:\n    unlabelled_per_batch: 1\n")
     prepare_from_params(taught_study)
+    train_teacher(taught_study.params, "streets", "small", taught_study.layout)  # on these data
     shutil.copyfile(ROOT / "params" / "methods.yaml", params / "methods.yaml")
     entries = yaml.safe_load((params / "methods.yaml").read_text())
     for entry in entries.values():

@@ -36,7 +36,7 @@ def accept_budget(
         layout.accepted_record("budget", dataset, pair, name),
         layout.accepted_budget(dataset, pair, name),
     )
-    accepted = None if refresh else read_if_there(accepted_path, AcceptedBudget, "plan")
+    accepted = None if refresh else read_if_there(accepted_path, AcceptedBudget, f"plan {dataset} {pair} {name}")
     if accepted is None or accepted.entry != entry_digest:
         yardstick = _yardstick_profile(budget, dataset, pair, layout)
         content = {

@@ -17,6 +17,7 @@ from isoclock.budget.measure import (
 )
 from isoclock.budget.plan import accept_profile
 from isoclock.data.loading.prepared import PreparedData
+from isoclock.digests import Digests
 from isoclock.files import sha256_json
 from isoclock.grid.layout import Layout
 from isoclock.grid.stamps import cost_inputs, profile_stamp
@@ -38,6 +39,7 @@ def profile_method(params: Params, dataset: str, pair_name: str, method_name: st
     """
     data = PreparedData.open(layout.prepared(dataset))
     recipe, settings = params.student_recipe(dataset, pair_name), params.profile_settings(pair_name)
+    data.verify([split for split in data.splits_of(recipe) if split != "val"], Digests(layout.digests))
     pair, method = params.pair(pair_name), params.method_parts(method_name, dataset)
     device = choose_device()
     teacher = params.model(pair.teacher) if params.has_teacher(method_name, dataset) else None

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from isoclock.scoring.scores import Scores
+    from isoclock.records.scores import ScoreDocument
     from isoclock.scoring.target import Target
 
 
@@ -17,25 +17,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb; returns the exit status."""
+    from isoclock.digests import Digests
     from isoclock.grid.layout import Layout
     from isoclock.params.check import load_params
     from isoclock.scoring.last_validation import kept_validation, validation_inputs
     from isoclock.scoring.scores import write_scores
     from isoclock.scoring.target import Target
 
-    params = load_params()
-    target = Target.parse(params, arguments.trained, Layout())
-    scores, source = kept_validation(target, validation_inputs(params, target)), " (taken from its last validation)"
-    if scores is None:
-        scores, source = _scored(target), ""
-    else:
-        write_scores(scores, target)
-    result = f"mIoU {scores.miou:.4f}" if scores.miou is not None else "diverged"
-    print(f"{target.name}: {result}{source}")
+    params, layout = load_params(), Layout()
+    target = Target.parse(params, arguments.trained, layout)
+    target.check(Digests(layout.digests))
+    kept = kept_validation(target, validation_inputs(params, target))
+    scores = _scored(target) if kept is None else write_scores(kept, target)
+    result = "diverged" if scores.miou is None else f"mIoU {scores.miou:.4f}"
+    print(f"{target.name}: {result}{'' if kept is None else ' (taken from its last validation)'}")
     return 0
 
 
-def _scored(target: Target) -> Scores:
+def _scored(target: Target) -> ScoreDocument:
     """Score the images. Only this needs torch: scores that training kept do not."""
     from isoclock.runner.device import choose_device
     from isoclock.runner.failures import as_user_error, peak_memory

@@ -23,19 +23,21 @@ def run(arguments: argparse.Namespace) -> int:
     from isoclock.data.packing.prepare import prepare
     from isoclock.data.packing.unlabelled import raw_splits
     from isoclock.data.readers.reader import find_reader
+    from isoclock.grid.code import code_digest
     from isoclock.grid.layout import Layout
     from isoclock.params.check import load_params
     from isoclock.progress import ProgressLine
 
     notes: list[str] = []
     name = arguments.dataset
-    dataset = load_params().dataset(name)
+    params = load_params()
+    dataset, out = params.dataset(name), Layout().prepared(name)
     root = Path(os.environ.get(root_variable(name)) or dataset.root)
     with ProgressLine(f"prepare {name}") as progress:
         prepare(
             find_reader(dataset.reader),
             root,
-            Layout().prepared(name),
+            out,
             splits=raw_splits(dataset),
             size=dataset.size,
             storage=dataset.storage,
@@ -45,10 +47,14 @@ def run(arguments: argparse.Namespace) -> int:
             accept_damaged=dataset.accept_damaged or (),
             white_16bit=dataset.white_16bit,
             dataset=name,
+            code=code_digest("prepare", f"data.readers.{dataset.reader}"),
             workers=arguments.workers,
             progress=progress,
             report=notes.append,
         )
+    for left in sorted(out.parent.glob(".*.packing")):
+        if left.name[1:].removesuffix(".packing") not in params.datasets:
+            notes.append(f"{left}: of an interrupted `isoclock prepare`, and params/ has no such data set; remove it")
     for note in notes:
         print(f"isoclock: {note}", file=sys.stderr)
     return 0

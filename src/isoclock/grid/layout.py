@@ -149,6 +149,11 @@ class Layout:
         """Copy of an accepted cost or budget. It is no rule's output, so that it survives a rerun."""
         return _json(self.runs / "accepted" / kind, parts)
 
+    @property
+    def digests(self) -> Path:
+        """Folder of digests that were compared, each with size and times of its file, which another copy does not have."""
+        return self.runs / "digests"
+
     def log(self, rule: str, *parts: str) -> Path:
         """What a job of a rule printed."""
         return self.runs.joinpath("logs", rule, *parts[:-1], f"{parts[-1]}.log")

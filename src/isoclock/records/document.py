@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -29,6 +29,9 @@ class Part(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
+    MADE_BY: ClassVar[str] = ""
+    """The command that writes this document, without `isoclock`, as a format string; empty if its content does not say."""
+
 
 class Document(Part):
     """A JSON file that one verb writes and others read. A subclass narrows `schema_` to the one number that it reads."""
@@ -47,7 +50,10 @@ AnyDocument = TypeVar("AnyDocument", bound=Document)
 
 
 def read(path: Path, model: type[AnyPart], made_by: str) -> AnyPart:
-    """Read and check a document that `isoclock <made_by>` writes. Raises ArtifactError, of one line, where that fails."""
+    """Read and check a document that `isoclock <made_by>` writes. Raises ArtifactError, of one line, where that fails.
+
+    With the arguments of the verb in `made_by`, a document of another cell, which was copied here, is an error too.
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -55,10 +61,16 @@ def read(path: Path, model: type[AnyPart], made_by: str) -> AnyPart:
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read ({error.strerror}); check the file and its permissions") from None
     try:
-        return model.model_validate_json(content, strict=True)
+        found = model.model_validate_json(content, strict=True)
     except ValidationError as error:
         problems = _problems(error.errors(include_url=False), model)
         raise ArtifactError(f"{path}: {problems}; remove it and run `isoclock {made_by}` again") from None
+    by = found.MADE_BY.format(found)
+    if by and " " in made_by and by != made_by:
+        raise ArtifactError(
+            f"{path}: made by `isoclock {by}`, so it was copied here; remove it and run `isoclock {made_by}`"
+        )
+    return found
 
 
 def read_if_there(path: Path, model: type[AnyPart], made_by: str) -> AnyPart | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,6 +13,8 @@ from isoclock.schema import Count, NonNegative, Positive
 
 class AcceptedBudget(Measured):
     """`results/plan/DATASET/PAIR/accepted/BUDGET.json`, written by `isoclock plan DATASET PAIR BUDGET`."""
+
+    MADE_BY: ClassVar[str] = "plan {0.dataset} {0.pair} {0.budget}"
 
     schema_: Literal[1] = Field(alias="schema")
     dataset: str
@@ -37,6 +39,8 @@ class AcceptedBudget(Measured):
 
 class Plan(Measured):
     """`results/plan/DATASET/PAIR/METHOD/BUDGET.json`, written by `isoclock plan DATASET PAIR BUDGET METHOD`."""
+
+    MADE_BY: ClassVar[str] = "plan {0.dataset} {0.pair} {0.budget} {0.method}"
 
     schema_: Literal[2] = Field(alias="schema")
     dataset: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -121,6 +121,8 @@ class ProfileDigests(Part):
 
 class Profile(Measured):
     """`results/profile/DATASET/PAIR/METHOD.json`, written by `isoclock profile`."""
+
+    MADE_BY: ClassVar[str] = "profile {0.dataset} {0.pair} {0.method}"
 
     schema_: Literal[1] = Field(alias="schema")
     dataset: str

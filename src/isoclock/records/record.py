@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -122,6 +122,8 @@ class Record(Measured):
 class StudentRecord(Record):
     """A student's record.json. `trained_as` names the cell that was trained, if this one is a copy of its result."""
 
+    MADE_BY: ClassVar[str] = "student {0.cell.path}"
+
     kind: Literal["student"]
     cell: StudentCell
     plan: Plan
@@ -135,6 +137,8 @@ class StudentRecord(Record):
 
 class TeacherRecord(Record):
     """A teacher's record.json."""
+
+    MADE_BY: ClassVar[str] = "teacher {0.cell.dataset} {0.cell.model}"
 
     kind: Literal["teacher"]
     cell: TeacherCell

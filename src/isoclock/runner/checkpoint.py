@@ -60,8 +60,9 @@ def save(folder: Path, iteration: int, state: dict[str, Any]) -> int:
     return path.stat().st_size
 
 
-def load_newest(folder: Path) -> Loaded | None:
-    """The newest good checkpoint, or None if there is none. Damaged and unfinished ones are skipped and reported.
+def load_newest(folder: Path, run_id: str = "") -> Loaded | None:
+    """The newest good checkpoint, or None if there is none. Those that are damaged, unfinished or of another run than `run_id`
+    are skipped and reported.
 
     Its tensors are on the host: a GPU would hold a second copy of the networks until they are restored.
     """
@@ -76,7 +77,9 @@ def load_newest(folder: Path) -> Loaded | None:
             if sha256_file(path) != expected:
                 raise ArtifactError(f"{path}: damaged (its SHA-256 is not the recorded one)")
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except (ArtifactError, OSError, KeyError, RuntimeError, UnpicklingError) as error:
+            if (of := state["run"].get("run_id", run_id)) != run_id:
+                raise ArtifactError(f"{path}: of another run ({of[:12]}, and this is run {run_id[:12]})")
+        except (ArtifactError, OSError, KeyError, TypeError, AttributeError, RuntimeError, UnpicklingError) as error:
             reason = (
                 str(error) if isinstance(error, ArtifactError) else f"{path}: cannot be loaded ({_first_line(error)})"
             )

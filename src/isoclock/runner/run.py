@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from isoclock.data.loading.prepared import PreparedData
+from isoclock.digests import Digests
 from isoclock.errors import UserError
 from isoclock.files import sha256_file
 from isoclock.grid.cells import Cell, same_training
@@ -62,16 +63,25 @@ class _Job:
     seed: int
     student: Model
     scored_from: str  # digest of what its validations depend on
+    kept: Digests
     method: Sequence[MethodEntry] = ()
     teacher: tuple[Path, Model] | None = None  # folder of the trained teacher
     measured: bool = False  # in anchor-steps
 
     def step(self, device: torch.device) -> TrainingStep:
-        """The training step before its first iteration."""
-        teacher = None if self.teacher is None else trained_teacher(*self.teacher, self.data)
-        return assemble_step(
+        """The training step before its first iteration. Raises ArtifactError for a file that is not the one in the record."""
+        teacher, params = None, self.spec.params
+        if self.teacher is not None:
+            teacher = trained_teacher(*self.teacher, self.data, params["teacher"], self.kept)
+        step = assemble_step(
             self.spec.recipe, self.student, self.data, device, seed=self.seed, method=self.method, teacher=teacher
         )
+        # The file that the network starts from may have changed since its digest was recorded.
+        start = params.get("student") or params["model"]
+        if "weights_sha256" in start:
+            again = f"start {self.spec.title} again"
+            self.kept.check(Path(start["weights"]), start["weights_sha256"], "the file that it was at the start", again)
+        return step
 
     def anchor(self, device: torch.device) -> AnchorMeter | None:
         """What measures anchor-steps in the course of the run."""
@@ -105,7 +115,8 @@ def train_teacher(
         params={"recipe": stamp["recipe"], "model": stamp["model"], "classes": data.classes},
         digests={"teacher": None, "data": data.digest, "code": stamp["code"], "plan": None},
     )
-    return _train(_Job(spec, data, seed, target.model, validation_inputs(params, target)), device or choose_device())
+    job = _Job(spec, data, seed, target.model, validation_inputs(params, target), Digests(layout.digests))
+    return _train(job, device or choose_device())
 
 
 def train_student(params: Params, cell: Cell, layout: Layout, device: torch.device | None = None) -> str:
@@ -151,8 +162,8 @@ def train_student(params: Params, cell: Cell, layout: Layout, device: torch.devi
     if (status := take_over(spec, same_training(params, cell), layout)) is not None:
         print(f"isoclock: {spec.title}: the same training as a published cell; its result is used", flush=True)
         return status
-    scored_from = validation_inputs(params, target)
-    return _train(_Job(spec, data, cell.seed, target.model, scored_from, method, teacher, measured=True), device)
+    scored_from, kept = validation_inputs(params, target), Digests(layout.digests)
+    return _train(_Job(spec, data, cell.seed, target.model, scored_from, kept, method, teacher, measured=True), device)
 
 
 def _train(job: _Job, device: torch.device) -> str:
@@ -161,6 +172,7 @@ def _train(job: _Job, device: torch.device) -> str:
     describe = partial(figures, spec.cell.get("method", "none"), spec.recipe, device)
     in_one_line = partial(as_user_error, spec.title, describe)
     with in_one_line(), Lease(spec.run_folder) as lease, in_one_line(partial(_record_failure, ledger_path)):
+        job.data.verify(job.data.splits_of(spec.recipe), job.kept)
         run = open_run(spec)
         started = time.monotonic()
         step = job.step(device)
@@ -181,7 +193,7 @@ def _train(job: _Job, device: torch.device) -> str:
             measure_anchor=job.anchor(device),
         )
         ledger = Ledger(ledger_path)
-        session = Session(loop, spec.run_folder, ledger, may_write=lease.check, describe=describe)
+        session = Session(loop, spec.run_folder, ledger, run.run_id, may_write=lease.check, describe=describe)
         complaints = [*filter(None, [lease.taken_over]), *session.resume()]
         segment = {
             "started_unix": round(time.time(), 3),

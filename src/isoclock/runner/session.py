@@ -30,6 +30,7 @@ SAVING_SHARE = 0.005  # of train time, between two checkpoints: with the first a
 class State:
     """What a run has come to, as a checkpoint keeps it next to the tensors."""
 
+    run_id: str = ""  # of run.json: a checkpoint of another run is not continued
     iteration: int = 0
     pretrained: int = 0  # pre-training steps that are done
     best: dict[str, Any] | None = None
@@ -59,11 +60,12 @@ class Session:
         loop: TrainingLoop,
         folder: Path,
         ledger: Ledger,
+        run_id: str = "",
         *,
         may_write: Callable[[], None] | None = None,
         describe: Callable[[], str] | None = None,
     ) -> None:
-        self.loop, self.folder, self.ledger, self.state = loop, folder, ledger, State()
+        self.loop, self.folder, self.ledger, self.state = loop, folder, ledger, State(run_id)
         self._may_write, self._describe = may_write, describe
         self._progress_file = ProgressFile(folder)
         self._save_s = 0.0  # what the last checkpoint took
@@ -71,7 +73,7 @@ class Session:
     def resume(self) -> list[str]:
         """Load the newest good checkpoint, if any. Returns complaints about damaged ones."""
         clock = self.loop.clock
-        found = checkpoint.load_newest(self.folder)
+        found = checkpoint.load_newest(self.folder, self.state.run_id)
         events = read_ledger(self.ledger.path)
         if found is not None and found.state:
             self.loop.load_state_dict(found.state)

@@ -67,11 +67,14 @@ def open_run(spec: Spec) -> Run:
 
 
 def set_aside(folder: Path, run_id: str) -> None:
-    """Keep run.json and the ledger of a run whose inputs changed (it may have cost hours), and drop its checkpoints."""
-    aside = folder / "superseded" / run_id
-    aside.mkdir(parents=True, exist_ok=True)
-    for path in (RunFiles(folder).run, RunFiles(folder).ledger):
-        if path.is_file():
-            shutil.move(path, aside / path.name)
+    """Keep run.json and the ledger of a run whose inputs changed (it may have cost hours), and drop its checkpoints.
+
+    run.json is moved last: after an interruption, the next start sets the rest aside too.
+    """
     for path in folder.glob("checkpoint-*"):
         path.unlink()
+    aside = folder / "superseded" / run_id
+    aside.mkdir(parents=True, exist_ok=True)
+    for path in (RunFiles(folder).ledger, RunFiles(folder).run):
+        if path.is_file():
+            shutil.move(path, aside / path.name)

@@ -7,6 +7,7 @@ import torch
 from isoclock.data.loading.prepared import PreparedData
 from isoclock.models.segmenter import Segmenter
 from isoclock.params.schema import Recipe
+from isoclock.records.scores import ScoreDocument
 from isoclock.scoring.overlays import spread_over
 from isoclock.scoring.predict import predict_split, trained_network
 from isoclock.scoring.scores import Scores, write_scores
@@ -25,11 +26,10 @@ def score(model: Segmenter, data: PreparedData, recipe: Recipe, device: torch.de
     return Scores(**vars(counted), scoring=recipe.scoring)
 
 
-def evaluate_trained(target: Target, device: torch.device) -> Scores:
-    """Score the last weights of a student or teacher on every validation image, and write what `write_scores` does."""
+def evaluate_trained(target: Target, device: torch.device) -> ScoreDocument:
+    """Score the last weights of a student or teacher on every validation image; writes and returns what `write_scores` does."""
     data, recipe = PreparedData.open(target.data), target.recipe
     target.record()  # raises if it was not trained, before anything is built
     network = trained_network(target.model, recipe, len(data.classes), target.weights, target.role, device)
     scores = score(network, data, recipe, device, overlays=0 if target.cell is None else OVERLAYS)
-    write_scores(scores, target)
-    return scores
+    return write_scores(scores, target)

@@ -101,9 +101,9 @@ class Scores:
             )
 
 
-def write_scores(scores: Scores, target: Target) -> None:
+def write_scores(scores: Scores, target: Target) -> ScoreDocument:
     """Write overlays of the predictions that were kept (students only), confusion.npz, and scores.json last: where there is
-    a scores.json, the others are complete.
+    a scores.json, the others are complete. Returns its content.
     """
     index, record, files = read_index(target.data), target.record(), ScoreFiles(target.scores)
     if target.cell is not None:
@@ -123,3 +123,4 @@ def write_scores(scores: Scores, target: Target) -> None:
         diverged=record.status == "diverged",
     )
     write(files.scores, document)
+    return document

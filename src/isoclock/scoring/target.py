@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from isoclock.data.packing.packed import INDEX, PackedSplit, read_index
+from isoclock.digests import Digests, short
+from isoclock.errors import ArtifactError, DataError
+from isoclock.files import sha256_file
 from isoclock.grid.cells import Cell
 from isoclock.grid.layout import Layout, TrainedFiles
 from isoclock.params.load import Params
@@ -58,6 +62,40 @@ class Target:
         """Its last weights."""
         return TrainedFiles(self.trained).weights
 
+    def check(self, kept: Digests) -> None:
+        """Raise a UserError unless there is something to score: its own weights, in the network and on the data of their training.
+
+        Digests in `kept` spare reading files again that did not change.
+        """
+        record, index, path = self.record(), read_index(self.data), self.data / INDEX
+        again = f"train it again (isoclock {self._made_by})"
+        if record.digests.data != (found := sha256_file(path)):
+            raise ArtifactError(
+                f"{path}: not the data that {self.name} was trained on (its SHA-256 is {short(found)}, not "
+                f"{short(record.digests.data)}); {again}"
+            )
+        trained = {**record.params["recipe"], **record.params.get("student", record.params.get("model", {}))}
+        now = self.model.model_dump(mode="json", include={"architecture", "params"})
+        now |= self.recipe.model_dump(mode="json", include={"precision", "colour"})
+        if other := [key for key, value in now.items() if trained.get(key) != value]:
+            raise ArtifactError(
+                f"{TrainedFiles(self.trained).record}: {self.name} was trained with another {other[0]} ("
+                f"{trained.get(other[0])!r}) than params/ has ({now[other[0]]!r}); undo that change, or {again}"
+            )
+        val = PackedSplit(self.data, "val")
+        if not any(index.splits["val"].class_pixels):
+            raise DataError(
+                f"{self.name}: nothing to score: all labels of split val are void ({path}); correct the labels or the "
+                f"reader, then run `isoclock prepare {self.dataset}` again"
+            )
+        val.verify(kept)
+        names = f"the weights of {self.name} that record.json names"
+        kept.check(self.weights, record.digests.weights, names, f"copy them back, or {again}")
+
+    @property
+    def _made_by(self) -> str:
+        return f"{self.role} {self.name if self.cell else self.name.replace('/', ' ')}"
+
     def record(self) -> Record:
         """Its run record. Raises ArtifactError if it is missing or damaged, or if a student's is of another protocol version.
 
@@ -65,7 +103,7 @@ class Target:
         """
         path = TrainedFiles(self.trained).record
         if self.role == "teacher":
-            return read(path, TeacherRecord, f"teacher {self.name.replace('/', ' ')}")
-        record = read(path, StudentRecord, f"student {self.name}")
-        check_version(path, record, f"train it again (isoclock student {self.name})")
+            return read(path, TeacherRecord, self._made_by)
+        record = read(path, StudentRecord, self._made_by)
+        check_version(path, record, f"train it again (isoclock {self._made_by})")
         return record

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import miniatures
 import pytest
@@ -20,6 +21,7 @@ from isoclock.data.readers.reader import Sample
 from isoclock.errors import DataError
 from isoclock.labels import UNLABELLED
 from isoclock.locks import Lock, LockHeld
+from isoclock.progress import ProgressLine
 
 SPLITS = {"train": "train", "val": "val", UNLABELLED: "train_extra"}
 IMAGES = 12 + 6 + 3
@@ -70,6 +72,19 @@ def kill(raw: Path, out: Path, storage: str, after: int) -> Path:
     return out.parent / f".{out.name}.packing"
 
 
+def interrupt(raw: Path, out: Path, after: int) -> Path:
+    """Prepare, and press Ctrl-C after `after` samples; returns the folder of the packing."""
+
+    class InterruptedAt(ProgressLine):
+        def update(self, done: int, total: int, figures: str = "") -> None:
+            if done == after:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(READER, raw, out, splits=SPLITS, progress=InterruptedAt(""))
+    return out.parent / f".{out.name}.packing"
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -104,29 +119,65 @@ def cut_journal(work: Path) -> None:
     os.truncate(path, path.stat().st_size - 10)
 
 
+def change_journal(work: Path) -> None:
+    """A number that no pixel depends on: sums over them are in the index."""
+    path = work / "journal.jsonl"
+    lines = path.read_bytes().split(b"\n")
+    lines[5] = lines[5].replace(b'"rgb_sum": [', b'"rgb_sum": [1')
+    path.write_bytes(b"\n".join(lines))
+
+
+def garbage_in_journal(work: Path) -> None:
+    path = work / "journal.jsonl"
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([*lines[:3], b"\0" * 100, *lines[3:]]))
+
+
+def add_strays(work: Path) -> None:
+    """As after a kill while the index was written."""
+    for name in (".index.x1.json", "index.json", "val.samples.json", "other.images.u8"):
+        (work / "new" / name).write_bytes(b"{")
+
+
 def touch_source(work: Path) -> None:
     path = next((work.parent / "raw").rglob("ulm_000001_000019_leftImg8bit.png"))
     os.utime(path, ns=(0, 0))
 
 
-@pytest.mark.parametrize(("harm", "kept"), [(cut_pixels, 8), (change_pixels, 8), (cut_journal, 8), (touch_source, 7)])
+@pytest.mark.parametrize(
+    ("harm", "kept"),
+    [
+        (cut_pixels, 8),
+        (change_pixels, 8),
+        (cut_journal, 8),
+        (change_journal, 4),
+        (garbage_in_journal, 2),
+        (add_strays, 9),
+        (touch_source, 7),
+    ],
+)
 def test_only_intact_samples_are_kept(
     raw: Path, decoded: list[str], tmp_path: Path, harm: Callable[[Path], None], kept: int
 ) -> None:
     for archive in list(raw.glob("*.zip")):
         miniatures.unpacked(archive, raw)
         archive.unlink()
-    work = kill(raw, tmp_path / "out", "raw", 9)
+    work = interrupt(raw, tmp_path / "out", 9)
     harm(work)
+    decoded.clear()
     prepare(READER, raw, tmp_path / "out", splits=SPLITS)
     assert len(decoded) == IMAGES - kept
     prepare(READER, raw, tmp_path / "whole", splits=SPLITS)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
-def test_other_settings_restart_the_packing(raw: Path, decoded: list[str], tmp_path: Path) -> None:
-    kill(raw, tmp_path / "out", "raw", 9)
-    prepare(READER, raw, tmp_path / "out", splits=SPLITS, size=(16, 32))
+@pytest.mark.parametrize("other", [{"size": (16, 32)}, {"code": "another"}])
+def test_other_settings_or_code_restart_the_packing(
+    raw: Path, decoded: list[str], tmp_path: Path, other: dict[str, Any]
+) -> None:
+    interrupt(raw, tmp_path / "out", 9)
+    decoded.clear()
+    prepare(READER, raw, tmp_path / "out", splits=SPLITS, **other)
     assert len(decoded) == IMAGES
 
 
@@ -138,6 +189,34 @@ def test_problems_after_an_interruption_leave_nothing(raw: Path, tmp_path: Path)
     with pytest.raises(DataError, match="empty; download it again"):
         prepare(READER, raw, tmp_path / "out", splits=SPLITS)
     assert not work.exists()
+
+
+@pytest.mark.parametrize("renamed", [1, 2])
+def test_an_end_while_publishing_loses_nothing(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renamed: int
+) -> None:
+    prepare(READER, raw, tmp_path / "out", splits=SPLITS)
+    before, replace, done = contents(tmp_path / "out"), Path.replace, []
+
+    def interrupted(path: Path, target: Path) -> Path:
+        found = replace(path, target)
+        done.append(path.is_dir() or target.is_dir())
+        if sum(done) == renamed:
+            raise KeyboardInterrupt
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(READER, raw, tmp_path / "out", splits=SPLITS, size=(16, 32))
+    assert (tmp_path / "out").exists() == (renamed == 2)
+    bad = raw / "leftImg8bit/val/munster/munster_000003_000019_leftImg8bit.png"
+    bad.parent.mkdir(parents=True)
+    bad.write_bytes(b"")
+    with pytest.raises(DataError, match="empty; download it again"):
+        prepare(READER, raw, tmp_path / "out", splits=SPLITS)
+    assert (contents(tmp_path / "out") == before) == (renamed == 1), "the old one is back, or the new one is there"
+    assert not (tmp_path / ".out.packing").exists()
 
 
 def test_a_second_process_is_rejected(raw: Path, tmp_path: Path) -> None:

@@ -65,6 +65,25 @@ def overlapping(path: Path) -> None:
     change_directory(path, second.filename, 42, struct.pack("<I", first.header_offset))
 
 
+def zip64(**declared: int) -> Callable[[Path], None]:
+    """A member whose entry in the directory declares numbers of 64 bits."""
+
+    def make(path: Path) -> None:
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr("more.png", b"more")
+            for name, value in declared.items():
+                setattr(archive.getinfo("more.png"), name, value)
+        with zipfile.ZipFile(path) as archive:
+            entry = archive.getinfo("more.png")
+            assert {name: getattr(entry, name) for name in declared} == declared
+
+    return make
+
+
+def beyond(path: Path) -> None:
+    change_directory(path, IMAGE, 42, struct.pack("<I", 0xFFFFFFF0))
+
+
 def encrypted(path: Path) -> None:
     change_directory(path, IMAGE, 8, struct.pack("<H", 1))
 
@@ -102,6 +121,10 @@ MALICIOUS = {
     "bomb by ratio": (with_bomb, "a zip bomb"),
     "bomb by size": (with_big_member, "a zip bomb"),
     "overlap": (overlapping, "overlaps another member"),
+    "beyond the file": (beyond, "lies beyond the end of the archive"),
+    "zip64 size": (zip64(file_size=1 << 63), "a zip bomb"),
+    "zip64 packed size": (zip64(compress_size=1 << 40), "lies beyond the end of the archive"),
+    "zip64 offset": (zip64(header_offset=1 << 62), "lies beyond the end of the archive"),
     "encrypted": (encrypted, "is encrypted"),
     "cut off": (cut_off, "truncated"),
     "a page": (not_an_archive, "not a zip archive"),
@@ -224,3 +247,28 @@ def test_members_are_read_as_zipfile_reads_them(tmp_path: Path) -> None:
             head = opened.members[name].head(100)
             assert content.startswith(head)
     opened.close()
+
+
+def test_a_damaged_archive_is_refused_or_read_but_never_a_traceback(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    write_zip(path, {f"x/{number}.bin": bytes(range(200)) for number in range(3)})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("x/huge.bin", b"huge")
+        archive.getinfo("x/huge.bin").header_offset = 1 << 33  # so that the archive has the records of Zip64
+    whole, random = path.read_bytes(), np.random.default_rng(0)
+    refused = 0
+    for _ in range(500):
+        damaged = bytearray(whole)
+        for place in random.integers(len(whole) // 3, len(whole), random.integers(1, 5)):
+            damaged[place] = random.choice([0, 1, 0x7F, 0x80, 0xFF, random.integers(256)])
+        path.write_bytes(damaged)
+        try:
+            opened = Archive(path)
+            try:
+                for member in opened.members.values():
+                    member.read_bytes()
+            finally:
+                opened.close()
+        except DataError:
+            refused += 1
+    assert refused > 100

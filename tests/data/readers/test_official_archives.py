@@ -199,11 +199,15 @@ scenes:
     stray = tmp_path / "downloads" / "ADEChallengeData2016" / "images" / "training" / "a.jpeg"
     stray.parent.mkdir(parents=True)
     stray.touch()
+    Path("results/data/.gone.packing").mkdir(parents=True)
     assert main(["prepare", "scenes"]) == 0
-    progress, note = capsys.readouterr().err.splitlines()
-    assert re.fullmatch(r"prepare scenes: 8/8, 0 s left, [0-9.]+ images/s", progress)
+    *progress, note, left = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"prepare scenes: 8/8, 0 s left, [0-9.]+ images/s", progress[-1])
     assert note.startswith("isoclock: ")
     assert note.endswith("data set: 1 *.jpeg (ADEChallengeData2016/images/training/a.jpeg)")
+    assert left.startswith(
+        "isoclock: results/data/.gone.packing: of an interrupted `isoclock prepare`, and params/ has no"
+    )
     index = read_index(Path("results/data/scenes"))
     assert (index.storage.images, index.storage.quality) == ("jpeg", 95)
     assert (index.dataset, len(index.classes)) == ("scenes", 150)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from isoclock.data.packing.packed import INDEX, PackedSplit, read_index
-from isoclock.errors import ArtifactError
+from isoclock.errors import ArtifactError, DataError
 from isoclock.files import sha256_file
 from isoclock.labels import UNLABELLED
 from isoclock.records.index import Index
+
+if TYPE_CHECKING:
+    from isoclock.digests import Digests
+    from isoclock.params.schema import Recipe
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,21 @@ class PreparedData:
     def class_pixels(self) -> list[int]:
         """Pixels of each class in the training split, which has labels."""
         return list(self.index.splits["train"].class_pixels)
+
+    def verify(self, splits: Iterable[str], kept: Digests) -> None:
+        """Compare the files of some splits with the index. Raises DataError if one differs, or all are of another data set."""
+        if self.index.dataset != self.folder.name:
+            raise DataError(
+                f"{self.folder / INDEX}: of data set {self.index.dataset}, so it was copied here; "
+                f"run `isoclock prepare {self.folder.name}`"
+            )
+        for name in splits:
+            self.split(name).verify(kept)
+
+    def splits_of(self, recipe: Recipe) -> list[str]:
+        """The splits that training with a recipe reads."""
+        names = {"train": True, UNLABELLED: recipe.unlabelled_per_batch > 0, "val": recipe.evaluations > 0}
+        return [name for name, is_read in names.items() if is_read]
 
     def split(self, name: str) -> PackedSplit:
         """One of its splits. Raises DataError if there is none of that name, or a file of it is missing or cut short."""

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from isoclock.errors import DataError
 from isoclock.labels import IGNORE
 
 _BLOCK = 1 << 24
+_CHECKSUM = 9  # bytes at the start of a line of the journal
 
 
 def file_names(split: str, storage: str) -> dict[str, str]:
@@ -104,7 +106,8 @@ class Packing:
             rgb_sum=sample.rgb_sum.tolist(),
             digests={kind: self._digests[split, kind].hexdigest() for kind in self._kinds(split)},
         )
-        self._append("", "journal", json.dumps(packed.__dict__).encode() + b"\n")
+        line = json.dumps(packed.__dict__).encode()
+        self._append("", "journal", _checksum(line) + line + b"\n")
         return packed
 
     def digest(self, split: str, kind: str) -> str:
@@ -154,6 +157,11 @@ class Packing:
             stream.close()
 
     def _open(self, key: Any, expected: Sequence[tuple[str, str, list[Any]]]) -> None:
+        if (old := self.work / "old").exists():  # from a process that ended while it published
+            if self.out.exists():
+                shutil.rmtree(old)
+            else:
+                old.replace(self.out)
         journal, header = self.work / "journal.jsonl", json.dumps(key, sort_keys=True).encode() + b"\n"
         lines = journal.read_bytes().split(b"\n")[:-1] if journal.is_file() else []
         if not lines or lines[0] + b"\n" != header:
@@ -167,8 +175,13 @@ class Packing:
                 path.touch()
                 self._files[split, kind] = path.open("r+b", buffering=0)
                 self._digests[split, kind] = hashlib.sha256()
+        known = {self.new / self.names(split)[kind] for split, kind in self._files}
+        for stray in set(self.new.iterdir()) - known:  # of an end that did not come to publishing
+            stray.unlink()
         for line, (split, name, source) in zip(lines[1:], expected, strict=False):
-            packed = Packed(**json.loads(line))
+            if line[:_CHECKSUM] != _checksum(line[_CHECKSUM:]):
+                break
+            packed = Packed(**json.loads(line[_CHECKSUM:]))
             if (packed.split, packed.name, packed.source) != (split, name, source) or not self._matches(packed):
                 break
             self.done.append(packed)
@@ -211,6 +224,10 @@ class Packing:
             raise DataError(
                 f"{self.out}: cannot be written ({error.strerror}); fix that, then run `isoclock prepare` again to continue"
             ) from None
+
+
+def _checksum(line: bytes) -> bytes:
+    return b"%08x " % zlib.crc32(line)
 
 
 def _bytes(pixels: Pixels) -> memoryview:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from isoclock.data.loading.pixels import SplitPixels
+from isoclock.digests import Digests, short
 from isoclock.errors import DataError
 from isoclock.files import sha256_file
 from isoclock.records.document import read
@@ -51,13 +52,22 @@ class PackedSplit(SplitPixels):
         """SHA-256 of the split's files by kind (images, labels if it has any, samples), as the index has them."""
         return {kind: entry.sha256 for kind, entry in self._files.items()}
 
-    def verify(self) -> None:
-        """Compare the files with the index's digests. Raises DataError that lists every file that differs."""
-        wrong = [kind for kind, digest in self.digests.items() if sha256_file(self._path(kind)) != digest]
-        if wrong:
-            raise DataError(
-                [f"{self._path(kind)}: not the file that {INDEX} names; run `isoclock prepare` again" for kind in wrong]
-            )
+    def verify(self, kept: Digests | None = None) -> None:
+        """Compare the files with the index's digests, with the help of those `kept`; without them, every file is read.
+
+        Raises DataError that lists every file that differs.
+        """
+        problems = []
+        for kind, expected in self.digests.items():
+            path = self._path(kind)
+            found = sha256_file(path) if kept is None else kept.of(path, expected)
+            if found != expected:
+                problems.append(
+                    f"{path}: not the file that {INDEX} names (its SHA-256 is {short(found)}, not {short(expected)}); "
+                    f"run `isoclock prepare {self.folder.name}` again"
+                )
+        if problems:
+            raise DataError(problems)
 
     def _path(self, kind: str) -> Path:
         return self.folder / self._files[kind].file

@@ -51,6 +51,7 @@ def prepare(
     accept_damaged: Collection[str] = (),
     white_16bit: int | None = None,
     dataset: str | None = None,
+    code: str = "",
     workers: int = 1,
     progress: ProgressLine | None = None,
     report: Callable[[str], None] | None = None,
@@ -62,6 +63,7 @@ def prepare(
     `images` has the number of images that a raw split must have. With `labelled_images`, that many samples of split
     `train` keep their labels; the others go to split `unlabelled`, before its own samples. `accept_damaged` has names of
     samples whose JPEG images are packed although they are damaged, `white_16bit` the value of white in images with 16 bits.
+    `code` changes with the code: an interrupted packing is continued only by the code that began it.
     `report` receives a line for each thing that is no error: files that are not used, classes that cannot be learned.
 
     Raises DataError that lists every problem of an archive; else every wrong count; else every missing counterpart,
@@ -83,7 +85,7 @@ def prepare(
         labels = {split for split, sample in source.samples if sample.label_path is not None}
         how = {"schema": schema_of(Index), "reader": reader.name, "raw_to_train": sorted(reader.raw_to_train.items())}
         how |= {"size": size, "storage": storage, "quality": JPEG_QUALITY, "splits": dict(splits)}
-        how |= {"accept_damaged": sorted(accept_damaged), "white_16bit": white_16bit}
+        how |= {"accept_damaged": sorted(accept_damaged), "white_16bit": white_16bit, "code": code}
         expected = [(split, sample.name, identities(sample)) for split, sample in source.samples]
         out.parent.mkdir(parents=True, exist_ok=True)
         lock = Lock(out.with_name(f".{out.name}.lock"), out, "packing it")

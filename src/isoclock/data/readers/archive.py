@@ -102,7 +102,7 @@ class Archive:
 
     Raises DataError, one line per kind of fault, if it is not a zip archive or truncated, or if any member has an absolute
     path or one outside the archive, is a link or a device, occurs twice, overlaps another one, is encrypted, or is a zip
-    bomb.
+    bomb, or lies beyond the end (Zip64 can declare any size and offset).
     """
 
     def __init__(self, path: Path) -> None:
@@ -110,7 +110,7 @@ class Archive:
         try:
             self._stream = path.open("rb", buffering=0)
             with zipfile.ZipFile(path) as archive:
-                entries = archive.infolist()
+                entries, end = archive.infolist(), archive.start_dir
         except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error):
             self._stream.close()
             raise DataError(f"{path}: {_content_problem(path)}; download it again, or move it away") from None
@@ -118,7 +118,7 @@ class Archive:
             raise DataError(f"{path}: cannot be read ({error.strerror})") from None
         problems: dict[str, list[str]] = {}
         for entry in entries:
-            if (fault := _member_problem(entry)) is not None:
+            if (fault := _member_problem(entry, end)) is not None:
                 problems.setdefault(fault, []).append(entry.orig_filename)
         counts = Counter(PurePosixPath(entry.filename) for entry in entries)
         if twice := [str(name) for name, count in counts.items() if count > 1]:
@@ -169,7 +169,7 @@ def _content_problem(path: Path) -> str:
     )
 
 
-def _member_problem(entry: zipfile.ZipInfo) -> str | None:
+def _member_problem(entry: zipfile.ZipInfo, end: int) -> str | None:
     name = entry.orig_filename
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if name.startswith("/") or "\\" in name or "\0" in name or _DRIVE.match(name) or ".." in name.split("/"):
@@ -184,6 +184,8 @@ def _member_problem(entry: zipfile.ZipInfo) -> str | None:
         entry.file_size > _SMALL and entry.file_size > MAX_RATIO * entry.compress_size
     ):
         return f"would expand from {entry.compress_size >> 10} KiB to {entry.file_size >> 20} MiB (a zip bomb)"
+    if not 0 <= entry.header_offset <= end - _LOCAL_HEADER.size - entry.compress_size:
+        return "lies beyond the end of the archive"
     return None
 
 
