@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
 import resource
 import signal
+import socket
+import sys
+import tempfile
 import threading
 from collections.abc import Iterable
 from multiprocessing import resource_sharer
+from multiprocessing.connection import Client
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +22,7 @@ from isoclock.data.loading import stream as stream_module
 from isoclock.data.loading.ahead import CopiedAhead
 from isoclock.data.loading.batches import Batches, sample_at
 from isoclock.data.loading.stream import TrainingStream, whole_images
-from isoclock.data.loading.workers import silence_pin_thread
+from isoclock.data.loading.workers import silence_lost_connections
 from isoclock.data.packing.packed import PackedSplit
 
 COLOUR = [{"transform": "Normalize"}]
@@ -165,7 +170,8 @@ def test_a_killed_loader_is_reported_although_its_connection_closes_first(
 def test_only_a_lost_connection_of_the_pinning_thread_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     printed = []
     monkeypatch.setattr(threading, "excepthook", lambda error: printed.append(error.exc_type))
-    silence_pin_thread.__wrapped__()
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # to restore it
+    silence_lost_connections.__wrapped__()
 
     def fails(error: Exception) -> None:
         raise error
@@ -178,6 +184,50 @@ def test_only_a_lost_connection_of_the_pinning_thread_is_silent(monkeypatch: pyt
         thread.start()
         thread.join()
     assert printed == [ValueError, EOFError]
+
+
+def hang_up(address: str, *, after: int = 1) -> None:
+    """Connect to a process that serves file descriptors, and hang up after so many bytes of its challenge."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(address)
+        connection.recv(after)
+
+
+def test_only_a_connection_that_is_hung_up_is_silent_in_the_thread_that_serves_descriptors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    printed = []
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)  # to restore it
+    monkeypatch.setattr(sys, "excepthook", lambda kind, *_: printed.append(kind))
+    reader, writer = os.pipe()
+    offered = resource_sharer.DupFd(writer)
+    address, key = offered._id
+    silence_lost_connections.__wrapped__()
+    hang_up(address)
+    with Client(address, authkey=multiprocessing.current_process().authkey) as connection:
+        connection.send((key + 1, os.getpid()))
+        with pytest.raises(EOFError):
+            connection.recv()
+    os.close(offered.detach())  # it still serves, and has dealt with all that came before
+    assert printed == [KeyError]
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_loader_process_prints_nothing_when_the_training_process_hangs_up(
+    train_split: PackedSplit, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # A process that has served descriptors itself passes its folder on to its children.
+    monkeypatch.delitem(multiprocessing.current_process()._config, "tempdir", raising=False)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        iterator = iter(stream(train_split, workers=1, iterations=30))
+        next(iterator)
+        (address,) = Path(folder).glob("*/listener-*")
+        hang_up(str(address))
+        assert len(list(iterator)) == 29
+        del iterator
+    assert capfd.readouterr().err == ""
 
 
 @pytest.fixture

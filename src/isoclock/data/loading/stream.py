@@ -26,7 +26,13 @@ from isoclock.data.loading.augment import ORDER, UNLABELLED_ORDER
 from isoclock.data.loading.batches import Batches
 from isoclock.data.loading.colour import build_colour
 from isoclock.data.loading.pixels import SplitPixels
-from isoclock.data.loading.workers import CONNECTION_LOST, dead_worker, end_workers, silence_pin_thread, start_worker
+from isoclock.data.loading.workers import (
+    CONNECTION_LOST,
+    dead_worker,
+    end_workers,
+    silence_lost_connections,
+    start_worker,
+)
 
 _CPU = torch.device("cpu")
 _ENDLESS = 1 << 40
@@ -113,8 +119,7 @@ class TrainingStream:
             # Crops are too small for OpenCV's thread pool, which would compete with that of torch.
             cv2.setNumThreads(1)
             return (self._batches[number] for number in self._numbers)
-        if self._on_gpu:
-            silence_pin_thread()
+        silence_lost_connections()
         loader = DataLoader(
             self._batches,
             batch_size=None,

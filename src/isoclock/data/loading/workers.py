@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from functools import cache
+from multiprocessing import resource_sharer
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+from types import TracebackType
 
 import cv2
 
@@ -16,7 +19,8 @@ _DYING_S = 4.0  # how long to wait for a loader process that has closed its conn
 
 
 def start_worker(_worker: int) -> None:
-    """Ignore SIGINT and SIGTERM, and keep OpenCV to one thread."""
+    """Ignore SIGINT and SIGTERM, keep OpenCV to one thread, and print nothing when the training process hangs up."""
+    silence_lost_connections()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # A worker uses one core. OpenCV's thread pool would compete with the training process, and does not survive a fork.
@@ -24,19 +28,25 @@ def start_worker(_worker: int) -> None:
 
 
 @cache
-def silence_pin_thread() -> None:
-    """Print no traceback when torch's thread that pins batches loses the connection to a killed loader process.
+def silence_lost_connections() -> None:
+    """Print no traceback when a thread loses the connection to the other process: the training process reports the cause.
 
-    The training process reports that in one line. Other errors of threads are printed as before.
+    Such threads are torch's, which pins batches that loader processes send, and multiprocessing's, which serves file
+    descriptors: it prints with `sys.excepthook` and goes on. Other errors of threads are printed as before.
     """
-    printed = threading.excepthook
+    printed, printed_of_thread = sys.excepthook, threading.excepthook
 
-    def hook(error: threading.ExceptHookArgs) -> None:
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        serves = trace is not None and trace.tb_frame.f_globals is vars(resource_sharer)
+        if not (serves and issubclass(kind, CONNECTION_LOST)):
+            printed(kind, error, trace)
+
+    def hook_of_thread(error: threading.ExceptHookArgs) -> None:
         pins = error.thread is not None and "_pin_memory_loop" in error.thread.name
         if not (pins and issubclass(error.exc_type, CONNECTION_LOST)):
-            printed(error)
+            printed_of_thread(error)
 
-    threading.excepthook = hook
+    sys.excepthook, threading.excepthook = hook, hook_of_thread
 
 
 def dead_worker(loaders: set[BaseProcess]) -> RuntimeError | None:
