@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from isoclock import protocol
 from isoclock.errors import ArtifactError
-from isoclock.files import to_json, write_json
+from isoclock.files import regular, to_json, write_json
 from isoclock.schema import Count
 
 MAX_PROBLEMS_SHOWN = 4  # of one document, in its line
@@ -49,7 +49,7 @@ AnyDocument = TypeVar("AnyDocument", bound=Document)
 def read(path: Path, model: type[AnyPart], made_by: str) -> AnyPart:
     """Read and check a document that `isoclock <made_by>` writes. Raises ArtifactError, of one line, where that fails."""
     try:
-        content = path.read_bytes()
+        content = regular(path).read_bytes()
     except FileNotFoundError:
         raise ArtifactError(f"{path}: not there; `isoclock {made_by}` makes it") from None
     except OSError as error:
