@@ -6,14 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from isoclock.errors import ArtifactError
 from isoclock.files import (
+    NotAFile,
     read_json,
     read_lines,
+    regular,
     sha256_file,
     sha256_json,
     to_json,
@@ -23,6 +26,7 @@ from isoclock.files import (
     write_text,
     written_atomically,
 )
+from no_files import NO_FILES, put
 
 
 def test_nothing_half_written_when_the_body_raises(tmp_path: Path) -> None:
@@ -131,3 +135,22 @@ def test_lines_without_the_one_that_was_cut_short(tmp_path: Path) -> None:
 def test_sha256_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")
     assert sha256_file(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_what_is_no_file_is_not_opened(tmp_path: Path, kind: str) -> None:
+    path = put(tmp_path / "record.json", kind)
+    line = f"{path}: it is {kind}, not a file; remove it, or put the file there"
+    for read in (sha256_file, partial(read_json, made_by="student")):
+        with pytest.raises(NotAFile) as caught:
+            read(path)
+        assert caught.value.problems == [line]
+        assert caught.value.strerror == f"it is {kind}, not a file"
+
+
+def test_a_link_to_a_file_is_a_file(tmp_path: Path) -> None:
+    put(tmp_path / "file", "a file")
+    (tmp_path / "link").symlink_to("file")
+    assert read_json(tmp_path / "link", made_by="student") == {}
+    with pytest.raises(FileNotFoundError):
+        regular(tmp_path / "nothing")

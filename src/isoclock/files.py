@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,26 @@ from typing import Any
 from isoclock.errors import ArtifactError
 
 _BLOCK = 1 << 20
+_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
+
+
+class NotAFile(ArtifactError, OSError):
+    """A folder, FIFO, socket or device where a file is expected. `strerror` says which."""
+
+    def __init__(self, path: Path, kind: str) -> None:
+        super().__init__(f"{path}: it is {kind}, not a file; remove it, or put the file there")
+        self.strerror = f"it is {kind}, not a file"
+
+
+def regular(path: Path) -> Path:
+    """`path`, if it is a file or a link to one. To be used before reading: to open a FIFO may take forever, to read a device too.
+
+    Raises NotAFile for a folder, FIFO, socket or device, and FileNotFoundError if there is nothing.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        raise NotAFile(path, _KINDS.get(stat.S_IFMT(mode), "a device"))
+    return path
 
 
 @contextmanager
@@ -59,9 +80,12 @@ def to_json(content: Any) -> str:
 
 
 def read_json(path: Path, made_by: str) -> Any:
-    """Read a JSON file that the verb `made_by` writes. Raises ArtifactError, naming that verb, if it is missing or invalid."""
+    """Read a JSON file that the verb `made_by` writes.
+
+    Raises ArtifactError, naming that verb, if it is missing or invalid, and NotAFile (also an ArtifactError) as `regular` does.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(regular(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ArtifactError(f"{path}: not there; `isoclock {made_by}` makes it") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -69,9 +93,9 @@ def read_json(path: Path, made_by: str) -> Any:
 
 
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hex."""
+    """SHA-256 of a file's bytes, as hex. Raises OSError, also for a folder, FIFO, socket or device (NotAFile)."""
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
+    with regular(path).open("rb") as stream:
         while block := stream.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()

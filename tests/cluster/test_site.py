@@ -20,6 +20,7 @@ from isoclock.cluster.site import (
     site_file,
 )
 from isoclock.errors import UserError
+from no_files import put
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILE = ROOT / "workflow/profiles/slurm"
@@ -182,3 +183,8 @@ def test_without_a_limit_a_run_is_one_job() -> None:
 def test_slurm_is_not_asked_about_a_placeholder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("isoclock.cluster.slurm.partition", lambda name: pytest.fail("asked"))
     assert a_site(partition=PLACEHOLDER, job_limit_min=60).limit_min == 60
+
+
+def test_a_fifo_in_place_of_the_site_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"site\.yaml: it is a FIFO, not a file"):
+        read_site(put(tmp_path / "site.yaml", "a FIFO"))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fault_makers import MemoryLimit, broken_step, full_gpu, tiny_shared_memory
-from trainers import Trainer, ended, until
+from fault_makers import Environment, MemoryLimit, broken_step, full_gpu, tiny_shared_memory
+from trainers import Trainer, ended, stop, until
 
 from isoclock.files import read_json
 from isoclock.tracking.records import read_sources
@@ -119,6 +120,26 @@ def test_a_killed_loader_process_is_named_and_the_run_resumes(trainer: Callable[
     assert "the same command continues from the last checkpoint" in run.said
     assert "Traceback" not in run.said
     assert run.events_of("failed")[0]["reason"] == "loader-died"
+    assert run.run() == 0, run.said
+    assert run.record["iterations"] == {"planned": 200, "done": 200}
+
+
+@pytest.mark.slow
+def test_frozen_loader_processes_do_not_hold_up_a_stop(trainer: Callable[..., Trainer], tmp_path: Path) -> None:
+    run = trainer()
+    run.study.edit("training.yaml", "workers: 0", "workers: 2")
+    write_plan(run.study, iterations=200)
+    long = tmp_path / ("x" * 100)  # as TMPDIR, too long for the sockets of loader processes
+    long.mkdir()
+    process = run.start(Environment((("TMPDIR", str(long)),)))
+    until(lambda: run.events_of("train"), "it trains")
+    for loader in children(int(process.pid or 0)):
+        os.kill(loader, signal.SIGSTOP)
+    began = time.monotonic()
+    assert stop(process) == 75, run.said
+    assert time.monotonic() - began < 10, "it notices within a second, saves, and ends"
+    assert run.events_of("stop")[0]["reason"] == "SIGTERM"
+    assert "Traceback" not in run.said
     assert run.run() == 0, run.said
     assert run.record["iterations"] == {"planned": 200, "done": 200}
 

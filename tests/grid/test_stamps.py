@@ -205,6 +205,12 @@ def test_an_edit_of_scoring_changes_no_weights(refresh: Callable[[], Refreshed],
     assert not {"student", "teacher", "profile", "prepare"} & {path.split("/")[0] for path in changed}
 
 
+def test_a_time_limit_changes_nothing(refresh: Callable[[], Refreshed], empty_study: TinyStudy) -> None:
+    empty_study.edit("training.yaml", "    evaluations: 2\n", "    evaluations: 2\n    loader_timeout_s: 60\n")
+    assert empty_study.params.recipe("streets", "student").loader_timeout_s == 60
+    assert refresh() == set()
+
+
 def test_how_images_are_scored_changes_scores_only(refresh: Callable[[], Refreshed], empty_study: TinyStudy) -> None:
     empty_study.edit("training.yaml", "    evaluations: 2\n", "    evaluations: 2\n    scoring: {flip: true}\n")
     assert refresh() == {"evaluate/streets", "evaluate_teacher/streets"}, "it is said under shared"

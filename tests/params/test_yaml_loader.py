@@ -164,6 +164,6 @@ def test_what_is_no_plain_file_is_not_opened(empty_study: TinyStudy, how: str) -
     with pytest.raises(ParamsError) as caught:
         load_params(empty_study.folder / "params")
     found = [problem for problem in caught.value.problems if problem.startswith(f"{path}: ")]
-    words = {"a folder": "a folder", "a large file": "larger than", "a dangling link": "no such file"}
+    words = {"a large file": "larger than", "a dangling link": "no such file"}
     assert len(found) == 1
-    assert words.get(how, "not a plain file") in found[0]
+    assert words.get(how, f"it is {how}, not a file") in found[0]

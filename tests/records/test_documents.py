@@ -17,6 +17,7 @@ import documents
 from isoclock.errors import ArtifactError
 from isoclock.records.document import MAX_PROBLEMS_SHOWN, Document, Part, build, plain, read, schema_of, write
 from isoclock.records.index import Samples
+from no_files import NO_FILES, put
 
 DOCUMENTS: dict[str, Document] = {
     "profile": documents.profile(pretrain={"iterations": 3, "ratio": 0.5, "low": 0.4, "high": 0.6}, loader_share=0.5),
@@ -141,11 +142,17 @@ def test_a_file_that_is_no_document_is_one_line(tmp_path: Path, name: str, conte
     assert problem_of(path, name) is not None
 
 
-def test_a_file_that_is_missing_or_a_folder_is_one_line(tmp_path: Path) -> None:
+def test_a_file_that_is_missing_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"plan\.json: not there; `isoclock plan a b c` makes it"):
         read(tmp_path / "plan.json", type(DOCUMENTS["plan"]), "plan a b c")
-    with pytest.raises(ArtifactError, match="cannot be read"):
-        read(tmp_path, type(DOCUMENTS["plan"]), "plan a b c")
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_what_is_no_file_is_one_line(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(
+        ArtifactError, match=rf"plan\.json: cannot be read \(it is {kind}, not a file\); check the file"
+    ):
+        read(put(tmp_path / "plan.json", kind), type(DOCUMENTS["plan"]), "plan a b c")
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -10,6 +10,7 @@ import torch
 
 from isoclock.runner import checkpoint
 from isoclock.runner.checkpoint import load_newest, save
+from no_files import NO_FILES, put
 
 
 def state(value: float) -> dict[str, Any]:
@@ -148,3 +149,15 @@ def test_a_kill_while_saving_leaves_the_ones_before(tmp_path: Path, monkeypatch:
     assert found is not None
     assert found.iteration == 20
     assert ["checkpoint-000000030.pt: not finished" in output for output in found.complaints] == [True]
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+@pytest.mark.parametrize("suffix", [".pt", ".json"])
+def test_what_is_no_file_is_passed_over_and_said_so(tmp_path: Path, kind: str, suffix: str) -> None:
+    for iteration in (10, 20):
+        save(tmp_path, iteration, state(iteration))
+    put(tmp_path / f"checkpoint-000000020{suffix}", kind)
+    found = load_newest(tmp_path)
+    assert found is not None
+    assert (found.iteration, len(found.complaints)) == (10, 1)
+    assert f"checkpoint-000000020{suffix}: it is {kind}, not a file" in found.complaints[0]

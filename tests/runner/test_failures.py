@@ -107,6 +107,18 @@ def test_a_failure_of_the_gpu_is_one_line(error: Exception, reason: str, line: s
     assert recorded == [(reason, found.value.problems[0].removeprefix("student: "))]
 
 
+def test_an_error_of_the_operating_system_in_a_loader_process_is_one_line() -> None:
+    error = FileNotFoundError(
+        "Caught FileNotFoundError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+        "  File ...\nFileNotFoundError: [Errno 2] No such file or directory: '/tmp/pymp-1/listener-1'\n"
+    )
+    line = (
+        r"^student: a loader process cannot go on: \[Errno 2\] No such file or directory: '/tmp/\S+' \(method kd\); see"
+    )
+    with pytest.raises(UserError, match=line), as_user_error("student", lambda: "method kd"):
+        raise error
+
+
 def test_an_assertion_in_a_kernel_is_a_fault_of_the_program() -> None:
     with pytest.raises(torch.AcceleratorError), as_user_error("student", lambda: "method kd"):
         raise torch.AcceleratorError("CUDA error: device-side assert triggered")

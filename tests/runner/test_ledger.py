@@ -5,7 +5,12 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from isoclock.files import NotAFile
 from isoclock.runner.ledger import Ledger, read_ledger, valid_events
+from isoclock.runner.progress_file import ProgressFile
+from no_files import NO_FILES, put
 
 
 def test_events_come_back_as_they_were_written(tmp_path: Path) -> None:
@@ -91,3 +96,15 @@ def test_two_kills_one_behind_the_other() -> None:
 def test_a_ledger_without_kills_is_whole() -> None:
     output = events(("start", 0), ("train", 20), ("evaluate", 20), ("finish", 20))
     assert valid_events(output) == output
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(NotAFile, match=rf"ledger\.jsonl: it is {kind}, not a file"):
+        Ledger(put(tmp_path / "ledger.jsonl", kind))
+    assert read_ledger(tmp_path / "ledger.jsonl") == []
+    progress = ProgressFile(tmp_path)
+    put(progress.path, kind)
+    assert progress.read() is None
+    progress.write(3, 1.5)
+    assert progress.read() is None

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from isoclock.budget.audit import audit
 from isoclock.data.loading.prepared import PreparedData
+from isoclock.data.loading.batches import Batches
 from isoclock.data.loading.stream import TrainingStream
 from isoclock.digests import Digests
 from isoclock.errors import ArtifactError, DataError, UserError
@@ -29,6 +30,7 @@ from isoclock.runner.run import train_student, train_teacher
 from isoclock.scoring.score import evaluate_trained
 from isoclock.scoring.target import Target
 from isoclock.training.assemble import assemble_step
+from isoclock.training.assemble import ANCHOR_SEED
 from tiny_study import TinyStudy, add_avenues, cell, cpu_kind, write_plan
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
@@ -182,6 +184,28 @@ def test_a_teacher_that_was_stopped_goes_on_to_the_same_weights(
     assert train_teacher(taught_study.params, "streets", "small", taught_study.layout) == "stopped"
     assert train_teacher(taught_study.params, "streets", "small", taught_study.layout) == "finished"
     assert sha256_file(folder / "weights.safetensors") == whole
+
+
+@pytest.mark.parametrize("seed", [0, ANCHOR_SEED])
+def test_a_run_whose_files_do_not_answer_is_stopped_and_resumed(
+    taught_study: TinyStudy, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    write_plan(taught_study)
+    reader, writer = os.pipe()
+    made = Batches.__getitem__
+
+    def blocked(batches: Batches, number: int) -> dict[str, Any]:
+        if (batches.seed, number) == (seed, 3):
+            stop()
+            os.read(reader, 1)
+        return made(batches, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Batches, "__getitem__", blocked)
+        assert train(taught_study) == "stopped"
+    os.write(writer, b"x")
+    assert train(taught_study) == "finished"
+    assert record(taught_study)["iterations"] == {"planned": 6, "done": 6}
 
 
 def test_a_finished_run_is_published_again_without_training(taught_study: TinyStudy, at_batch: dict[int, Any]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from isoclock.cli.main import main
 from isoclock.files import sha256_file
 from isoclock.runner.run import train_student
+from no_files import put
 from tiny_study import TinyStudy, cell, write_plan
 
 FILE = "validation.npz"
@@ -69,7 +70,11 @@ def an_empty_file(study: TinyStudy) -> None:
     (study.layout.student(CELL) / FILE).write_bytes(b"")
 
 
-@pytest.mark.parametrize("change", [other_scoring, other_threads, half_a_file, an_empty_file])
+def a_fifo(study: TinyStudy) -> None:
+    put(study.layout.student(CELL) / FILE, "a FIFO")
+
+
+@pytest.mark.parametrize("change", [a_fifo, other_scoring, other_threads, half_a_file, an_empty_file])
 def test_they_are_not_taken_over_after_a_change(
     trained: TinyStudy, capsys: pytest.CaptureFixture[str], change: object
 ) -> None:

@@ -18,6 +18,7 @@ from tiny_segmenter import CPU, batches, training_step
 from torch import Tensor
 
 from isoclock.data.loading.ahead import CopiedAhead
+from isoclock.data.loading.waiting import Stopped
 from isoclock.runner import checkpoint
 from isoclock.runner.ledger import Event, Ledger, read_ledger
 from isoclock.runner.progress_file import ProgressFile
@@ -212,6 +213,37 @@ def test_a_batch_that_was_copied_ahead_of_a_stop_is_trained_on_after_it(tmp_path
     outcome, cut_step = run.segment()
     assert outcome.state.iteration == ITERATIONS
     assert digest(cut_step) == digest(step)
+
+
+@pytest.mark.parametrize("at", [-PRETRAIN, -1, 0, 8])
+def test_a_stop_while_a_batch_is_waited_for_is_saved(tmp_path: Path, at: int) -> None:
+    _, step = Run(tmp_path / "whole", "maskd").segment()
+    run = Run(tmp_path / "cut", "maskd")
+
+    def waits(number: int) -> None:
+        if number == at:
+            raise Stopped
+
+    outcome, _ = run.segment(waits)
+    assert (outcome.status, outcome.state.iteration) == ("stopped", max(at, 0))
+    assert outcome.state.pretrained == min(at, 0) + PRETRAIN
+    outcome, cut_step = run.segment()
+    assert outcome.status == "finished"
+    assert digest(cut_step) == digest(step)
+
+
+@pytest.mark.parametrize(("poison", "status"), [(None, "finished"), (1, "diverged")])
+def test_a_stop_while_the_last_anchor_waits_changes_no_outcome(tmp_path: Path, poison: int | None, status: str) -> None:
+    run = Run(tmp_path, iterations=2, poison=poison)
+
+    def waits() -> float:
+        if run.logged("train"):
+            raise Stopped
+        return 1.0
+
+    run.measure_anchor = waits
+    outcome, _ = run.segment()
+    assert outcome.status == status
 
 
 @pytest.mark.parametrize("cut", [-PRETRAIN, -PRETRAIN + 2, -1])

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from isoclock.cluster import slurm
 from isoclock.errors import EXIT_USER_ERROR, UserError
+from isoclock.files import regular
 from isoclock.text import redacted
 
 SITE_FILE = Path("workflow/profiles/slurm/site.yaml")
@@ -104,7 +105,7 @@ class Site(BaseModel):
 def read_site(path: Path = SITE_FILE) -> Site:
     """Read a site file. Raises UserError with one line per invalid key."""
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = yaml.safe_load(regular(path).read_text(encoding="utf-8"))
         return Site.model_validate(found)
     except FileNotFoundError:
         raise UserError(f"{path}: not found; restore it with `git checkout {path}`, and fill it in") from None

@@ -175,5 +175,5 @@ def _model_values(model: Model) -> dict[str, Any]:
 
 
 def _values(entry: Entry) -> dict[str, Any]:
-    # How images are scored does not change weights, and a data set does not depend on its teachers.
-    return entry.model_dump(mode="json", exclude={"provenance", "scoring", "teacher_from"})
+    # How images are scored does not change weights, a data set does not depend on its teachers, and nothing on a time limit.
+    return entry.model_dump(mode="json", exclude={"provenance", "scoring", "teacher_from", "loader_timeout_s"})

@@ -24,10 +24,10 @@ def new_segmenter(model: Model, num_classes: int, *, initial: bool = True) -> Se
 
 def load_weights(segmenter: Segmenter, path: Path, made_by: str) -> None:
     """Load safetensors weights. Raises ArtifactError if the file is missing, unreadable or does not fit."""
+    if not path.is_file():  # nor a FIFO
+        raise ArtifactError(f"{path}: no such file; `isoclock {made_by}` writes it")
     try:
         segmenter.load_state_dict(load_file(path))
-    except FileNotFoundError:
-        raise ArtifactError(f"{path}: no such file; `isoclock {made_by}` writes it") from None
     except (SafetensorError, RuntimeError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ArtifactError(

@@ -7,13 +7,14 @@ memory or the interpreter's stack. Values that YAML 1.1 reads in a way that few 
 from __future__ import annotations
 
 import re
-import stat
 from dataclasses import dataclass, field
 from math import isinf
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
+
+from isoclock.files import regular
 
 MAX_BYTES = 2 << 20
 MAX_NODES = 200_000  # keys and values, with aliases expanded
@@ -28,11 +29,8 @@ _Loader: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
 
 def read_text(path: Path) -> str:
-    """The text of a file. Raises UnicodeDecodeError, and OSError also where it is too large or no plain file."""
-    if not stat.S_ISREG(path.stat().st_mode):  # opening a FIFO would wait for a writer
-        kind = "a folder" if path.is_dir() else "not a plain file"
-        raise OSError(None, f"it is {kind}")
-    with path.open("rb") as file:
+    """The text of a file. Raises UnicodeDecodeError, and OSError also where it is too large or no file."""
+    with regular(path).open("rb") as file:
         content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise OSError(None, f"it is larger than {MAX_BYTES >> 20} MiB")

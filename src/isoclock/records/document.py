@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from isoclock import protocol
 from isoclock.errors import ArtifactError
-from isoclock.files import to_json, write_json
+from isoclock.files import regular, to_json, write_json
 from isoclock.schema import Count
 
 MAX_PROBLEMS_SHOWN = 4  # of one document, in its line
@@ -55,7 +55,7 @@ def read(path: Path, model: type[AnyPart], made_by: str) -> AnyPart:
     With the arguments of the verb in `made_by`, a document of another cell, which was copied here, is an error too.
     """
     try:
-        content = path.read_bytes()
+        content = regular(path).read_bytes()
     except FileNotFoundError:
         raise ArtifactError(f"{path}: not there; `isoclock {made_by}` makes it") from None
     except OSError as error:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from isoclock.files import regular
 from isoclock.grid.cells import Cell
 from isoclock.grid.layout import Layout
 from isoclock.report import format
@@ -29,7 +30,7 @@ def overlay_blocks(study: Study) -> tuple[list[dict[str, Any]], int]:
         for name in names:
             for row, paths in chosen:
                 for path in (path for path in paths if path.name == name):
-                    content = path.read_bytes()
+                    content = regular(path).read_bytes()
                     if used + len(content) > MAX_OVERLAY_BYTES:
                         left_out += 1
                         continue

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors import SafetensorError
 
+from isoclock.data.loading.waiting import NoBatch
 from isoclock.errors import UserError
 from isoclock.runner.gpu_failures import LESS_MEMORY, gpu_failure
 
@@ -28,6 +29,9 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _CPU_MEMORY = re.compile(r"can't allocate memory|not enough memory|[Cc]annot allocate memory")
 _SHARED_MEMORY = re.compile(r"out of shared memory|</torch_\S*>.*No space left|shared memory\(shm\)|Bus error")
 _LOADER = re.compile(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (.*)")
+_OPEN_FILES = re.compile(r"Too many open files|received 0 items of ancdata")
+# An error of the operating system in a loader process: the last line of its traceback.
+_IN_LOADER = re.compile(r"^Caught (\w+) (?:in DataLoader worker|while it sent a batch).* \1: (.*)$")
 
 
 @contextmanager
@@ -112,6 +116,14 @@ def _reason(error: Exception) -> tuple[str, str, str] | None:
     if (isinstance(error, OSError) and error.errno in _DISK_FULL) or "No space left on device" in text:
         file = getattr(error, "filename", None) or "below runs/ or results/"
         return "disk-full", f"no room to write {file}", "make room"
+    if _OPEN_FILES.search(text):
+        advice = "raise the limit (ulimit -n), or take fewer workers (params/training.yaml)"
+        return "open-files", "too many open files", advice
+    if isinstance(error, NoBatch):
+        advice = "check the data's file system, or raise loader_timeout_s (params/training.yaml)"
+        return "no-batch", str(error), advice
+    if isinstance(error, OSError) and (found := _IN_LOADER.search(text)):
+        return "loader-failed", f"a loader process cannot go on: {found[2]}", "see to the cause"
     if found := _LOADER.search(text):
         advice = "if the machine ran out of memory, ask for more, or take fewer workers (params/training.yaml)"
         return "loader-died", f"loader process {found[1]} {found[2].rstrip('. ')}", advice

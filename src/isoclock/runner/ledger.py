@@ -13,17 +13,22 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from isoclock.files import read_lines
+from isoclock.files import read_lines, regular
 
 Event = dict[str, Any]
 
 
 class Ledger:
-    """Append-only event log. Each event has `event`, `unix` (seconds, UTC) and `iteration`."""
+    """Append-only event log. Each event has `event`, `unix` (seconds, UTC) and `iteration`.
+
+    Raises NotAFile if there is something else in its place.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            regular(path)
         _cut_torn_line(path)
         self._stream = path.open("a", encoding="utf-8", buffering=1)
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from isoclock.files import regular
 from isoclock.runner.ledger import Event
 
 
@@ -26,7 +27,7 @@ class ProgressFile:
     def read(self) -> tuple[int, float] | None:
         """Iterations done and seconds on the train clock; None where nothing (or half of it) is written."""
         try:
-            iteration, train_s = self.path.read_text(encoding="ascii").split()
+            iteration, train_s = regular(self.path).read_text(encoding="ascii").split()
             return int(iteration), float(train_s)
         except (OSError, ValueError):
             return None
@@ -36,7 +37,8 @@ class ProgressFile:
         line = f"{iteration:12d} {truncated(train_s):18.4f}\n".encode("ascii")
         with suppress(OSError):
             if self._stream is None:
-                self._stream = os.fdopen(os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o644), "wb", buffering=0)
+                flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK  # to open a FIFO would wait for a reader
+                self._stream = os.fdopen(os.open(self.path, flags, 0o644), "wb", buffering=0)
             os.pwrite(self._stream.fileno(), line, 0)
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isoclock.data.loading.waiting import stopped_by
 from isoclock.progress import ProgressLine
 from isoclock.runner import checkpoint
 from isoclock.runner.ledger import Ledger, read_ledger
@@ -105,7 +106,7 @@ class Session:
         self._segment = {**segment, "first_iteration": self.state.iteration, "anchors": []}
         self._started_at_s = self._saved_at_s = self.loop.clock.train_s
         # The last save is under StopSignal too: a second signal (SLURM sends one to each process of a job) must not break it.
-        with StopSignal() as self._stop, ProgressLine(title) as self._line:
+        with StopSignal() as self._stop, stopped_by(self.stop_requested), ProgressLine(title) as self._line:
             self._line.start_at(self.state.iteration)
             status = self.loop.run(self)
         self._progress_file.close()

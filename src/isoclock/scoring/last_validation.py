@@ -13,7 +13,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from isoclock.data.packing.packed import INDEX, read_index
-from isoclock.files import sha256_file, sha256_json, written_atomically
+from isoclock.files import regular, sha256_file, sha256_json, written_atomically
 from isoclock.grid.layout import TrainedFiles
 from isoclock.grid.stamps import evaluate_stamp
 from isoclock.params.load import Params
@@ -59,7 +59,7 @@ def kept_validation(target: Target, inputs: str) -> Scores | None:
     """
     path = TrainedFiles(target.trained).validation
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with np.load(regular(path), allow_pickle=False) as kept:
             about = json.loads(str(kept["about"]))
             weights = target.record().digests.weights
             if about["inputs"] != inputs or about["weights"] != weights:

@@ -12,7 +12,7 @@ from isoclock.methods.bundle import Bundle
 from isoclock.models.trained import new_segmenter
 from isoclock.training.anchor import StepBench
 from isoclock.training.arithmetic import use_arithmetic
-from isoclock.training.batches import sample_count, training_batches
+from isoclock.training.batches import check_loading, sample_count, training_batches
 from isoclock.training.device import use_threads
 from isoclock.training.step import TrainingStep, class_weights
 
@@ -88,6 +88,10 @@ def open_bench(
     method: Sequence[MethodEntry] = (),
     teacher: Segmenter | None = None,
 ) -> StepBench:
-    """A step with batches of its own, to be measured and not kept: of the anchor, where no `method` is given."""
+    """A step with batches of its own, to be measured and not kept: of the anchor, where no `method` is given.
+
+    Raises UserError where this machine cannot run the recipe's loader processes.
+    """
+    check_loading(recipe)
     step = assemble_step(recipe, student_model, data, device, seed=seed, method=method, teacher=teacher)
     return StepBench(step, training_batches(data, recipe, seed, device))

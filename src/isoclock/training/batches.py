@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from isoclock.data.loading.limits import check_machine
 from isoclock.data.loading.stream import TrainingStream
 from isoclock.labels import UNLABELLED
 
@@ -39,8 +40,15 @@ def training_batches(
         start_iteration=start,
         iterations=iterations,
         workers=recipe.workers,
+        timeout_s=recipe.loader_timeout_s,
         device=device,
     )
+
+
+def check_loading(recipe: Recipe) -> None:
+    """Raise UserError where this machine cannot run the recipe's loader processes."""
+    height, width = recipe.crop
+    check_machine(recipe.workers, 4 * recipe.batch * height * width)  # bytes of three channels and the label
 
 
 def pretraining_batches(

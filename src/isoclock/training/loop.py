@@ -9,14 +9,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from isoclock.data.loading.waiting import Stopped
 from isoclock.training.anchor import AnchorTimes
-from isoclock.training.batches import pretraining_batches, training_batches
+from isoclock.training.batches import check_loading, pretraining_batches, training_batches
 from isoclock.training.clock import Clock
 from isoclock.training.device import synchroniser
 from isoclock.training.schedule import poly_lr
@@ -120,13 +122,14 @@ class TrainingLoop:
         """Train until the end, a stop request or divergence. Returns which of them it was."""
         self._observer = observer
         self._anchor_times.start()
-        self._measure_anchor()
-        with self.clock.running("train"):
-            status = self._pretrain()
-            if status == "finished":
-                status = self._train()
-        if status != "stopped":
+        status: Status = "stopped"
+        with suppress(Stopped):  # a stop request while it waits for a batch, between two iterations
             self._measure_anchor()
+            with self.clock.running("train"):
+                pretrained = self._pretrain()
+                status = self._train() if pretrained == "finished" else pretrained
+            if status != "stopped":
+                self._measure_anchor()
         self._save(status)
         return status
 
@@ -229,7 +232,11 @@ def training_loop(
     evaluate: Callable[[], dict[str, Any]] | None = None,
     measure_anchor: Callable[[], float] | None = None,
 ) -> TrainingLoop:
-    """The loop of a run on a prepared data set, whose batches follow from `seed`."""
+    """The loop of a run on a prepared data set, whose batches follow from `seed`.
+
+    Raises UserError where this machine cannot run the recipe's loader processes.
+    """
+    check_loading(step.recipe)
     sources = Sources(
         lambda at: training_batches(data, step.recipe, seed, step.device, start=at, iterations=iterations - at),
         lambda at: pretraining_batches(data, step.recipe, seed, step.device, start=at),

@@ -219,8 +219,8 @@ def test_a_loader_process_prints_nothing_when_the_training_process_hangs_up(
 ) -> None:
     # A process that has served descriptors itself passes its folder on to its children.
     monkeypatch.delitem(multiprocessing.current_process()._config, "tempdir", raising=False)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        monkeypatch.setattr(tempfile, "tempdir", folder)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", folder)
         iterator = iter(stream(train_split, workers=1, iterations=30))
         next(iterator)
         (address,) = Path(folder).glob("*/listener-*")

@@ -112,6 +112,13 @@ def test_files_that_are_not_used_are_counted(raw: Path) -> None:
     assert len(PackedSplit(raw.parent / "out", "train")) == 3
 
 
+def test_a_folder_and_a_pipe_with_the_name_of_an_archive_are_none(raw: Path) -> None:
+    before, _ = packed(raw)
+    (raw / "a.zip").mkdir()
+    os.mkfifo(raw / "b.zip")
+    assert packed(raw) == (before, [])
+
+
 def test_a_dangling_link_is_one_line_that_mentions_dvc(raw: Path) -> None:
     images = sorted((raw / "train").iterdir())[:2]
     for image in images:

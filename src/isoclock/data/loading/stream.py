@@ -10,6 +10,7 @@ import atexit
 import multiprocessing
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -25,7 +26,9 @@ from isoclock.data.loading.ahead import CopiedAhead
 from isoclock.data.loading.augment import ORDER, UNLABELLED_ORDER
 from isoclock.data.loading.batches import Batches
 from isoclock.data.loading.colour import build_colour
+from isoclock.data.loading.limits import BATCHES_AHEAD, socket_folder
 from isoclock.data.loading.pixels import SplitPixels
+from isoclock.data.loading.waiting import Waited
 from isoclock.data.loading.workers import (
     CONNECTION_LOST,
     dead_worker,
@@ -36,7 +39,6 @@ from isoclock.data.loading.workers import (
 
 _CPU = torch.device("cpu")
 _ENDLESS = 1 << 40
-_AHEAD = 2
 
 
 class TrainingStream:
@@ -51,6 +53,9 @@ class TrainingStream:
     SIGTERM, because the training process decides when a run stops; `close` ends them early. `wait_s` is the time spent
     waiting for batches so far, `loader_core_s` the processor time used for the batches received. Raises ParamsError for
     a colour list that cannot be built.
+
+    A wait for a batch is reported after 10 s. It raises NoBatch after `timeout_s`, and Stopped where a stop is requested
+    (`isoclock.data.loading.waiting`).
 
     A batch is on `device`. For a GPU it is made in pinned memory, and the next batch is copied while the current one is
     used. A batch that was not received yet is not counted anywhere.
@@ -71,6 +76,7 @@ class TrainingStream:
         start_iteration: int = 0,
         iterations: int | None = None,
         workers: int = 0,
+        timeout_s: float = 600.0,
         device: torch.device = _CPU,
     ) -> None:
         self.wait_s = 0.0
@@ -79,6 +85,7 @@ class TrainingStream:
         if unlabelled is not None:
             parts.append((unlabelled, unlabelled_per_batch, UNLABELLED_ORDER))
         self._workers, self._device, self._on_gpu = workers, device, device.type != "cpu"
+        self._timeout_s = timeout_s
         # A loader process cannot pin memory: the loader copies what it sends to pinned memory, in a thread here.
         pinned = self._on_gpu and workers == 0
         self._batches = Batches(parts, seed, crop, scale, flip, build_colour(colour), pinned=pinned)
@@ -110,7 +117,7 @@ class TrainingStream:
 
     def close(self) -> None:
         """End the loader processes. The stream has no batches after that."""
-        # DataLoader ends its workers when its iterator is collected.
+        # DataLoader ends its workers when its iterator is collected, here in the thread of `Waited`.
         self._source = iter(())
 
     def _open(self) -> Iterator[dict[str, Any]]:
@@ -118,16 +125,17 @@ class TrainingStream:
         if self._workers == 0:
             # Crops are too small for OpenCV's thread pool, which would compete with that of torch.
             cv2.setNumThreads(1)
-            return (self._batches[number] for number in self._numbers)
+            made = (self._batches[number] for number in self._numbers)
+            return Waited(made, self._timeout_s, "this process (workers: 0)")
         silence_lost_connections()
         loader = DataLoader(
             self._batches,
             batch_size=None,
             sampler=_Numbers(self._numbers),
             num_workers=self._workers,
-            prefetch_factor=_AHEAD,
+            prefetch_factor=BATCHES_AHEAD,
             pin_memory=self._on_gpu,
-            worker_init_fn=start_worker,
+            worker_init_fn=partial(start_worker, socket_folder()),
             # A separate generator: otherwise the loader draws from the global one, and dropout depends on `workers`.
             generator=torch.Generator(),
         )
@@ -135,7 +143,8 @@ class TrainingStream:
         source = iter(loader)
         self._loaders = set(multiprocessing.active_children()) - before
         atexit.register(end_workers, self._loaders)
-        return source
+        pids = ", ".join(str(process.pid) for process in self._loaders)
+        return Waited(source, self._timeout_s, f"loader processes {pids}")
 
 
 def whole_images(split: SplitPixels) -> Iterator[tuple[Tensor, NDArray[np.uint8], str]]:

@@ -88,6 +88,7 @@ class Recipe(Entry):
     channels_last: bool
     threads: Count  # of the CPU, in the training process
     workers: Annotated[int, Field(ge=0, strict=True)]  # loader processes; 0: in the training process
+    loader_timeout_s: Positive = 600.0  # wait for a batch before training ends; no result depends on it, and no stamp
     evaluations: Annotated[int, Field(ge=0, strict=True)]  # during training, evenly spaced, off the clock
     checkpoint_every_s: Positive  # of train time; anchor-steps are also measured then
     iterations: Count | None = None  # teachers only; those of a student are planned
