@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from isoclock.budget.audit import audit
-from isoclock.data.loading.prepared import PreparedData
 from isoclock.data.loading.batches import Batches
+from isoclock.data.loading.prepared import PreparedData
 from isoclock.data.loading.stream import TrainingStream
 from isoclock.digests import Digests
 from isoclock.errors import ArtifactError, DataError, UserError
@@ -29,8 +29,7 @@ from isoclock.runner.ledger import read_ledger
 from isoclock.runner.run import train_student, train_teacher
 from isoclock.scoring.score import evaluate_trained
 from isoclock.scoring.target import Target
-from isoclock.training.assemble import assemble_step
-from isoclock.training.assemble import ANCHOR_SEED
+from isoclock.training.assemble import ANCHOR_SEED, assemble_step
 from tiny_study import TinyStudy, add_avenues, cell, cpu_kind, write_plan
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
