@@ -55,8 +55,8 @@ def socket_folder() -> str:
 
 def _allow_open_files(workers: int) -> None:
     batches = BATCHES_AHEAD * workers + 3
-    needed = _open_files() + _STREAMS * (_TENSORS * batches + _FILES_OF_WORKER * workers) + _SPARE_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = _open_files(soft) + _STREAMS * (_TENSORS * batches + _FILES_OF_WORKER * workers) + _SPARE_FILES
     if soft == resource.RLIM_INFINITY or needed <= soft:
         return
     if hard != resource.RLIM_INFINITY and needed > hard:
@@ -66,8 +66,11 @@ def _allow_open_files(workers: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
-def _open_files() -> int:
-    return len(list(Path("/dev/fd").iterdir()))
+def _open_files(soft: int) -> int:
+    try:
+        return len(list(Path("/dev/fd").iterdir()))
+    except OSError:  # as many as are allowed
+        return soft
 
 
 def _check_shared_memory(workers: int, batch_bytes: int) -> None:
