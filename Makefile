@@ -14,7 +14,7 @@ export GRID PORT
 
 # Folder of the raw files of CamVid: make demo GRID=camvid CAMVID=<folder>
 ifdef CAMVID
-export ISOCLOCK_ROOT_CAMVID := $(abspath $(CAMVID))
+export ISOCLOCK_ROOT_CAMVID := $(value CAMVID)
 endif
 
 SNAKEMAKE = snakemake --profile workflow/profiles/local
@@ -94,7 +94,7 @@ bench-methods: $(READY)
 # `make gpu-wheels`, so that it runs on a machine without network. make gpu PART=costs OUT=results/gpu
 OUT ?= results/gpu
 gpu:
-	@$(if $(wildcard $(READY)),python,$(PYTHON)) benchmarks/gpu/run.py --out $(OUT) $(if $(PART),--part $(PART))
+	@$(if $(wildcard $(READY)),python,$(PYTHON)) benchmarks/gpu/run.py --out "$(OUT)" $(if $(PART),--part $(PART))
 
 # What `make gpu` needs besides torch, torchvision, timm, numba, OpenCV, pytest and rich: in build/gpu-wheels, to be carried along.
 gpu-wheels: $(READY)
@@ -106,7 +106,7 @@ gpu-wheels: $(READY)
 
 # docs/methods.md and docs/architecture.svg; with the figures of `make bench-methods`: make docs FIGURES=results/bench/methods.json
 docs: $(READY)
-	@python docs/build_methods.py $(if $(FIGURES),--figures $(FIGURES))
+	@python docs/build_methods.py $(if $(FIGURES),--figures "$(FIGURES)")
 	@python docs/build_architecture.py
 	@python benchmarks/gpu/page.py
 

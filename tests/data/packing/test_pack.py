@@ -17,7 +17,6 @@ import isoclock.data.packing.prepare as prepare_module
 from isoclock.data.packing.pack import Packing
 from isoclock.data.packing.prepare import prepare
 from isoclock.data.readers.cityscapes import READER
-from isoclock.data.readers.rawtree import RawTree
 from isoclock.data.readers.reader import Sample
 from isoclock.errors import DataError
 from isoclock.labels import UNLABELLED
@@ -142,12 +141,10 @@ def test_problems_after_an_interruption_leave_nothing(raw: Path, tmp_path: Path)
 
 
 def test_a_second_process_is_rejected(raw: Path, tmp_path: Path) -> None:
-    tree = RawTree.open(raw)
     (tmp_path / "results").mkdir()
     out = tmp_path / "results" / "out"
     with Packing(out, {}, [], set(), "raw"), pytest.raises(DataError, match="another process is packing it"):
         prepare(READER, raw, out, splits=SPLITS)
-    tree.close()
     assert prepare(READER, raw, out, splits=SPLITS).splits["train"].images == 12
 
 
