@@ -43,9 +43,9 @@ data: $(READY) data/streets/streets.json
 data/streets/streets.json: | $(READY)
 	@isoclock streets
 
-# All fault tests, including slow ones: fifty kills, Snakemake killed with a live trainer, `dvc pull` and adopt. About ten minutes.
+# All fault tests and all tests with a target, including slow ones: kills, lease races, full disks, mutated params. Prints a table.
 test-faults: $(READY)
-	@ISOCLOCK_SLOW=1 ISOCLOCK_KILLS=50 OMP_NUM_THREADS=1 python -m pytest -q tests/faults
+	@ISOCLOCK_SLOW=1 ISOCLOCK_KILLS=50 OMP_NUM_THREADS=1 python -m pytest -q --targets
 
 # Tests on a real SLURM on this machine (Debian's packages, root). Some minutes.
 test-slurm: $(READY)
