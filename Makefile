@@ -62,7 +62,7 @@ test-all: $(READY)
 # The package without the lock: the newest releases that pyproject.toml allows, in an environment of its own (several GB).
 test-install:
 	@rm -rf build/install
-	@$(PYTHON) -m venv build/install
+	@"$(PYTHON)" -m venv build/install
 	@build/install/bin/python -m pip install --quiet --disable-pip-version-check ".[pipeline]"
 	@build/install/bin/isoclock check
 	@rm -rf build/install
@@ -94,7 +94,7 @@ bench-methods: $(READY)
 # `make gpu-wheels`, so that it runs on a machine without network. make gpu PART=costs OUT=results/gpu
 OUT ?= results/gpu
 gpu:
-	@$(if $(wildcard $(READY)),python,$(PYTHON)) benchmarks/gpu/run.py --out "$(OUT)" $(if $(PART),--part $(PART))
+	@"$(if $(wildcard $(READY)),python,$(PYTHON))" benchmarks/gpu/run.py --out "$(OUT)" $(if $(PART),--part $(PART))
 
 # What `make gpu` needs besides torch, torchvision, timm, numba, OpenCV, pytest and rich: in build/gpu-wheels, to be carried along.
 gpu-wheels: $(READY)
@@ -114,9 +114,9 @@ ui: $(READY)
 	@isoclock ui --grid "$$GRID" --port "$$PORT"
 
 $(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "isoclock needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is %d.%d; run make PYTHON=<path of one of them>" % sys.version_info[:2])'
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "isoclock needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is %d.%d; run make PYTHON=<path of one of them>" % sys.version_info[:2])'
 	@echo "Installing pinned packages into $(VENV) (about 4 minutes, 7 GB) ..."
-	@$(PYTHON) -m venv $(VENV)
+	@"$(PYTHON)" -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
