@@ -14,7 +14,7 @@ export GRID PORT
 
 # Folder of the raw files of CamVid: make demo GRID=camvid CAMVID=<folder>
 ifdef CAMVID
-export ISOCLOCK_ROOT_CAMVID := $(abspath $(CAMVID))
+export ISOCLOCK_ROOT_CAMVID := $(value CAMVID)
 endif
 
 SNAKEMAKE = snakemake --profile workflow/profiles/local
@@ -43,9 +43,9 @@ data: $(READY) data/streets/streets.json
 data/streets/streets.json: | $(READY)
 	@isoclock streets
 
-# All fault tests, including slow ones: fifty kills, Snakemake killed with a live trainer, `dvc pull` and adopt. About ten minutes.
+# All fault tests and all tests with a target, including slow ones: kills, lease races, full disks, mutated params. Prints a table.
 test-faults: $(READY)
-	@ISOCLOCK_SLOW=1 ISOCLOCK_KILLS=50 OMP_NUM_THREADS=1 python -m pytest -q tests/faults
+	@ISOCLOCK_SLOW=1 ISOCLOCK_KILLS=50 OMP_NUM_THREADS=1 python -m pytest -q --targets
 
 # Tests on a real SLURM on this machine (Debian's packages, root). Some minutes.
 test-slurm: $(READY)
@@ -62,7 +62,7 @@ test-all: $(READY)
 # The package without the lock: the newest releases that pyproject.toml allows, in an environment of its own (several GB).
 test-install:
 	@rm -rf build/install
-	@$(PYTHON) -m venv build/install
+	@"$(PYTHON)" -m venv build/install
 	@build/install/bin/python -m pip install --quiet --disable-pip-version-check ".[pipeline]"
 	@build/install/bin/isoclock check
 	@rm -rf build/install
@@ -94,7 +94,7 @@ bench-methods: $(READY)
 # `make gpu-wheels`, so that it runs on a machine without network. make gpu PART=costs OUT=results/gpu
 OUT ?= results/gpu
 gpu:
-	@$(if $(wildcard $(READY)),python,$(PYTHON)) benchmarks/gpu/run.py --out $(OUT) $(if $(PART),--part $(PART))
+	@"$(if $(wildcard $(READY)),python,$(PYTHON))" benchmarks/gpu/run.py --out "$(OUT)" $(if $(PART),--part $(PART))
 
 # What `make gpu` needs besides torch, torchvision, timm, numba, OpenCV, pytest and rich: in build/gpu-wheels, to be carried along.
 gpu-wheels: $(READY)
@@ -106,7 +106,7 @@ gpu-wheels: $(READY)
 
 # docs/methods.md and docs/architecture.svg; with the figures of `make bench-methods`: make docs FIGURES=results/bench/methods.json
 docs: $(READY)
-	@python docs/build_methods.py $(if $(FIGURES),--figures $(FIGURES))
+	@python docs/build_methods.py $(if $(FIGURES),--figures "$(FIGURES)")
 	@python docs/build_architecture.py
 	@python benchmarks/gpu/page.py
 
@@ -114,9 +114,9 @@ ui: $(READY)
 	@isoclock ui --grid "$$GRID" --port "$$PORT"
 
 $(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "isoclock needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is %d.%d; run make PYTHON=<path of one of them>" % sys.version_info[:2])'
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "isoclock needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is %d.%d; run make PYTHON=<path of one of them>" % sys.version_info[:2])'
 	@echo "Installing pinned packages into $(VENV) (about 4 minutes, 7 GB) ..."
-	@$(PYTHON) -m venv $(VENV)
+	@"$(PYTHON)" -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

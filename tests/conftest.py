@@ -15,7 +15,7 @@ from isoclock.errors import UserError
 from plugin_study import add_plugins
 from tiny_study import SIZE, TinyStudy, add_avenues, write_tiny_params
 
-pytest_plugins = ["folder_times"]
+pytest_plugins = ["fault_targets", "folder_times"]
 
 
 LONG_GROUPS = ("workflow", "slurm", "faults")

@@ -13,7 +13,7 @@ from isoclock import __version__
 from isoclock.cli.main import main
 from isoclock.cli.prepare import root_variable
 from isoclock.records.document import write
-from tiny_study import TinyStudy, add_avenues
+from tiny_study import TinyStudy, add_avenues, edit
 
 HEAVY = ("torch", "albumentations", "segmentation_models_pytorch", "timm", "mlflow", "cv2", "pandas", "snakemake")
 STUDY_MISTAKES = {
@@ -132,6 +132,16 @@ def test_check_builds_the_colour_transforms(in_study: TinyStudy, capsys: pytest.
     argument, kind = capsys.readouterr().err.splitlines()
     assert argument.startswith("isoclock: params/training.yaml: streets.teacher.colour: ColorJitter has no argument")
     assert "ToFloat makes float32" in kind
+
+
+def test_check_reports_readers_and_colour_together(plugin_study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
+    training = plugin_study.folder / "params" / "training.yaml"
+    training.write_text(training.read_text().replace("    colour:\n", "    colour:\n      - transform: ToFloat\n"))
+    edit(plugin_study.folder / "plugins" / "readers" / "roads.py", "min(train, 1)", "min(train, 2)")
+    assert main(["check"]) == 2
+    errors = capsys.readouterr().err
+    assert "plugins/readers/roads.py: raw_to_train: " in errors
+    assert "streets.teacher.colour: ToFloat makes float32" in errors
 
 
 def test_stamp_prints_what_changed(in_study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,7 +59,7 @@ def test_the_site_file_of_the_project_is_valid_except_for_placeholders() -> None
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"partitions": "gpu"}, "partitions: 'gpu': Extra inputs"),
+        ({"partitions": "gpu"}, "partitions: 'gpu': unknown key; choose from partition, account"),
         ({"gpu_as": "gpus"}, "gpu_as: 'gpus'"),
         ({"job_limit_min": 5}, "job_limit_min: 5"),
         ({"job_limit_min": "4 h"}, "job_limit_min: '4 h'"),
@@ -82,11 +82,16 @@ def test_an_error_is_one_line_with_file_key_and_value(
 
 def test_a_missing_or_invalid_site_file(tmp_path: Path) -> None:
     path = tmp_path / "site.yaml"
-    with pytest.raises(UserError, match="not found; restore it with `git checkout"):
+    with pytest.raises(UserError, match="no such file; restore it from the repository"):
         read_site(path)
-    path.write_text("partition: [")
-    with pytest.raises(UserError, match="not valid YAML"):
-        read_site(path)
+    for text, problem in (
+        ("partition: [", "line 2: did not find"),
+        ("partition: !!int x", "line 1: tag !!int: tags are not supported"),
+        ("", "None: "),
+    ):
+        path.write_text(text)
+        with pytest.raises(UserError, match=f"site.yaml: .*{problem}"):
+            read_site(path)
 
 
 @pytest.mark.parametrize(

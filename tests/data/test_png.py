@@ -23,6 +23,3 @@ def test_png_problem_is_reported() -> None:
     assert "IDAT" in (png_problem(bytes(flipped)) or "")
     assert "cut off" in (png_problem(content[:-20]) or "")
     assert "IHDR" in (png_problem(content[:8] + content[33:]) or "")
-    assert png_problem(b"") == "empty"
-    assert png_problem(b"text") == "neither PNG nor JPEG"
-    assert "git lfs pull" in (png_problem(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n") or "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,13 @@ def test_pre_commit_runs_what_make_lint_runs() -> None:
     hooks = [hook for repo in read(".pre-commit-config.yaml")["repos"] for hook in repo["hooks"]]
     assert [hook["entry"] for hook in hooks] == recipe("lint")
     assert {hook["language"] for hook in hooks} == {"system"}
+
+
+def test_a_folder_with_spaces_for_make() -> None:
+    for folder in ("/a folder/with  spaces", "relative/it's", "/a$b"):
+        show = "show: ; @printenv ISOCLOCK_ROOT_CAMVID"
+        command = ["make", "-s", "--eval", show, "show", f"CAMVID={folder}"]
+        assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout == f"{folder}\n"
 
 
 def test_ci_calls_the_script() -> None:

@@ -56,7 +56,10 @@ def nothing_is_charged_twice(run: Trainer, lost_s: float) -> None:
 
 
 @pytest.mark.timeout(60 + 30 * ROUNDS)
-def test_kills_at_random_moments_lose_at_most_an_interval(trainer: Callable[..., Trainer]) -> None:
+@pytest.mark.target("50 kills during training: no losses")
+def test_kills_at_random_moments_lose_at_most_an_interval(
+    trainer: Callable[..., Trainer], record_property: Callable[[str, object], None]
+) -> None:
     run = trainer()
     # Saved after every iteration, so that about every second kill meets a checkpoint that is being written.
     run.study.edit("training.yaml", "checkpoint_every_s: 1000.0", "checkpoint_every_s: 1.0e-9")
@@ -97,6 +100,8 @@ def test_kills_at_random_moments_lose_at_most_an_interval(trainer: Callable[...,
     assert len(whole_run.record["segments"]) == 1
     assert cut["digests"]["weights"] == whole_run.record["digests"]["weights"]
     assert cut["iterations"] == whole_run.record["iterations"]
+    record_property("cases", ROUNDS)
+    record_property("found", f"the same weights as without kills; {lost_s:.1f} s were trained twice")
 
 
 def test_a_kill_between_two_checkpoints_loses_time_since_the_first(trainer: Callable[..., Trainer]) -> None:

@@ -25,6 +25,11 @@ def problems(study: TinyStudy) -> list[str]:
             "head_channels: 24\n      neck: 3",
             "models.small.params.neck: 3: unknown parameter; choose from encoder, head_channels, aux_channels, dropout",
         ),
+        (
+            'random\n    provenance: {"*": ours}\n  tiny',
+            '~/w.pth\n    provenance: {"*": ours}\n  tiny',
+            "models.small.weights: '~/w.pth': `~` is not expanded here; write the whole path",
+        ),
     ],
 )
 def test_an_unfit_parameter_is_one_line(empty_study: TinyStudy, old: str, new: str, expected: str) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import documents
 from isoclock.errors import ArtifactError
 from isoclock.records.document import MAX_PROBLEMS_SHOWN, Document, Part, build, plain, read, schema_of, write
 from isoclock.records.index import Samples
+from mutations import MUTATIONS, has, mutated
 from no_files import NO_FILES, put
 
 DOCUMENTS: dict[str, Document] = {
@@ -176,6 +179,25 @@ def test_any_two_damages_are_one_line(tmp_path: Path, data: st.DataObject) -> No
     path = tmp_path / "document.json"
     path.write_text(json.dumps(content))
     problem_of(path, name)
+
+
+@pytest.mark.target("1,000 mutated documents: no traceback, no hang, no other value accepted")
+def test_random_mistakes_in_the_text(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    draw, refused = random.Random(0), 0
+    path = tmp_path / "document.json"
+    for number in range(MUTATIONS):
+        name = list(DOCUMENTS)[number % len(DOCUMENTS)]
+        write(path, DOCUMENTS[name])
+        path.write_text(changed := mutated(path.read_text(encoding="utf-8"), draw), encoding="utf-8")
+        began = time.process_time()
+        if problem_of(path, name) is not None:
+            refused += 1
+        else:
+            assert has(plain(read(path, type(DOCUMENTS[name]), "verb")), json.loads(changed)), changed
+        assert time.process_time() - began < 2
+    assert MUTATIONS // 2 < refused < MUTATIONS
+    record_property("cases", MUTATIONS)
+    record_property("found", f"{refused} refused")
 
 
 def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:

@@ -16,14 +16,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb; returns the exit status."""
-    from isoclock.data.readers.reader import check_readers
+    from isoclock.data.readers.reader import reader_problems
     from isoclock.errors import ParamsError
     from isoclock.grid.cells import cells
     from isoclock.params.check import load_params
 
     params = load_params()
-    check_readers({dataset.reader for dataset in params.datasets.values()})
-    if problems := _colour_problems(params):
+    problems = reader_problems({dataset.reader for dataset in params.datasets.values()})
+    if problems := problems + _colour_problems(params):
         raise ParamsError(problems)
     if arguments.grid:
         print(f"params/ is valid; grid {arguments.grid} has {len(cells(params, arguments.grid))} cells")

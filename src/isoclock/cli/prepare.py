@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from isoclock.cli.shared import integer
+from isoclock.errors import ParamsError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the verb; returns the exit status."""
     from isoclock.data.packing.prepare import prepare
     from isoclock.data.packing.unlabelled import raw_splits
+    from isoclock.data.packing.verify import MAX_PIXELS
     from isoclock.data.readers.reader import find_reader
     from isoclock.grid.code import code_digest
     from isoclock.grid.layout import Layout
@@ -32,11 +34,10 @@ def run(arguments: argparse.Namespace) -> int:
     name = arguments.dataset
     params = load_params()
     dataset, out = params.dataset(name), Layout().prepared(name)
-    root = Path(os.environ.get(root_variable(name)) or dataset.root)
     with ProgressLine(f"prepare {name}") as progress:
         prepare(
             find_reader(dataset.reader),
-            root,
+            raw_root(name, dataset.root),
             out,
             splits=raw_splits(dataset),
             size=dataset.size,
@@ -46,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
             labelled_seed=dataset.labelled_seed or 0,
             accept_damaged=dataset.accept_damaged or (),
             white_16bit=dataset.white_16bit,
+            max_pixels=dataset.max_pixels or MAX_PIXELS,
             dataset=name,
             code=code_digest("prepare", f"data.readers.{dataset.reader}"),
             workers=arguments.workers,
@@ -58,6 +60,20 @@ def run(arguments: argparse.Namespace) -> int:
     for note in notes:
         print(f"isoclock: {note}", file=sys.stderr)
     return 0
+
+
+def raw_root(dataset: str, root: str) -> Path:
+    """Where the raw files of a data set are: `root` of its entry, or what the environment has instead.
+
+    A leading `~` is a home folder. Raises ParamsError if there is no such home folder.
+    """
+    variable = root_variable(dataset)
+    given = os.environ.get(variable)
+    try:
+        return Path(given or root).expanduser()
+    except RuntimeError:
+        key = variable if given else f"params/datasets.yaml: {dataset}.root"
+        raise ParamsError(f"{key}: {given or root}: there is no such home folder; write the whole path") from None
 
 
 def root_variable(dataset: str) -> str:

@@ -15,12 +15,11 @@ from math import ceil
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from isoclock.cluster import slurm
 from isoclock.errors import EXIT_USER_ERROR, UserError
-from isoclock.files import regular
+from isoclock.params.yaml_file import as_entry, read_yaml
 from isoclock.text import redacted
 
 SITE_FILE = Path("workflow/profiles/slurm/site.yaml")
@@ -104,20 +103,12 @@ class Site(BaseModel):
 
 def read_site(path: Path = SITE_FILE) -> Site:
     """Read a site file. Raises UserError with one line per invalid key."""
-    try:
-        found = yaml.safe_load(regular(path).read_text(encoding="utf-8"))
-        return Site.model_validate(found)
-    except FileNotFoundError:
-        raise UserError(f"{path}: not found; restore it with `git checkout {path}`, and fill it in") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
-    except ValidationError as error:
-        raise UserError(
-            [
-                f"{path}: {'.'.join(str(part) for part in problem['loc'])}: {problem['input']!r}: {problem['msg']}"
-                for problem in error.errors()
-            ]
-        ) from None
+    problems: list[str] = []
+    content = read_yaml(path, problems)
+    site = None if problems else as_entry(path, "", content, Site, problems)
+    if site is None:
+        raise UserError(problems)
+    return site
 
 
 def fill_profile(path: Path | None = None) -> Site:

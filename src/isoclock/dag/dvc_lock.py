@@ -9,9 +9,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import yaml
-
 from isoclock.errors import ArtifactError, UserError
+from isoclock.params.yaml_file import read_yaml
 
 DVC_LOCK = Path("dvc.lock")
 
@@ -34,14 +33,9 @@ def compare_with_dvc_lock(lock: Path, results: Path, problems: list[str]) -> set
 
 def _tracked(lock: Path, results: Path) -> Iterator[tuple[Path, str]]:
     """(file, MD5) of every result that `dvc.lock` lists, folders opened by their listing in DVC's cache."""
-    stages = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {})
-    outs = [out for stage in stages.values() for out in stage.get("outs", [])]
-    outs = [
-        out for out in outs if Path(out["path"]).is_relative_to(results) and "stamps" not in Path(out["path"]).parts
-    ]
+    outs = [out for out in _outs(lock) if out[0].is_relative_to(results) and "stamps" not in out[0].parts]
     cache = _dvc_cache() if outs else Path()
-    for out in outs:
-        path, digest = Path(out["path"]), str(out["md5"])
+    for path, digest in outs:
         if not digest.endswith(".dir"):
             yield path, digest
             continue
@@ -50,6 +44,19 @@ def _tracked(lock: Path, results: Path) -> Iterator[tuple[Path, str]]:
         if hashlib.md5(content).hexdigest() + ".dir" != digest:
             raise ArtifactError(f"{listing}: the listing of {path} is not there or damaged; `dvc fetch` brings it")
         yield from ((path / entry["relpath"], str(entry["md5"])) for entry in json.loads(content))
+
+
+def _outs(lock: Path) -> list[tuple[Path, str]]:
+    """(path, MD5) of every output that `dvc.lock` lists."""
+    problems: list[str] = []
+    content = read_yaml(lock, problems)
+    if problems:
+        raise ArtifactError(problems)
+    try:
+        stages = (content or {}).get("stages", {}).values()
+        return [(Path(out["path"]), str(out["md5"])) for stage in stages for out in stage.get("outs", [])]
+    except (AttributeError, KeyError, TypeError):
+        raise ArtifactError(f"{lock}: not a lock file of DVC; restore it with `git checkout {lock}`") from None
 
 
 def _dvc_cache() -> Path:

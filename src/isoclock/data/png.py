@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_LFS_POINTER = b"version https://git-lfs"
 _STORED = 65_535
 _GREY, _RGB, _PALETTE = 0, 2, 3
 _COLOURS = {0: "grey", 2: "RGB", 3: "a palette", 4: "grey with transparency", 6: "RGB with transparency"}
@@ -28,14 +27,21 @@ def png_bytes(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def png_problem(content: bytes) -> str | None:
-    """What is wrong with the bytes of a PNG file, or None; JPEG files have a module of their own."""
-    if content.startswith(SIGNATURE):
-        if len(content) > 33 and content[8:16] != b"\0\0\0\x0dIHDR":
-            return "damaged (does not start with its IHDR chunk)"
-        return _png_problem(content)
-    if content.startswith(_LFS_POINTER):
-        return "a git-lfs pointer instead of the file (run `git lfs pull`)"
-    return "empty" if not content else "neither PNG nor JPEG"
+    """What is wrong with the bytes of a PNG file, or None."""
+    if len(content) > 33 and content[8:16] != b"\0\0\0\x0dIHDR":
+        return "damaged (does not start with its IHDR chunk)"
+    position = len(SIGNATURE)
+    while position + 12 <= len(content):
+        (length,) = struct.unpack_from(">I", content, position)
+        end = position + 8 + length
+        if end + 4 > len(content):
+            break
+        if zlib.crc32(content[position + 4 : end]) != struct.unpack_from(">I", content, end)[0]:
+            return f"damaged (checksum of its {content[position + 4 : position + 8].decode('latin-1')} chunk is wrong)"
+        if content[position + 4 : position + 8] == b"IEND":
+            return None
+        position = end + 4
+    return "cut off (ends before its IEND chunk)"
 
 
 @dataclass(frozen=True)
@@ -74,21 +80,6 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         (length,) = struct.unpack_from(">I", content, position)
         yield content[position + 4 : position + 8], content[position + 8 : position + 8 + length]
         position += 12 + length
-
-
-def _png_problem(content: bytes) -> str | None:
-    position = len(SIGNATURE)
-    while position + 12 <= len(content):
-        (length,) = struct.unpack_from(">I", content, position)
-        end = position + 8 + length
-        if end + 4 > len(content):
-            break
-        if zlib.crc32(content[position + 4 : end]) != struct.unpack_from(">I", content, end)[0]:
-            return f"damaged (checksum of its {content[position + 4 : position + 8].decode('latin-1')} chunk is wrong)"
-        if content[position + 4 : position + 8] == b"IEND":
-            return None
-        position = end + 4
-    return "cut off (ends before its IEND chunk)"
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:

@@ -12,9 +12,13 @@ from isoclock.params.load import Params
 
 
 def model_problems(params: Params) -> list[str]:
-    """Parameters in models.yaml that an architecture does not have, or that break its rules."""
+    """Parameters in models.yaml that an architecture does not have, or that break its rules, and weights below `~`."""
     file, known = params.folder / "models.yaml", architectures()
     return [
+        f"{file}: models.{name}.weights: {model.weights!r}: `~` is not expanded here; write the whole path"
+        for name, model in params.models.items()
+        if model.weights.startswith("~")
+    ] + [
         f"{file}: models.{problem}"
         for name, model in params.models.items()
         if model.architecture in known

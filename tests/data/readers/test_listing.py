@@ -10,7 +10,7 @@ import miniatures
 import numpy as np
 import pytest
 
-from isoclock.data.packing.doubts import unused_files
+from isoclock.data.packing.doubts import unused_kinds
 from isoclock.data.packing.packed import PackedSplit
 from isoclock.data.packing.prepare import prepare
 from isoclock.data.png import png_bytes
@@ -76,7 +76,7 @@ def test_a_folder_without_any_usable_file_is_counted(tmp_path: Path) -> None:
         path.touch()
     tree = RawTree.open(tmp_path)
     cityscapes.READER.scan(tree, "train_extra")
-    assert unused_files(tree) == ["1 *.jpeg (leftImg8bit/train_extra/bonn/bonn_1_leftImg8bit.jpeg)"]
+    assert unused_kinds(tree) == ["1 *.jpeg (leftImg8bit/train_extra/bonn/bonn_1_leftImg8bit.jpeg)"]
 
 
 def test_two_names_that_differ_only_in_case_are_refused(raw: Path) -> None:

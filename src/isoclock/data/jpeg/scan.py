@@ -26,16 +26,20 @@ _MEAN, _OTHER = 1024, 1160
 
 
 @compiled
-def _whole_block(data: Any, at: Any, mean_codes: Any, codes: Any, steps: Any, before: int) -> int:
-    """The mean of a block of a sequential scan, or a fault."""
+def _difference(data: Any, at: Any, mean_codes: Any) -> int:
+    """The mean of a block minus that of the block before it, or a fault."""
     size = symbol(data, at, mean_codes)
     if size < 0:
         return size
-    if size > 11:
-        return BAD_CODE
-    difference = number(data, at, size)
-    if difference == ENDS_EARLY:
-        return ENDS_EARLY
+    return number(data, at, size) if size <= 11 else BAD_CODE
+
+
+@compiled
+def _whole_block(data: Any, at: Any, mean_codes: Any, codes: Any, steps: Any, before: int) -> int:
+    """The mean of a block of a sequential scan, or a fault."""
+    difference = _difference(data, at, mean_codes)
+    if difference <= ENDS_EARLY:
+        return difference
     mean = before + difference
     if abs(mean) * steps[0] > _MEAN + steps[0]:
         return OUT_OF_RANGE
@@ -199,14 +203,9 @@ def read_scan(
                     if bits(data, at, 1) < 0:
                         return ENDS_EARLY
                 else:
-                    size = symbol(data, at, tables[mean_codes])
-                    if size < 0:
-                        return size
-                    if size > 11:
-                        return BAD_CODE
-                    difference = number(data, at, size)
-                    if difference == ENDS_EARLY:
-                        return ENDS_EARLY
+                    difference = _difference(data, at, tables[mean_codes])
+                    if difference <= ENDS_EARLY:
+                        return difference
                     means[part] += difference
                     step = steps[quantised][0] << band[3]
                     if abs(means[part]) * step > _MEAN + step:

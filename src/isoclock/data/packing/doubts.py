@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import PurePosixPath
 
+from isoclock.data.formats import CONVERT, OTHER_SUFFIXES
 from isoclock.data.readers.listing import folded, is_hidden
 from isoclock.data.readers.rawtree import RawTree
 from isoclock.records.index import Index
@@ -13,6 +14,12 @@ _HIDDEN = "hidden or of a file manager"
 
 
 def unused_files(tree: RawTree) -> list[str]:
+    """A line with the files that no reader asked for, in folders that were searched; none if there are no such files."""
+    found = unused_kinds(tree)
+    return [f"{tree}: files that are not used, in the folders of the data set: {', '.join(found)}"] if found else []
+
+
+def unused_kinds(tree: RawTree) -> list[str]:
     """The files that no reader asked for, such as `2 *.txt (train/a.txt, ...)`: of the folders that were searched."""
     found, kinds = tree.found, defaultdict[str, list[str]](list)
     archives = {archive.path for archive in found.archives}
@@ -30,6 +37,7 @@ def unused_files(tree: RawTree) -> list[str]:
     kinds["links to files that do not exist"] += found.in_searched(found.listing.dangling)
     return [
         f"{len(paths)} {kind} ({min(paths)}{', ...' if len(paths) > 1 else ''})"
+        + (f": {CONVERT}" if kind.lower().endswith(OTHER_SUFFIXES) else "")
         for kind, paths in kinds.items()
         if paths
     ]

@@ -22,7 +22,7 @@ from isoclock.data.packing.index import describe_split
 from isoclock.data.packing.pack import Packed, Packing
 from isoclock.data.packing.packed import INDEX
 from isoclock.data.packing.sources import RawSamples, disk_problem, find_samples, hide_training_labels, identities
-from isoclock.data.packing.verify import ACCEPT, JPEG_QUALITY, Decoding, Size, Storage, verify
+from isoclock.data.packing.verify import ACCEPT, JPEG_QUALITY, MAX_PIXELS, Decoding, Size, Storage, verify
 from isoclock.data.readers.rawtree import RawTree
 from isoclock.data.readers.reader import Reader
 from isoclock.errors import DataError
@@ -50,6 +50,7 @@ def prepare(
     labelled_seed: int = 0,
     accept_damaged: Collection[str] = (),
     white_16bit: int | None = None,
+    max_pixels: int = MAX_PIXELS,
     dataset: str | None = None,
     code: str = "",
     workers: int = 1,
@@ -64,72 +65,70 @@ def prepare(
     `train` keep their labels; the others go to split `unlabelled`, before its own samples. `accept_damaged` has names of
     samples whose JPEG images are packed although they are damaged, `white_16bit` the value of white in images with 16 bits.
     `code` changes with the code: an interrupted packing is continued only by the code that began it.
+    Images and labels of more than `max_pixels` are refused.
     `report` receives a line for each thing that is no error: files that are not used, classes that cannot be learned.
 
     Raises DataError that lists every problem of an archive; else every wrong count; else every missing counterpart,
     damaged file, size that differs between image and label, and label value that the data set does not have. Raises UserError
     if another process is packing the same data set.
     """
-    decoding = Decoding(frozenset(accept_damaged), white_16bit)
+    decoding = Decoding(frozenset(accept_damaged), white_16bit, max_pixels)
     tree = RawTree.open(root)
-    try:
-        source = find_samples(reader, tree, splits, images or {})
-        if labelled_images is not None and not source.problems:
-            hide_training_labels(source, tree, labelled_images, labelled_seed)
-        if unknown := sorted(decoding.accept_damaged - {sample.name for _, sample in source.samples}):
-            source.count_problems.append(
-                f"{tree}: params/datasets.yaml, accept_damaged: unknown sample {unknown[0]!r}; remove it from the entry"
-            )
-        if source.count_problems:
-            raise DataError(source.count_problems + source.problems)
-        labels = {split for split, sample in source.samples if sample.label_path is not None}
-        how = {"schema": schema_of(Index), "reader": reader.name, "raw_to_train": sorted(reader.raw_to_train.items())}
-        how |= {"size": size, "storage": storage, "quality": JPEG_QUALITY, "splits": dict(splits)}
-        how |= {"accept_damaged": sorted(accept_damaged), "white_16bit": white_16bit, "code": code}
-        expected = [(split, sample.name, identities(sample)) for split, sample in source.samples]
-        out.parent.mkdir(parents=True, exist_ok=True)
-        lock = Lock(out.with_name(f".{out.name}.lock"), out, "packing it")
-        with lock, Packing(out, how, expected, labels, storage) as packing:
-            if problem := disk_problem(source.samples[len(packing.done) :], labels, out, size, storage):
-                if not packing.done:
-                    packing.discard()
-                raise DataError(problem)
-            packed = packing.done + _pack(
-                reader, source, expected, packing, lock, size, storage, decoding, workers, progress
-            )
-            if source.problems:
+    source = find_samples(reader, tree, splits, images or {})
+    if not all(source.splits.values()):
+        source.problems += unused_files(tree)
+    if labelled_images is not None and not source.problems:
+        hide_training_labels(source, tree, labelled_images, labelled_seed)
+    if unknown := sorted(decoding.accept_damaged - {sample.name for _, sample in source.samples}):
+        source.count_problems.append(
+            f"{tree}: params/datasets.yaml, accept_damaged: unknown sample {unknown[0]!r}; remove it from the entry"
+        )
+    if source.count_problems:
+        raise DataError(source.count_problems + source.problems)
+    labels = {split for split, sample in source.samples if sample.label_path is not None}
+    how = {"schema": schema_of(Index), "reader": reader.name, "raw_to_train": sorted(reader.raw_to_train.items())}
+    how |= {"size": size, "storage": storage, "quality": JPEG_QUALITY, "splits": dict(splits)}
+    how |= {"accept_damaged": sorted(accept_damaged), "white_16bit": white_16bit, "code": code}
+    expected = [(split, sample.name, identities(sample)) for split, sample in source.samples]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    lock = Lock(out.with_name(f".{out.name}.lock"), out, "packing it")
+    with lock, Packing(out, how, expected, labels, storage) as packing:
+        if problem := disk_problem(source.samples[len(packing.done) :], labels, out, size, storage):
+            if not packing.done:
                 packing.discard()
-                raise DataError(source.problems)
-            content = {
-                "dataset": dataset or reader.name,
-                "reader": reader.name,
-                "classes": list(reader.classes),
-                "palette": [list(colour) for colour in reader.palette],
-                "ignore": IGNORE,
-                "resize": None if size is None else list(size),
-                "storage": {"images": "raw"} if storage == "raw" else {"images": "jpeg", "quality": JPEG_QUALITY},
-                "splits": {split: describe_split(reader, split, packed, packing) for split in source.splits},
-                "verification": {
-                    "pairs": len(packed),
-                    "checked": ["counterparts", "file integrity", "image and label of one size", "label values"],
-                    "counts": {raw: count for raw, count in (images or {}).items() if raw in splits.values()},
-                    "left_out": source.left_out,
-                    "accepted_damaged": sorted(accept_damaged) or None,
-                    "problems": 0,
-                    "raw_values": sorted({int(raw) for one in packed for raw in one.counts}),
-                },
-            }
-            index = build(Index, content)
-            write(packing.new / INDEX, index)
-            lock.check()
-            packing.publish()
-    finally:
-        tree.close()
+            raise DataError(problem)
+        packed = packing.done + _pack(
+            reader, source, expected, packing, lock, size, storage, decoding, workers, progress
+        )
+        if source.problems:
+            packing.discard()
+            raise DataError(source.problems)
+        content = {
+            "dataset": dataset or reader.name,
+            "reader": reader.name,
+            "classes": list(reader.classes),
+            "palette": [list(colour) for colour in reader.palette],
+            "ignore": IGNORE,
+            "resize": None if size is None else list(size),
+            "storage": {"images": "raw"} if storage == "raw" else {"images": "jpeg", "quality": JPEG_QUALITY},
+            "splits": {split: describe_split(reader, split, packed, packing) for split in source.splits},
+            "verification": {
+                "pairs": len(packed),
+                "checked": ["counterparts", "file integrity", "image and label of one size", "label values"],
+                "counts": {raw: count for raw, count in (images or {}).items() if raw in splits.values()},
+                "left_out": source.left_out,
+                "accepted_damaged": sorted(accept_damaged) or None,
+                "problems": 0,
+                "raw_values": sorted({int(raw) for one in packed for raw in one.counts}),
+            },
+        }
+        index = build(Index, content)
+        write(packing.new / INDEX, index)
+        lock.check()
+        packing.publish()
     if report is not None:
-        if unused := unused_files(tree):
-            report(f"{tree}: files that are not used, in the folders of the data set: {', '.join(unused)}")
-        for line in doubts(index):
-            report(f"{out}: {line}")
+        for line in (*unused_files(tree), *(f"{out}: {doubt}" for doubt in doubts(index))):
+            report(line)
     return index
 
 

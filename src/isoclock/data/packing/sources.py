@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from isoclock.data.formats import image_size
 from isoclock.data.packing.unlabelled import hide_labels, without_label
-from isoclock.data.packing.verify import Size, Storage, header_size
+from isoclock.data.packing.verify import Size, Storage
 from isoclock.data.readers.archive import ArchiveMember
 from isoclock.data.readers.rawtree import RawFile, RawTree, identity
 from isoclock.data.readers.reader import Reader, Sample
@@ -55,6 +56,8 @@ def find_samples(reader: Reader, tree: RawTree, splits: Mapping[str, str], image
                 f"{tree}: split {raw_split} has {len(good)} images, but {wanted} are expected (params/datasets.yaml, images); "
                 "finish the download, or add an entry for your subset with its own `images`, or without"
             )
+        elif not good and not problems:
+            source.problems.append(f"{tree}: reader {reader.name} finds no images of split {raw_split}; put them there")
         source.splits[split] = without_label(good) if split == UNLABELLED else good
     tree.check_links()
     return source
@@ -86,7 +89,7 @@ def disk_problem(
     measured = samples[:: max(1, len(samples) // _HEADERS_READ)]
     need = 0.0
     for split, sample in measured:
-        height, width = size or header_size(_head(sample.image_path)) or (0, 0)
+        height, width = size or image_size(_head(sample.image_path)) or (0, 0)
         need += (per_pixel + (split in labels)) * height * width * len(samples) / len(measured)
     free = shutil.disk_usage(out.parent).free
     if need <= free:

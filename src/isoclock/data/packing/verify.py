@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from isoclock.data.formats import JPEG_START, image_size, kind_problem
 from isoclock.data.jpeg.damage import jpeg_problem
 from isoclock.data.loading.pixels import Pixels, decode_rgb
 from isoclock.data.packing.labels import count_values, decode_rgb_16bit, label_values
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 Size = tuple[int, int]
 Storage = Literal["raw", "jpeg"]
 
-JPEG_START = b"\xff\xd8"
-
 MAX_PIXELS = 1 << 26
-"""Larger images are not decoded: no data set has one, and a few hundred bytes can declare gigabytes of pixels."""
+"""Larger images are not decoded unless the entry says so: a few hundred bytes can declare gigabytes of pixels."""
+
+_DECODER_PIXELS, _DECODER_SIDE = 1 << 30, 1_000_000  # of OpenCV, and of libpng in it
 
 ACCEPT = "download it again, or list it under accept_damaged"
 """The end of a problem that an entry of params/datasets.yaml may accept."""
@@ -39,10 +39,14 @@ JPEG_QUALITY = 95
 
 @dataclass(frozen=True)
 class Decoding:
-    """What an entry says of its files: samples whose damaged JPEG images are accepted, and white of images with 16 bits."""
+    """What an entry says of its files.
+
+    Samples whose damaged JPEG images are accepted, white of images with 16 bits, and pixels of the largest image.
+    """
 
     accept_damaged: frozenset[str] = frozenset()
     white_16bit: int | None = None
+    max_pixels: int = MAX_PIXELS
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,10 @@ def verify(
     `size` (height, width) resizes it: images by area or bilinear interpolation, labels by nearest neighbour.
     """
     problems: list[str] = []
-    content = _content(sample.image_path, problems, sample.name in decoding.accept_damaged)
+    content = _content(sample.image_path, decoding, problems, sample.name in decoding.accept_damaged)
     image = None if content is None else _image(sample.image_path, content, decoding, problems)
     raw, counts = None, np.zeros(256, np.int64)
-    if sample.label_path is not None and (raw := _raw_label(reader, sample.label_path, problems)) is not None:
+    if sample.label_path is not None and (raw := _raw_label(reader, sample.label_path, decoding, problems)) is not None:
         counts = count_values(raw)
         illegal = np.flatnonzero((counts > 0) & (reader.label_table == ILLEGAL))
         if illegal.size:
@@ -93,17 +97,6 @@ def verify(
     return Verified((height, width), stored, label, counts, colours), []
 
 
-def header_size(head: bytes) -> Size | None:
-    """(height, width) declared by the first bytes of an image file; None if they contain no size."""
-    from PIL import Image
-
-    try:
-        with Image.open(BytesIO(head)) as image:
-            return image.height, image.width
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-
-
 def _image(path: RawFile, content: bytes, decoding: Decoding, problems: list[str]) -> Pixels | None:
     if content.startswith(JPEG_START) or png_header(content).bits <= 8:
         image = decode_rgb(content)
@@ -120,7 +113,7 @@ def _image(path: RawFile, content: bytes, decoding: Decoding, problems: list[str
     return image
 
 
-def _content(path: RawFile, problems: list[str], damage_accepted: bool = False) -> bytes | None:
+def _content(path: RawFile, decoding: Decoding, problems: list[str], damage_accepted: bool) -> bytes | None:
     try:
         content = path.read_bytes()
     except DataError as error:
@@ -130,22 +123,35 @@ def _content(path: RawFile, problems: list[str], damage_accepted: bool = False) 
         problems.append(f"{path}: cannot be read ({error.strerror})")
         return None
     jpeg = content.startswith(JPEG_START)
-    if not jpeg and (wrong := png_problem(content)) is not None:
+    if (wrong := kind_problem(content)) is not None:
+        problems.append(f"{path}: {wrong}")
+    elif not jpeg and (wrong := png_problem(content)) is not None:
         problems.append(f"{path}: {wrong}; download it again")
-        return None
-    declared = header_size(content)
-    if declared is None or declared[0] * declared[1] > MAX_PIXELS:
-        size = "an unreadable or invalid size" if declared is None else f"{_times(declared)} pixels"
-        problems.append(f"{path}: its header declares {size}, not an image of a data set; download it again")
-        return None
-    if jpeg and not damage_accepted and (wrong := jpeg_problem(content)) is not None:
+    elif (wrong := _size_problem(content, decoding.max_pixels)) is not None:
+        problems.append(f"{path}: its header declares {wrong}")
+    elif jpeg and not damage_accepted and (wrong := jpeg_problem(content)) is not None:
         problems.append(f"{path}: {wrong}; {ACCEPT}")
-        return None
-    return content
+    else:
+        return content
+    return None
 
 
-def _raw_label(reader: Reader, path: RawFile, problems: list[str]) -> Pixels | None:
-    content = _content(path, problems, damage_accepted=True)
+def _size_problem(content: bytes, max_pixels: int) -> str | None:
+    if (size := image_size(content)) is None:
+        return "no valid size; download it again"
+    pixels = size[0] * size[1]
+    if pixels > _DECODER_PIXELS or max(size) > _DECODER_SIDE:
+        return f"{_times(size)} pixels, which cannot be decoded; download it again, or cut it into smaller images"
+    if pixels > max_pixels:
+        return (
+            f"{_times(size)} pixels, more than {max_pixels}; download it again, or, if that is its size, add to the entry in "
+            f"params/datasets.yaml: max_pixels: {pixels}"
+        )
+    return None
+
+
+def _raw_label(reader: Reader, path: RawFile, decoding: Decoding, problems: list[str]) -> Pixels | None:
+    content = _content(path, decoding, problems, damage_accepted=True)
     if content is None:
         return None
     if content.startswith(JPEG_START):

@@ -58,7 +58,7 @@ def _classes() -> dict[str, tuple[int, int, int]]:
 
 
 def _scan(root: RawTree, split: str) -> tuple[list[Sample], list[str]]:
-    root = root.holding(f"images/{split}/*.jpg", _FOLDER)
+    root = root.holding(f"images/{split}/*.jpg")
     images = {path.stem: path for path in (root / "images" / split).glob("*.jpg")}
     labels = {path.stem: path for path in (root / "annotations" / split).glob("*.png")}
     file_problems = [

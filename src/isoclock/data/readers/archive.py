@@ -1,7 +1,8 @@
 """Zip archives of data sets, read in place: nothing is extracted, so nothing can be written outside the data folder.
 
-Reading a member takes one seek and one decompression; any number of threads can read at the same time. The whole archive
-is checked before any member is read. The size and checksum of a member must match the directory of the archive.
+Reading a member opens the archive, so that any number of archives takes no file descriptors, and any number of threads can
+read at the same time. The whole archive is checked before any member is read. The size and checksum of a member must match the
+directory of the archive.
 """
 
 from __future__ import annotations
@@ -13,11 +14,10 @@ import struct
 import zipfile
 import zlib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from isoclock.errors import DataError
 
@@ -45,7 +45,6 @@ class ArchiveMember:
     crc: int
     deflated: bool
     offset: int  # of the local header
-    stream: IO[bytes] = field(repr=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.archive}:{self.path}"
@@ -84,11 +83,14 @@ class ArchiveMember:
         return self._unpacked(min(self.packed, count), count)
 
     def _unpacked(self, packed: int, at_most: int) -> bytes:
-        header = os.pread(self.stream.fileno(), _LOCAL_HEADER.size, self.offset)
-        if len(header) < _LOCAL_HEADER.size or not header.startswith(b"PK\x03\x04"):
-            raise DataError(f"{self}: not at the offset in the archive's directory; download the archive again")
-        _, name, extra = _LOCAL_HEADER.unpack(header)
-        content = os.pread(self.stream.fileno(), packed, self.offset + _LOCAL_HEADER.size + name + extra)
+        with self.archive.open("rb") as stream:
+            stream.seek(max(0, self.offset))
+            header = stream.read(_LOCAL_HEADER.size)
+            if len(header) < _LOCAL_HEADER.size or not header.startswith(b"PK\x03\x04"):
+                raise DataError(f"{self}: not at the offset in the archive's directory; download the archive again")
+            _, name, extra = _LOCAL_HEADER.unpack(header)
+            stream.seek(name + extra, os.SEEK_CUR)
+            content = stream.read(min(packed, MAX_MEMBER_BYTES + _SMALL))  # `packed` may be any number
         if not self.deflated:
             return content
         try:
@@ -108,11 +110,9 @@ class Archive:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._stream = path.open("rb", buffering=0)
             with zipfile.ZipFile(path) as archive:
                 entries, end = archive.infolist(), archive.start_dir
         except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error):
-            self._stream.close()
             raise DataError(f"{path}: {_content_problem(path)}; download it again, or move it away") from None
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror})") from None
@@ -126,7 +126,6 @@ class Archive:
         if overlapping := _overlapping(entries):
             problems["overlaps another member (a zip bomb)"] = overlapping
         if problems:
-            self.close()
             raise DataError(
                 [
                     f"{path}: {names[0]!r}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {fault}; "
@@ -148,15 +147,10 @@ class Archive:
                 crc=entry.CRC,
                 deflated=entry.compress_type == _DEFLATED,
                 offset=entry.header_offset,
-                stream=self._stream,
             )
             for entry in self._entries
             if not entry.is_dir() and (path := PurePosixPath(entry.filename))
         }
-
-    def close(self) -> None:
-        """Close the file. Members cannot be read after that."""
-        self._stream.close()
 
 
 def _content_problem(path: Path) -> str:

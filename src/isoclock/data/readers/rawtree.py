@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -54,25 +55,28 @@ class RawTree:
     @classmethod
     def open(cls, root: Path) -> RawTree:
         """The tree below `root`, a folder or a single archive. Raises DataError that lists the problems of all archives."""
-        if not root.exists():
+        try:
+            mode = root.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
             raise DataError(
                 _link_problem(root)
                 if root.is_symlink()
                 else f"{root}: not found; put the folders or archives of the data set there"
-            )
-        if not root.is_dir() and not root.is_file():
+            ) from None
+        except OSError as error:
+            raise DataError(f"{root}: cannot be read ({error.strerror})") from None
+        if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
             raise DataError(f"{root}: neither a folder nor an archive; put the data set there")
-        listing = Listing.of(root) if root.is_dir() else Listing()
-        found, problems = [], []
-        archives = [root / path for path in sorted(listing.files) if path.lower().endswith(".zip")]
-        for path in archives if root.is_dir() else [root]:
+        listing = Listing.of(root) if stat.S_ISDIR(mode) else Listing()
+        found: list[Archive] = []
+        problems = [_link_problem(root / path) for path in sorted(filter(_is_archive, listing.dangling))]
+        archives = [root / path for path in sorted(filter(_is_archive, listing.files))]
+        for path in archives if stat.S_ISDIR(mode) else [root]:
             try:
                 found.append(Archive(path))
             except DataError as error:
                 problems += error.problems
         if problems:
-            for archive in found:
-                archive.close()
             raise DataError(problems)
         return cls(root, Found(listing, found))
 
@@ -82,9 +86,29 @@ class RawTree:
     def __str__(self) -> str:
         return str(self.root / self._below)
 
-    def holding(self, pattern: str, *folders: str) -> RawTree:
-        """The first of this folder and its subfolders `folders` with a match for `pattern`; this folder if there is none."""
-        return next((tree for tree in (self, *(self / folder for folder in folders)) if tree.glob(pattern)), self)
+    def holding(self, pattern: str) -> RawTree:
+        """The folder below which `pattern` has a match: this one, or else a subfolder, as when an archive has its own folder.
+
+        The nearest one if several have a match; this folder if none has. Raises DataError if two are equally near.
+        """
+        if self.glob(pattern):
+            return self
+        above, below = self._below.parts, PurePosixPath(pattern).parts
+        whole = re.compile("/".join([*map(_translated, above), "(.+)", *map(_translated, below)]))
+        members = (path for archive in self.found.archives for path in archive.members if not is_hidden(path))
+        places = {
+            found[1]: path.split("/")[len(above) : -len(below)]
+            for path in (*self.found.listing.files, *self.found.listing.dangling, *members)
+            if (found := whole.fullmatch(folded(path)))
+        }
+        nearest = ["/".join(place) for place in sorted(places.values(), key=lambda place: (len(place), place))]
+        if not nearest:  # perhaps it is behind a link to a folder that does not exist
+            paths = map(PurePosixPath, self.found.listing.dangling)
+            self.found.dangling |= {str(p): None for p in paths if p.parent == self._below and not p.suffix}
+            return self
+        if len(nearest) > 1 and nearest[0].count("/") == nearest[1].count("/"):
+            raise DataError(f"{self}: {pattern} is in {nearest[0]} and in {nearest[1]}; move one of them away")
+        return self / nearest[0]
 
     def glob(self, pattern: str) -> list[RawFile]:
         """Files that match a pattern such as `*/*.png` (`*` within a name), sorted by path, without hidden files.
@@ -92,7 +116,7 @@ class RawTree:
         Raises DataError if two archives contain different files of the same path, and for two files in a folder whose names
         differ only in case or Unicode form.
         """
-        parts = [_translated(folded(part)) for part in (self._below / pattern).parts]
+        parts = [_translated(part) for part in (self._below / pattern).parts]
         whole = re.compile("/".join(parts))
         found: dict[str, tuple[str, RawFile]] = {}
         for archive in self.found.archives:
@@ -124,11 +148,6 @@ class RawTree:
         if self.found.dangling:
             raise DataError([_link_problem(self.root / path) for path in sorted(self.found.dangling)])
 
-    def close(self) -> None:
-        """Close the archives."""
-        for archive in self.found.archives:
-            archive.close()
-
 
 def identity(file: RawFile) -> list[int]:
     """Numbers that change with the content of a file."""
@@ -138,9 +157,13 @@ def identity(file: RawFile) -> list[int]:
     return [status.st_size, status.st_mtime_ns]
 
 
+def _is_archive(path: str) -> bool:
+    return path.lower().endswith(".zip")
+
+
 def _link_problem(path: Path) -> str:
     return f"{path}: a link to {path.readlink()}, which does not exist; run `dvc pull`, or restore that file"
 
 
 def _translated(part: str) -> str:
-    return "[^/]*".join(re.escape(plain) for plain in part.split("*"))
+    return "[^/]*".join(re.escape(plain) for plain in folded(part).split("*"))

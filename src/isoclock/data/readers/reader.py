@@ -137,13 +137,12 @@ def find_reader(name: str) -> Reader:
     return found
 
 
-def check_readers(names: Iterable[str]) -> None:
-    """Load the readers called `names`. Raises ParamsError that lists the problems of all of them."""
-    problems = []
+def reader_problems(names: Iterable[str]) -> list[str]:
+    """What is wrong with the readers called `names`, which are loaded for it. One line each."""
+    problems: list[str] = []
     for name in sorted(names):
         try:
             find_reader(name)
         except UserError as error:
             problems += error.problems
-    if problems:
-        raise ParamsError(problems)
+    return problems

@@ -32,6 +32,9 @@ class Dataset(Entry):
     white_16bit: Annotated[int, Field(gt=0, lt=1 << 16, strict=True)] | None = Field(
         None, exclude_if=_is_none
     )  # value of white in images with 16 bits; none: such images are refused
+    max_pixels: Annotated[int, Field(gt=0, le=1 << 30, strict=True)] | None = Field(
+        None, exclude_if=_is_none
+    )  # of an image or label; larger ones are refused; none: 2 ** 26
     teacher_from: Name | None = None  # the data set that its teachers are trained on; none: itself
 
     @model_validator(mode="after")
