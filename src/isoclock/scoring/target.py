@@ -67,7 +67,7 @@ class Target:
 
         Digests in `kept` spare reading files again that did not change.
         """
-        record, index, path = self.record(), read_index(self.data), self.data / INDEX
+        index, record, path = read_index(self.data), self.record(), self.data / INDEX
         again = f"train it again (isoclock {self._made_by})"
         if record.digests.data != (found := sha256_file(path)):
             raise ArtifactError(

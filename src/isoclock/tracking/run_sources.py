@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from isoclock.budget.audit import audit_record
+from isoclock.digests import Digests
+from isoclock.errors import ArtifactError
 from isoclock.files import read_lines, sha256_json
 from isoclock.grid.cells import Cell
 from isoclock.grid.layout import ScoreFiles, TrainedFiles
@@ -38,7 +40,7 @@ def reported(problems: list[str], name: str) -> Iterator[None]:
 def student_source(results: Results, cell: Cell, run: StudentRecord | StudentRun) -> RunSource:
     """A student, published or live."""
     layout, plan, live = results.layout, run.plan, isinstance(run, StudentRun)
-    source = _trained(cell.path, cell.dataset, layout.student_run(cell) if live else layout.student(cell), run)
+    source = _trained(results, cell.path, cell.dataset, layout.student_run(cell) if live else layout.student(cell), run)
     source.name = f"{cell.method} {cell.budget} seed {cell.seed}"
     source.pair = f"{cell.dataset}/{cell.pair}"
     source.tags |= texts(
@@ -83,7 +85,7 @@ def teacher_source(
     """A teacher, published or live. `pairs` has the pair that uses weights, by (data set, digest)."""
     layout, live = results.layout, isinstance(run, TeacherRun)
     folder = layout.teacher_run(dataset, model) if live else layout.teacher(dataset, model)
-    source = _trained(f"{dataset}/teacher/{model}", dataset, folder, run)
+    source = _trained(results, f"{dataset}/teacher/{model}", dataset, folder, run)
     source.name = f"teacher {model}"
     source.tags |= texts(model=model, seed=run.cell.seed)
     if isinstance(run, TeacherRecord):
@@ -124,7 +126,7 @@ def profile_source(path: Path, profile: Profile) -> RunSource:
     return sealed(source, live=False)
 
 
-def _trained(key: str, dataset: str, folder: Path, run: Record | Run) -> RunSource:
+def _trained(results: Results, key: str, dataset: str, folder: Path, run: Record | Run) -> RunSource:
     """What teachers and students have in common."""
     live, kind = isinstance(run, Run), "student" if isinstance(run, StudentRecord | StudentRun) else "teacher"
     events = [
@@ -158,7 +160,12 @@ def _trained(key: str, dataset: str, folder: Path, run: Record | Run) -> RunSour
     files = TrainedFiles(folder)
     source.files = [(path, "") for path in (files.record, files.ledger) if path.is_file()]
     if files.weights.is_file():
-        source.weights = (files.weights, run.digests.weights)
+        try:
+            kept, what = Digests(results.layout.digests), "the weights that record.json names"
+            kept.check(files.weights, run.digests.weights, what, "left out: copy them back, or train again")
+            source.weights = (files.weights, run.digests.weights)
+        except ArtifactError as error:
+            results.problems += error.problems
     return source
 
 
