@@ -78,7 +78,7 @@ class Silent:
 def silent(
     request: pytest.FixtureRequest, train_split: PackedSplit, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Silent]:
-    found = Silent(train_split, monkeypatch, request.param, timeout_s=0.4)
+    found = Silent(train_split, monkeypatch, request.param, timeout_s=1.5)
     yield found
     found.go_on()
 
@@ -92,7 +92,7 @@ def test_a_stop_signal_ends_the_wait_and_nothing_is_lost(
         threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
         with pytest.raises(Stopped):
             next(silent.stream)
-        assert 0.1 < time.monotonic() - began < 1.1
+        assert 0.1 < time.monotonic() - began < 3  # half a second, and what a busy machine adds
     silent.go_on()
     after = [made["index"] for made in silent.stream]
     os.write(silent.writer, b"x")  # for batch 3 of the next stream
@@ -108,10 +108,10 @@ def test_a_wait_is_reported_once_and_has_an_end(
         next(silent.stream)
     origin = silent.stream._source._origin  # type: ignore[union-attr]
     assert all(str(loader) in origin for loader in silent.loaders)
-    line = f"isoclock: no data for 0 s from {origin}; waiting for up to 0.4 s (loader_timeout_s)\n"
-    assert capsys.readouterr().err == line
+    line = rf"isoclock: no data for \d s from {re.escape(origin)}; waiting for up to 1\.5 s \(loader_timeout_s\)\n"
+    assert re.fullmatch(line, capsys.readouterr().err)
     assert caught.value.problems == [
-        f"student: no data for 0.4 s from {origin} (method kd); check the data's file system, or raise loader_timeout_s "
+        f"student: no data for 1.5 s from {origin} (method kd); check the data's file system, or raise loader_timeout_s "
         "(params/training.yaml); the same command continues from the last checkpoint"
     ]
 
@@ -189,9 +189,10 @@ def test_a_loader_process_without_open_files_is_an_error_at_once(
 def test_the_limit_of_open_files_is_raised_or_named() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+        now = len(list(Path("/dev/fd").iterdir()))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (now + 20, hard))
         check_machine(2, 100)
-        assert 100 < resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 400
+        assert now + 100 < resource.getrlimit(resource.RLIMIT_NOFILE)[0] < now + 300
         with pytest.raises(
             UserError, match=rf"^limit of open files: {hard}, and 99999999 loader processes need \d+; raise"
         ):
