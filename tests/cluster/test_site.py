@@ -191,5 +191,5 @@ def test_slurm_is_not_asked_about_a_placeholder(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_fifo_in_place_of_the_site_file_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"site\.yaml: it is a FIFO, not a file"):
+    with pytest.raises(UserError, match=r"site\.yaml: cannot be read \(it is a FIFO, not a file\)"):
         read_site(put(tmp_path / "site.yaml", "a FIFO"))

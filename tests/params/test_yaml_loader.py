@@ -149,10 +149,11 @@ def test_many_values_with_a_provenance_each_take_linear_time(empty_study: TinySt
     assert time.process_time() - began < 4
 
 
+@pytest.mark.parametrize("name", ["datasets.yaml", "grids/toy.yaml", "published.yaml"])
 @pytest.mark.parametrize("how", ["a FIFO", "a folder", "a device", "a large file", "a dangling link"])
-def test_what_is_no_plain_file_is_not_opened(empty_study: TinyStudy, how: str) -> None:
-    path = empty_study.folder / "params" / "datasets.yaml"
-    path.unlink()
+def test_what_is_no_plain_file_is_not_opened(empty_study: TinyStudy, how: str, name: str) -> None:
+    path = empty_study.folder / "params" / name
+    path.unlink(missing_ok=True)
     if how == "a FIFO":
         os.mkfifo(path)
     elif how == "a folder":

@@ -157,10 +157,10 @@ def read_params(folder: Path) -> Params:
     grids = {
         path.stem: grid
         for path in _grid_files(folder / "grids", problems)
-        if (grid := as_entry(path, "", read_yaml(path, problems), Grid, problems)) is not None
+        if (grid := _grid(path, problems)) is not None
     }
     rows = folder / "published.yaml"  # optional
-    published = read_entries(rows, Published, problems) if rows.is_file() else {}
+    published = read_entries(rows, Published, problems) if rows.exists() or rows.is_symlink() else {}
     if problems:
         raise ParamsError(list(dict.fromkeys(problems)))
     return Params(folder, datasets, models, pairs, recipes, methods, budgets, profiles, grids, published)
@@ -179,6 +179,13 @@ def _grid_files(folder: Path, problems: list[str]) -> list[Path]:
         else:
             paths.append(path)
     return paths
+
+
+def _grid(path: Path, problems: list[str]) -> Grid | None:
+    found: list[str] = []
+    content = read_yaml(path, found)
+    problems += found
+    return None if found else as_entry(path, "", content, Grid, problems)
 
 
 def _check_sections(path: Path, problems: list[str]) -> None:

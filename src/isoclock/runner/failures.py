@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors import SafetensorError
 
-from isoclock.data.loading.waiting import NoBatch
+from isoclock.data.loading.waiting import NoData
 from isoclock.errors import UserError
 from isoclock.runner.gpu_failures import LESS_MEMORY, gpu_failure
 
@@ -119,9 +119,9 @@ def _reason(error: Exception) -> tuple[str, str, str] | None:
     if _OPEN_FILES.search(text):
         advice = "raise the limit (ulimit -n), or take fewer workers (params/training.yaml)"
         return "open-files", "too many open files", advice
-    if isinstance(error, NoBatch):
+    if isinstance(error, NoData):
         advice = "check the data's file system, or raise loader_timeout_s (params/training.yaml)"
-        return "no-batch", str(error), advice
+        return "no-data", str(error), advice
     if isinstance(error, OSError) and (found := _IN_LOADER.search(text)):
         return "loader-failed", f"a loader process cannot go on: {found[2]}", "see to the cause"
     if found := _LOADER.search(text):

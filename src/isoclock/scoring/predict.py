@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from isoclock.data.loading.normalise import Normalise
 from isoclock.data.loading.stream import whole_images
+from isoclock.data.loading.waiting import Waited, stopped_by
 from isoclock.errors import DataError
 from isoclock.models.trained import load_weights, new_segmenter
 from isoclock.scoring.confusion import checked_counts, confusion_matrix, label_counts
@@ -72,18 +73,22 @@ def predict_split(
     device: torch.device,
     keep: Collection[int] = (),
 ) -> Counted:
-    """Predict a split as the recipe's `scoring` says, in the precision and with the normalisation of training."""
-    return predict(
-        model,
-        whole_images(split),
-        num_classes=num_classes,
-        scoring=recipe.scoring,
-        precision=recipe.precision,
-        channels_last=recipe.channels_last,
-        device=device,
-        normalise=Normalise.last_of(recipe.colour),
-        keep=keep,
-    )
+    """Predict a split as the recipe's `scoring` says, in the precision and with the normalisation of training.
+
+    Raises NoData if an image is not read within `loader_timeout_s`.
+    """
+    with stopped_by(None):  # a run that is stopped in an evaluation would not repeat it
+        return predict(
+            model,
+            Waited(whole_images(split), recipe.loader_timeout_s, "this process, which scores"),
+            num_classes=num_classes,
+            scoring=recipe.scoring,
+            precision=recipe.precision,
+            channels_last=recipe.channels_last,
+            device=device,
+            normalise=Normalise.last_of(recipe.colour),
+            keep=keep,
+        )
 
 
 def predict(

@@ -54,7 +54,7 @@ class TrainingStream:
     waiting for batches so far, `loader_core_s` the processor time used for the batches received. Raises ParamsError for
     a colour list that cannot be built.
 
-    A wait for a batch is reported after 10 s. It raises NoBatch after `timeout_s`, and Stopped where a stop is requested
+    A wait for a batch is reported after 10 s. It raises NoData after `timeout_s`, and Stopped where a stop is requested
     (`isoclock.data.loading.waiting`).
 
     A batch is on `device`. For a GPU it is made in pinned memory, and the next batch is copied while the current one is

@@ -1,4 +1,4 @@
-"""Waiting for batches, with an end: at a stop request, or when none comes for too long."""
+"""Waiting for batches and images, with an end: at a stop request, or when none comes for too long."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Generic, TypeVar
 
 REPORT_AFTER_S = 10.0
 _LOOK_EVERY_S = 0.5  # whether a stop is requested
 
-Batch = dict[str, Any]
+T = TypeVar("T")
 
 
 class Stopped(Exception):
     """A stop was requested while a batch was waited for. The batch was not received."""
 
 
-class NoBatch(TimeoutError):
-    """No batch came in the time that `loader_timeout_s` allows."""
+class NoData(TimeoutError):
+    """No batch or image came in the time that `loader_timeout_s` allows."""
 
 
 _stop_requested: Callable[[], bool] | None = None
 
 
 @contextmanager
-def stopped_by(requested: Callable[[], bool]) -> Iterator[None]:
-    """In this context, a wait for a batch ends with `Stopped` within a second after `requested` returns True."""
+def stopped_by(requested: Callable[[], bool] | None) -> Iterator[None]:
+    """In this context, a wait ends with `Stopped` within a second after `requested` returns True; with None, no stop ends it."""
     global _stop_requested
     before, _stop_requested = _stop_requested, requested
     try:
@@ -39,28 +39,28 @@ def stopped_by(requested: Callable[[], bool]) -> Iterator[None]:
         _stop_requested = before
 
 
-class Waited:
-    """The batches of `source`, which is iterated in a thread, so that the caller can stop waiting whatever the source does.
+class Waited(Generic[T]):
+    """What `source` yields, which is iterated in a thread, so that the caller can stop waiting whatever the source does.
 
-    The thread gets the next batch only when it is asked for, and nothing is made ahead. After `REPORT_AFTER_S` a line on
-    stderr says that a batch is missing, and where it should come from (`origin`). Raises Stopped (see `stopped_by`), NoBatch
-    after `timeout_s`, and what `source` raises. After these, and after a signal handler has raised, the next batch is still
-    the one that was waited for.
+    The thread gets the next item only when it is asked for, and nothing is made ahead. After `REPORT_AFTER_S` a line on
+    stderr says that it is missing, and where it should come from (`origin`). Raises Stopped (see `stopped_by`), NoData after
+    `timeout_s`, and what `source` raises. After Stopped and NoData, and after a signal handler has raised, the next item is
+    still the one that was waited for.
     """
 
-    def __init__(self, source: Iterator[Batch], timeout_s: float, origin: str) -> None:
+    def __init__(self, source: Iterator[T], timeout_s: float, origin: str) -> None:
         self._timeout_s, self._origin = timeout_s, origin
         self._asked: SimpleQueue[bool] = SimpleQueue()
-        self._answers: SimpleQueue[Batch | BaseException] = SimpleQueue()
+        self._answers: SimpleQueue[T | BaseException] = SimpleQueue()
         self._is_asked = False
         threading.Thread(target=_serve, args=(source, self._asked, self._answers), name="batches", daemon=True).start()
         # The thread drops the source, and with it the loader processes, when this object is gone.
         weakref.finalize(self, self._asked.put, False).atexit = False
 
-    def __iter__(self) -> Waited:
+    def __iter__(self) -> Waited[T]:
         return self
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> T:
         if not self._is_asked:
             self._is_asked = True
             self._asked.put(True)
@@ -70,7 +70,7 @@ class Waited:
             raise answer
         return answer
 
-    def _wait(self) -> Batch | BaseException:
+    def _wait(self) -> T | BaseException:
         started, report_s = time.monotonic(), REPORT_AFTER_S
         while True:
             try:
@@ -80,14 +80,14 @@ class Waited:
             if _stop_requested is not None and _stop_requested():
                 raise Stopped
             if waited_s >= self._timeout_s:
-                raise NoBatch(f"no batch from {self._origin} for {self._timeout_s:g} s")
+                raise NoData(f"no data for {self._timeout_s:g} s from {self._origin}")
             if waited_s >= report_s:
-                line = f"no batch from {self._origin} for {waited_s:.0f} s; waiting for up to {self._timeout_s:g} s"
+                line = f"no data for {waited_s:.0f} s from {self._origin}; waiting for up to {self._timeout_s:g} s"
                 print(f"isoclock: {line} (loader_timeout_s)", file=sys.stderr, flush=True)
                 report_s = float("inf")
 
 
-def _serve(source: Iterator[Batch], asked: SimpleQueue[bool], answers: SimpleQueue[Batch | BaseException]) -> None:
+def _serve(source: Iterator[T], asked: SimpleQueue[bool], answers: SimpleQueue[T | BaseException]) -> None:
     while asked.get():
         try:
             answers.put(next(source))  # no name here refers to it: its memory is used again when the caller releases it
