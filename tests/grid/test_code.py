@@ -17,7 +17,20 @@ from tiny_study import TinyStudy, edit, write_tiny_params
 
 SOURCES = code.PACKAGE
 NUMBERS = ("prepare", "teacher", "profile", "student", "evaluate")
-FORBIDDEN = {"cli", "cluster", "dag", "files", "grid", "params", "progress", "records", "report", "runner", "tracking"}
+FORBIDDEN = {
+    "cli",
+    "cluster",
+    "dag",
+    "files",
+    "grid",
+    "os_failures",
+    "params",
+    "progress",
+    "records",
+    "report",
+    "runner",
+    "tracking",
+}
 
 METHODS = ("none", "kd", "fitnet", "cwd", "mgd")
 PREPARE = {"prepare/streets"}

@@ -23,6 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     from isoclock.data.packing.prepare import prepare
     from isoclock.data.packing.unlabelled import raw_splits
     from isoclock.data.readers.reader import find_reader
+    from isoclock.errors import one_line
     from isoclock.grid.layout import Layout
     from isoclock.params.check import load_params
     from isoclock.progress import ProgressLine
@@ -50,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
             report=notes.append,
         )
     for note in notes:
-        print(f"isoclock: {note}", file=sys.stderr)
+        print(f"isoclock: {one_line(note)}", file=sys.stderr)
     return 0
 
 

@@ -96,4 +96,5 @@ def _touch(grid_name: str) -> None:
         [*command, "--config", f"grid={grid_name}", "--", "all"], capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise UserError(f"snakemake --touch: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+        lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
+        raise UserError(f"snakemake --touch: {lines[-1]}")

@@ -1,22 +1,20 @@
-"""Failures from outside a run, reported in one line: memory, disk, GPU, loaders. Nothing is changed to work around them."""
+"""Failures from outside a run, reported in one line: memory, files, GPU, loaders. Nothing is changed to work around them."""
 
 from __future__ import annotations
 
-import errno
 import re
 import resource
-import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
 
 from isoclock.errors import UserError
+from isoclock.os_failures import os_failure
 from isoclock.runner.gpu_failures import LESS_MEMORY, gpu_failure
 
 if TYPE_CHECKING:
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 
 MIB = float(1 << 20)
 _OUTSIDE = (RuntimeError, MemoryError, OSError, SafetensorError)
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _CPU_MEMORY = re.compile(r"can't allocate memory|not enough memory|[Cc]annot allocate memory")
 _SHARED_MEMORY = re.compile(r"out of shared memory|</torch_\S*>.*No space left|shared memory\(shm\)|Bus error")
 _LOADER = re.compile(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (.*)")
@@ -68,16 +65,6 @@ def figures(method: str, recipe: Recipe, device: torch.device) -> str:
     return f"method {method}, crop {height}x{width}, batch {recipe.batch}, {peak_memory(device)}"
 
 
-def disk_full(error: OSError, path: Path, kept: str) -> UserError | None:
-    """The error for a file that a full disk has no room for; None if `error` is another one. `kept` says what is left."""
-    if error.errno not in _DISK_FULL:
-        return None
-    free_mib = shutil.disk_usage(path.parent).free / MIB
-    return UserError(
-        f"{path}: no room to save it ({error.strerror}; {free_mib:.1f} MiB are free without it); {kept}; make room and start again"
-    )
-
-
 def peak_memory(device: torch.device) -> str:
     """Most memory the training process has held so far: of the device's allocator, or of the process on the CPU."""
     if device.type == "cuda":
@@ -109,10 +96,7 @@ def _reason(error: Exception) -> tuple[str, str, str] | None:
         return "out-of-memory", "out of memory", LESS_MEMORY
     if (failure := gpu_failure(text)) is not None:
         return failure
-    if (isinstance(error, OSError) and error.errno in _DISK_FULL) or "No space left on device" in text:
-        file = getattr(error, "filename", None) or "below runs/ or results/"
-        return "disk-full", f"no room to write {file}", "make room"
     if found := _LOADER.search(text):
         advice = "if the machine ran out of memory, ask for more, or take fewer workers (params/training.yaml)"
         return "loader-died", f"loader process {found[1]} {found[2].rstrip('. ')}", advice
-    return None
+    return os_failure(error)

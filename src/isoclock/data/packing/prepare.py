@@ -27,6 +27,7 @@ from isoclock.data.readers.rawtree import RawTree
 from isoclock.data.readers.reader import Reader
 from isoclock.errors import DataError
 from isoclock.labels import IGNORE
+from isoclock.os_failures import naming
 from isoclock.progress import ProgressLine
 from isoclock.records.document import build, schema_of, write
 from isoclock.records.index import Index
@@ -70,6 +71,11 @@ def prepare(
     tree = RawTree.open(root)
     try:
         source = find_samples(reader, tree, splits, images or {})
+        source.count_problems += [
+            f"{sample.image_path}: its name is not UTF-8 text; rename the file"
+            for _, sample in source.samples
+            if sample.name != sample.name.encode(errors="replace").decode()
+        ]
         if labelled_images is not None and not source.problems:
             hide_training_labels(source, tree, labelled_images, labelled_seed)
         if unknown := sorted(decoding.accept_damaged - {sample.name for _, sample in source.samples}):
@@ -84,7 +90,7 @@ def prepare(
         how |= {"accept_damaged": sorted(accept_damaged), "white_16bit": white_16bit}
         expected = [(split, sample.name, identities(sample)) for split, sample in source.samples]
         out.parent.mkdir(parents=True, exist_ok=True)
-        with Packing(out, how, expected, labels, storage) as packing:
+        with naming(out), Packing(out, how, expected, labels, storage) as packing:
             if problem := disk_problem(source.samples[len(packing.done) :], labels, out, size, storage):
                 if not packing.done:
                     packing.discard()
