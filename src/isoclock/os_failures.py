@@ -13,8 +13,10 @@ from isoclock.errors import UserError
 Failure = tuple[str, str, str]
 """Name of the reason, what happened, what to do."""
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+OS_REASONS = ("disk-full", "system")
+"""Names of the reasons here."""
 
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _PERMISSION = "get permission from its owner, or work in a copy elsewhere"
 _NO_FOLDER = "a file is where a folder is needed: rename or remove it"
 _ADVICE = {
@@ -41,7 +43,7 @@ _ADVICE = {
 }
 _OTHERWISE = "check it, then run the same command again"
 # What libraries report as text only, such as "I/O error: No space left on device (os error 28)".
-_AS_TEXT = (*DISK_FULL, errno.EROFS, errno.EACCES, errno.EMFILE, errno.ENFILE, errno.EFBIG, errno.EIO)
+_AS_TEXT = (*_DISK_FULL, errno.EROFS, errno.EACCES, errno.EMFILE, errno.ENFILE, errno.EFBIG, errno.EIO)
 
 
 def os_failure(error: BaseException) -> Failure | None:
@@ -55,7 +57,7 @@ def os_failure(error: BaseException) -> Failure | None:
         what = f"{os.fsdecode(path)}: {what}" if isinstance(path, str | bytes | os.PathLike) else what
     no_temporary_folder = code == errno.ENOENT and "temporary directory" in what
     advice = "set TMPDIR to a folder that can be written" if no_temporary_folder else _ADVICE.get(code, _OTHERWISE)
-    return "disk-full" if code in DISK_FULL else "system", what, advice
+    return "disk-full" if code in _DISK_FULL else "system", what, advice
 
 
 def os_problem(error: BaseException, then: str = "") -> UserError | None:

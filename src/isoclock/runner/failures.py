@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 
 from isoclock.errors import UserError
-from isoclock.os_failures import os_failure
+from isoclock.os_failures import OS_REASONS, os_failure
 from isoclock.runner.gpu_failures import LESS_MEMORY, gpu_failure
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def as_user_error(
                     record("error", f"{type(error).__name__}: {first_line} ({describe()})")
                 raise
             reason, what, advice = found
-            message = f"{what} ({describe()}); {advice}; the same command {then}"
+            about = "" if reason in OS_REASONS else f" ({describe()})"
+            message = f"{what}{about}; {advice}; the same command {then}"
             if record is not None:
                 record(reason, message)
             raise UserError(f"{title}: {message}") from error
