@@ -27,7 +27,7 @@ def refused(code: int, *names: str | None) -> OSError:
         (refused(errno.EXDEV, "a"), "a: Invalid cross-device link; check it, then run the same command again"),
         (
             SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
-            "Error while serializing: I/O error: No space left on device (os error 28); make room there",
+            "Error while serializing: I/O error: No space left on device (os error 28); make room",
         ),
         (FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"),
          "No usable temporary directory found in ['/tmp']; set TMPDIR to a folder that can be written"),

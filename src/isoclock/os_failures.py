@@ -20,7 +20,7 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _PERMISSION = "get permission from its owner, or work in a copy elsewhere"
 _NO_FOLDER = "a file is where a folder is needed: rename or remove it"
 _ADVICE = {
-    errno.ENOSPC: "make room there",
+    errno.ENOSPC: "make room",
     errno.EDQUOT: "remove files there, or ask for a larger quota",
     errno.EROFS: "make it writable, or work in a copy elsewhere",
     errno.EACCES: _PERMISSION,

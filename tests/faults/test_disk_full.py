@@ -23,7 +23,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(trainer: Callable[..., Trainer], 
     small_disk(run.folder, "8m")  # two checkpoints of 3.5 MB, and not a third
     assert run.run(save_all_the_time) == 2
     assert (
-        "checkpoint-000000003.pt: No space left on device; make room there; then start again "
+        "checkpoint-000000003.pt: No space left on device; make room; then start again "
         "(the checkpoint of iteration 2 is intact)"
     ) in run.said
     assert "Traceback" not in run.said

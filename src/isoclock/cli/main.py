@@ -23,12 +23,13 @@ from typing import NoReturn, TextIO
 from isoclock import __version__
 from isoclock.errors import EXIT_USER_ERROR, UserError, missing_package, one_line
 from isoclock.modules import modules_of
-from isoclock.os_failures import os_problem
+from isoclock.os_failures import naming, os_problem
 from isoclock.runner.gpu_failures import gpu_failure
 from isoclock.text import redacted, safe
 
 # These verbs come first in the help, in this order; the others follow by name.
 _PIPELINE = ("prepare", "teacher", "profile", "plan", "student", "evaluate", "report")
+_OUTPUT = Path("standard output")  # in messages
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # needs the core. The OpenMP library reads this when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     warnings.formatwarning = _format_warning
-    return _flushed(_status(lambda: _logged(parsed.log, arguments, lambda: int(parsed.run(parsed)))))
+    status = _status(lambda: _logged(parsed.log, arguments, lambda: int(parsed.run(parsed))))
+    error = _output_error()
+    return status if error is None else status or _reported(error)
 
 
 def _status(run: Callable[[], int]) -> int:
@@ -80,16 +83,16 @@ def _problems(error: Exception) -> list[str] | None:
     return None if problem is None else problem.problems
 
 
-def _flushed(status: int) -> int:
-    """Write what is left of the output. If that fails, say so, and return 2 instead of 0."""
+def _output_error() -> OSError | None:
+    """Write what is left of the output; the error if that fails."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails once more when it ends
-        error.filename = "standard output"
-        return status or _reported(error)
-    return status
+        error.filename = _OUTPUT
+        return error
+    return None
 
 
 def _format_warning(message: Warning | str, *_where: object, **_more: object) -> str:
@@ -139,8 +142,9 @@ class _Tee(io.TextIOBase):
         shown = redacted(text)
         self._logs.write(shown)
         if self._terminal is not None:
-            self._terminal.write(shown)
-            self._terminal.flush()
+            with naming(_OUTPUT):
+                self._terminal.write(shown)
+                self._terminal.flush()
         return len(text)
 
 
