@@ -9,7 +9,7 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -99,7 +99,14 @@ def mount(*arguments: str) -> None:
     subprocess.run(["mount", *arguments], check=True)
 
 
-@pytest.fixture(params=REASONS)
+TARGETS = {"read-only": "read-only tree, in every verb: one line", "full": "full disk, in every verb: one line"}
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=[pytest.mark.target(TARGETS[name])] if name in TARGETS else []) for name in REASONS
+    ]
+)
 def place(request: pytest.FixtureRequest, places: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Enters one of the places; `forbidden` without root's right to write the files of others."""
     monkeypatch.chdir(places[request.param])
@@ -180,18 +187,30 @@ def test_too_many_open_files(
 
 
 @pytest.mark.slow
+@pytest.mark.target("moved study, in every verb: one line")
 def test_a_study_that_is_moved(
-    complete_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    complete_study: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    record_property: Callable[[str, object], None],
 ) -> None:
+    """It works there. `streets` has a folder of its own; `ui` and `adopt` need a port and the whole project: see their tests."""
     shutil.copytree(complete_study, tmp_path / "here")
+    verbs = {
+        name: words
+        for name, words in (READING | WRITING).items()
+        if name not in ("plan", "plan (budget)", "streets", "ui", "adopt")
+    }
+    verbs["plan (budget)"] = ["plan", "streets", "tiny", "iteration-6"]
+    verbs["plan"] = [*verbs["plan (budget)"], "kd"]
+    record_property("cases", len(verbs))
     for folder in (tmp_path / "here", tmp_path / "there and\udcff"):
         if not folder.exists():
             (tmp_path / "here").rename(folder)
         monkeypatch.chdir(folder)
-        for verb in ("prepare", "teacher", "profile", "student", "evaluate", "report", "stamp", "sync"):
-            assert main(WRITING[verb]) == 0, capsys.readouterr().err
-        for plan in (["plan", "streets", "tiny", "iteration-6"], ["plan", "streets", "tiny", "iteration-6", "kd"]):
-            assert main(plan) == 0, capsys.readouterr().err
+        for verb, words in verbs.items():
+            assert main(words) == 0, (verb, capsys.readouterr())
 
 
 @pytest.mark.slow

@@ -173,8 +173,6 @@ def catch_store_errors(uri: str) -> Iterator[None]:
             advice = f"start it, or set {URI_VARIABLE}, then run `isoclock sync` again to continue"
         elif "database is locked" in reason:
             advice = "another program has it open: stop that program, then run `isoclock sync` again to continue"
-        elif re.search(r"readonly|disk|unable to open", reason):
-            advice = "make room there and check its permissions, then run `isoclock sync` again to continue"
         else:
             advice = "move the file away and run `isoclock sync` to rebuild it from the run records"
         raise UserError(f"tracking store {redacted(uri)}: {reason}; {advice}") from error
