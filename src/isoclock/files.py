@@ -8,11 +8,12 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from isoclock.errors import ArtifactError
+from isoclock.os_failures import naming
 
 _BLOCK = 1 << 20
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
@@ -41,21 +42,31 @@ def regular(path: Path) -> Path:
 def written_atomically(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; on success, fsync it and rename it to `path`; on failure, remove it.
 
-    The suffix of `path` is kept, because some writers (NumPy, PIL) choose the format by it.
+    The suffix of `path` is kept, because some writers (NumPy, PIL) choose the format by it. Raises OSError that names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-        _fsync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    prefix = f".{path.stem}."
+    with naming(path, prefix):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+            _fsync_folder(path.parent)
+        finally:
+            with suppress(OSError):  # what prevents writing may prevent this too
+                temporary.unlink()
+
+
+def check_writable(folder: Path) -> None:
+    """Raise OSError if no file can be made in a folder, or in the one that it will be made in: before hours of work."""
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
+    with naming(folder, ".check."), tempfile.TemporaryFile(dir=there, prefix=".check.", buffering=0) as stream:
+        stream.write(b"0")
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -61,7 +61,14 @@ def machine_gpus() -> list[Gpu]:
     Raises UserError if it fails although a driver is loaded.
     """
     try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False, timeout=_LISTING_S)
+        listed = subprocess.run(
+            ["nvidia-smi", "-L"],
+            capture_output=True,
+            text=True,
+            errors="backslashreplace",
+            check=False,
+            timeout=_LISTING_S,
+        )
     except FileNotFoundError:
         return []
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -87,3 +87,13 @@ def test_every_problem_in_params_is_printed(
         opened()
     assert caught.value.code == 2
     assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def test_stamps_that_cannot_be_written(in_the_study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
+    (in_the_study.folder / "results").write_text("")
+    with pytest.raises(SystemExit) as caught:
+        open_targets({"grid": "toy"})
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("isoclock: results")
+    assert line.endswith("a file is where a folder is needed: rename or remove it")

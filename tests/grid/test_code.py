@@ -25,6 +25,7 @@ FORBIDDEN = {
     "files",
     "grid",
     "locks",
+    "os_failures",
     "params",
     "progress",
     "records",

@@ -26,7 +26,7 @@ def test_a_loader_that_dies_meanwhile_does_not_cut_the_report_short() -> None:
         reasons.append(reason)
 
     with (
-        pytest.raises(UserError, match=r"^student: no room to write here \(method kd\); make room; the same command"),
+        pytest.raises(UserError, match=r"^student: here: No space left on device; make room; the same"),
         as_user_error("student", lambda: "method kd", record),
     ):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "here")

@@ -18,7 +18,7 @@ from isoclock.budget.measure import (
 from isoclock.budget.plan import accept_profile
 from isoclock.data.loading.prepared import PreparedData
 from isoclock.digests import Digests
-from isoclock.files import sha256_json
+from isoclock.files import check_writable, sha256_json
 from isoclock.grid.layout import Layout
 from isoclock.grid.stamps import cost_inputs, profile_stamp
 from isoclock.params.load import Params
@@ -38,6 +38,10 @@ def profile_method(params: Params, dataset: str, pair_name: str, method_name: st
     Where the interval of the ratio stays too wide, or steps wait for data, the profile is marked; a study refuses it.
     """
     data = PreparedData.open(layout.prepared(dataset))
+    accepted_path = layout.accepted_record("profile", dataset, pair_name, method_name)
+    output = layout.profile(dataset, pair_name, method_name)
+    for path in (accepted_path, output):
+        check_writable(path.parent)
     recipe, settings = params.student_recipe(dataset, pair_name), params.profile_settings(pair_name)
     data.verify([split for split in data.splits_of(recipe) if split != "val"], Digests(layout.digests))
     pair, method = params.pair(pair_name), params.method_parts(method_name, dataset)
@@ -86,6 +90,4 @@ def profile_method(params: Params, dataset: str, pair_name: str, method_name: st
         "environment": environment(device),
         "digests": {"code": stamp["code"], "data": data.digest, "inputs": sha256_json(about)},
     }
-    accepted_path = layout.accepted_record("profile", dataset, pair_name, method_name)
-    output = layout.profile(dataset, pair_name, method_name)
     return accept_profile(build(Profile, content), accepted_path, output, settings.reaccept_within)

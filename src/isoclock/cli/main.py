@@ -14,19 +14,22 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from io import FileIO
 from pathlib import Path
 from typing import NoReturn, TextIO
 
 from isoclock import __version__
 from isoclock.errors import EXIT_USER_ERROR, UserError, missing_package, one_line
 from isoclock.modules import modules_of
+from isoclock.os_failures import naming, os_problem
 from isoclock.runner.gpu_failures import gpu_failure
 from isoclock.text import redacted, safe
 
 # These verbs come first in the help, in this order; the others follow by name.
 _PIPELINE = ("prepare", "teacher", "profile", "plan", "student", "evaluate", "report")
+_OUTPUT = Path("standard output")  # in messages
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,23 +43,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # needs the core. The OpenMP library reads this when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     warnings.formatwarning = _format_warning
-    with _logged(parsed.log, arguments):
-        try:
-            return int(parsed.run(parsed))
-        except UserError as error:
-            for problem in error.problems:
-                print(f"isoclock: {redacted(problem)}", file=sys.stderr)
-            return EXIT_USER_ERROR
-        except RuntimeError as error:
-            if (failure := gpu_failure(str(error))) is None:
-                raise
-            print(f"isoclock: {failure[1]}; {failure[2]}", file=sys.stderr)
-            return EXIT_USER_ERROR
-        except ModuleNotFoundError as error:
-            print(f"isoclock: {missing_package(error)}", file=sys.stderr)
-            return EXIT_USER_ERROR
-        except KeyboardInterrupt:
-            return 130
+    status = _status(lambda: _logged(parsed.log, arguments, lambda: int(parsed.run(parsed))))
+    error = _output_error()
+    return status if error is None else status or _reported(error)
+
+
+def _status(run: Callable[[], int]) -> int:
+    """Exit status of `run`; 2 after an error that the user can fix, 130 after Ctrl-C."""
+    try:
+        return run()
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        return _reported(error)
+
+
+def _reported(error: Exception) -> int:
+    """Print what the user can fix, and return 2. A fault of the program is raised."""
+    if (problems := _problems(error)) is None:
+        raise error
+    with suppress(OSError):  # the output may be what cannot be written
+        for problem in problems:
+            print(f"isoclock: {redacted(problem)}", file=sys.stderr)
+    return EXIT_USER_ERROR
+
+
+def _problems(error: Exception) -> list[str] | None:
+    """What the user can fix, one line each; None for a fault of the program."""
+    if isinstance(error, UserError):
+        return error.problems
+    if isinstance(error, ModuleNotFoundError):
+        return missing_package(error).problems
+    if isinstance(error, BrokenPipeError):  # such as `isoclock methods | head -1`
+        return []
+    failure = gpu_failure(str(error)) if isinstance(error, RuntimeError) else None
+    if failure is not None:
+        return [f"{failure[1]}; {failure[2]}"]
+    problem = os_problem(error)
+    return None if problem is None else problem.problems
+
+
+def _output_error() -> OSError | None:
+    """Write what is left of the output; the error if that fails."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails once more when it ends
+        error.filename = _OUTPUT
+        return error
+    return None
 
 
 def _format_warning(message: Warning | str, *_where: object, **_more: object) -> str:
@@ -64,48 +100,62 @@ def _format_warning(message: Warning | str, *_where: object, **_more: object) ->
     return f"isoclock: warning: {safe(str(message))}\n"
 
 
+class _Logs:
+    """The log of this attempt, and that of all attempts. Where one cannot be written, a line says so and the verb goes on."""
+
+    def __init__(self, path: Path, command: Sequence[str]) -> None:
+        if path.exists() and not path.is_file():
+            raise UserError(f"--log {path}: not a regular file; choose another name")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Two files, since Snakemake removes a rule's log before each attempt. Unbuffered: nothing is left to write at the end.
+        self._files = [path.open("wb", buffering=0)]
+        self._files.append(path.with_suffix(".attempts.log").open("ab", buffering=0))
+        self._terminal = sys.stderr
+        began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        line = f"=== {began}, process {os.getpid()} on {socket.gethostname()}: isoclock {' '.join(command)}"
+        self.write(one_line(redacted(line)) + "\n", self._files[1:])
+
+    def write(self, text: str, files: Sequence[FileIO] | None = None) -> None:
+        """Write to the given files, by default to both."""
+        for file in self._files if files is None else files:
+            left = memoryview(text.encode(errors="backslashreplace"))
+            try:
+                while left:
+                    left = left[file.write(left) :]
+            except OSError as error:
+                self._files = []
+                with suppress(OSError):
+                    print(one_line(f"isoclock: {file.name}: {error.strerror}; the log ends here"), file=self._terminal)
+                return
+
+
 class _Tee(io.TextIOBase):
-    """Writes to the terminal and to logs, without credentials.
+    """Writes to the logs and the terminal, without credentials.
 
     A pipe into `tee` would not do: a signal to the whole job kills `tee` first.
     """
 
-    def __init__(self, *streams: TextIO) -> None:
-        self._streams = streams
+    def __init__(self, terminal: TextIO | None, logs: _Logs) -> None:
+        self._terminal, self._logs = terminal, logs
 
     def write(self, text: str) -> int:
         shown = redacted(text)
-        for stream in self._streams:
-            stream.write(shown)
-            stream.flush()
+        self._logs.write(shown)
+        if self._terminal is not None:
+            with naming(_OUTPUT):
+                self._terminal.write(shown)
+                self._terminal.flush()
         return len(text)
 
-    def flush(self) -> None:
-        for stream in self._streams:
-            stream.flush()
 
-
-@contextmanager
-def _logged(path: Path | None, command: Sequence[str]) -> Iterator[None]:
-    """Also write what is printed to `path`, and append it to `<path>.attempts.log`.
-
-    Two files, since Snakemake removes a rule's log before each attempt.
-    """
+def _logged(path: Path | None, command: Sequence[str], run: Callable[[], int]) -> int:
+    """Exit status of `run`. What it prints is also written to `path`, and appended to `<path>.attempts.log`."""
     if path is None:
-        yield
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        path.open("w", encoding="utf-8", errors="backslashreplace") as log,
-        path.with_suffix(".attempts.log").open("a", encoding="utf-8", errors="backslashreplace") as attempts,
-        redirect_stdout(_Tee(sys.stdout, log, attempts)),
-        redirect_stderr(_Tee(sys.stderr, log, attempts)),
-    ):
-        began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        line = f"=== {began}, process {os.getpid()} on {socket.gethostname()}: isoclock {' '.join(command)}"
-        attempts.write(one_line(redacted(line)) + "\n")
+        return run()
+    logs = _Logs(path, command)
+    with redirect_stdout(_Tee(sys.stdout, logs)), redirect_stderr(_Tee(sys.stderr, logs)):
         try:
-            yield
+            return _status(run)
         except Exception:
             traceback.print_exc()
             raise SystemExit(1) from None

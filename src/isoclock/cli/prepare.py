@@ -25,6 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     from isoclock.data.packing.unlabelled import raw_splits
     from isoclock.data.packing.verify import MAX_PIXELS
     from isoclock.data.readers.reader import find_reader
+    from isoclock.errors import one_line
     from isoclock.grid.code import code_digest
     from isoclock.grid.layout import Layout
     from isoclock.params.check import load_params
@@ -58,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         if left.name[1:].removesuffix(".packing") not in params.datasets:
             notes.append(f"{left}: of an interrupted `isoclock prepare`, and params/ has no such data set; remove it")
     for note in notes:
-        print(f"isoclock: {note}", file=sys.stderr)
+        print(f"isoclock: {one_line(note)}", file=sys.stderr)
     return 0
 
 

@@ -47,7 +47,13 @@ def ask(*command: str, timeout_s: float = TIMEOUT_S) -> Answer | None:
         return None
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s, check=False
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="backslashreplace",
+            timeout=timeout_s,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return Answer(124, f"no answer within {timeout_s:.0f} s")

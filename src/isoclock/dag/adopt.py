@@ -93,7 +93,12 @@ def _sync(params: Params, grid_name: str, layout: Layout, show: Callable[[str], 
 def _touch(grid_name: str) -> None:
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "--quiet", "all", "--touch", "--forceall"]
     done = subprocess.run(
-        [*command, "--config", f"grid={grid_name}", "--", "all"], capture_output=True, text=True, check=False
+        [*command, "--config", f"grid={grid_name}", "--", "all"],
+        capture_output=True,
+        text=True,
+        errors="backslashreplace",
+        check=False,
     )
     if done.returncode:
-        raise UserError(f"snakemake --touch: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+        lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
+        raise UserError(f"snakemake --touch: {lines[-1]}")

@@ -60,7 +60,13 @@ def _outs(lock: Path) -> list[tuple[Path, str]]:
 
 
 def _dvc_cache() -> Path:
-    result = subprocess.run([sys.executable, "-m", "dvc", "cache", "dir"], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-m", "dvc", "cache", "dir"],
+        capture_output=True,
+        text=True,
+        errors="backslashreplace",
+        check=False,
+    )
     if result.returncode:
         raise UserError(
             f"dvc cache dir: {(result.stderr or result.stdout).strip().splitlines()[-1]}; is this DVC's folder?"

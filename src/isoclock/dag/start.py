@@ -13,6 +13,7 @@ from isoclock.errors import UserError
 from isoclock.grid.jobs import GridJobs
 from isoclock.grid.layout import Layout
 from isoclock.grid.stamps import add_missing, refresh
+from isoclock.os_failures import os_problem
 from isoclock.params.check import load_params
 from isoclock.params.load import Params
 
@@ -43,6 +44,10 @@ def open_targets(config: Mapping[str, Any]) -> GridTargets:
         return targets if "method" not in config else targets.of_method(str(config["method"]))
     except UserError as error:
         exit_with(error)
+    except OSError as error:
+        if (problem := os_problem(error)) is None:
+            raise
+        exit_with(problem)
 
 
 def _leave_stamps(params: Params, grid: str, layout: Layout) -> None:

@@ -17,7 +17,7 @@ import torch
 
 from isoclock.errors import ArtifactError
 from isoclock.files import read_json, sha256_file, write_json, written_atomically
-from isoclock.runner.failures import disk_full
+from isoclock.os_failures import os_problem
 
 KEPT = 2
 _ANY = re.compile(r"\.?checkpoint-(\d+)\.")
@@ -36,7 +36,7 @@ def save(folder: Path, iteration: int, state: dict[str, Any]) -> int:
     """Write the state at `iteration` atomically and drop all but the newest two. Returns the size in bytes.
 
     Checkpoints beyond `iteration` are dropped too: the run did not use them because they are damaged, and they would
-    crowd out good ones. Raises UserError if the disk is full; the checkpoints before are as they were.
+    crowd out good ones. Raises UserError if it cannot be written; the checkpoints before are as they were.
     """
     path = _weights(folder, iteration)
     for leftover in _unfinished(folder):  # before writing: they take space
@@ -52,7 +52,7 @@ def save(folder: Path, iteration: int, state: dict[str, Any]) -> int:
     except OSError as error:
         before = max((old for old in _iterations(folder) if old != iteration), default=None)
         kept = "there is no checkpoint yet" if before is None else f"the checkpoint of iteration {before} is intact"
-        raise disk_full(error, path, kept) or error from None
+        raise os_problem(error, f"then start again ({kept})") or error from None
     kept_iterations = [old for old in _iterations(folder) if old <= iteration][-KEPT:]
     for old in set(_iterations(folder)) - set(kept_iterations):
         _weights(folder, old).with_suffix(".json").unlink(missing_ok=True)

@@ -1,16 +1,13 @@
-"""Failures from outside a run, reported in one line: memory, disk, GPU, loaders. Nothing is changed to work around them."""
+"""Failures from outside a run, reported in one line: memory, files, GPU, loaders. Nothing is changed to work around them."""
 
 from __future__ import annotations
 
-import errno
 import re
 import resource
-import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,6 +15,7 @@ from safetensors import SafetensorError
 
 from isoclock.data.loading.waiting import NoData
 from isoclock.errors import UserError
+from isoclock.os_failures import OS_REASONS, os_failure
 from isoclock.runner.gpu_failures import LESS_MEMORY, gpu_failure
 
 if TYPE_CHECKING:
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
 
 MIB = float(1 << 20)
 _OUTSIDE = (RuntimeError, MemoryError, OSError, SafetensorError)
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _CPU_MEMORY = re.compile(r"can't allocate memory|not enough memory|[Cc]annot allocate memory")
 _SHARED_MEMORY = re.compile(r"out of shared memory|</torch_\S*>.*No space left|shared memory\(shm\)|Bus error")
 _LOADER = re.compile(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (.*)")
@@ -60,7 +57,8 @@ def as_user_error(
                     record("error", f"{type(error).__name__}: {first_line} ({describe()})")
                 raise
             reason, what, advice = found
-            message = f"{what} ({describe()}); {advice}; the same command {then}"
+            about = "" if reason in OS_REASONS else f" ({describe()})"
+            message = f"{what}{about}; {advice}; the same command {then}"
             if record is not None:
                 record(reason, message)
             raise UserError(f"{title}: {message}") from error
@@ -70,16 +68,6 @@ def figures(method: str, recipe: Recipe, device: torch.device) -> str:
     """What a step's memory depends on, and how much was used: method, crop, batch and peak memory."""
     height, width = recipe.crop
     return f"method {method}, crop {height}x{width}, batch {recipe.batch}, {peak_memory(device)}"
-
-
-def disk_full(error: OSError, path: Path, kept: str) -> UserError | None:
-    """The error for a file that a full disk has no room for; None if `error` is another one. `kept` says what is left."""
-    if error.errno not in _DISK_FULL:
-        return None
-    free_mib = shutil.disk_usage(path.parent).free / MIB
-    return UserError(
-        f"{path}: no room to save it ({error.strerror}; {free_mib:.1f} MiB are free without it); {kept}; make room and start again"
-    )
 
 
 def peak_memory(device: torch.device) -> str:
@@ -113,9 +101,6 @@ def _reason(error: Exception) -> tuple[str, str, str] | None:
         return "out-of-memory", "out of memory", LESS_MEMORY
     if (failure := gpu_failure(text)) is not None:
         return failure
-    if (isinstance(error, OSError) and error.errno in _DISK_FULL) or "No space left on device" in text:
-        file = getattr(error, "filename", None) or "below runs/ or results/"
-        return "disk-full", f"no room to write {file}", "make room"
     if _OPEN_FILES.search(text):
         advice = "raise the limit (ulimit -n), or take fewer workers (params/training.yaml)"
         return "open-files", "too many open files", advice
@@ -127,4 +112,4 @@ def _reason(error: Exception) -> tuple[str, str, str] | None:
     if found := _LOADER.search(text):
         advice = "if the machine ran out of memory, ask for more, or take fewer workers (params/training.yaml)"
         return "loader-died", f"loader process {found[1]} {found[2].rstrip('. ')}", advice
-    return None
+    return os_failure(error)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from isoclock.files import read_lines, regular
+from isoclock.os_failures import naming
 
 Event = dict[str, Any]
 
@@ -35,12 +36,14 @@ class Ledger:
     def append(self, event: str, iteration: int, **values: Any) -> None:
         """Write one event. The kernel has it on return; numbers that are not finite become strings."""
         line = {"event": event, "unix": round(time.time(), 3), "iteration": iteration, **values}
-        self._stream.write(json.dumps(_finite(line), allow_nan=False) + "\n")
+        with naming(self.path):
+            self._stream.write(json.dumps(_finite(line), allow_nan=False) + "\n")
 
     def sync(self) -> None:
         """Wait until all events are on disk."""
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
+        with naming(self.path):
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
 
     def close(self) -> None:
         """Close the file. Nothing can be appended after that."""

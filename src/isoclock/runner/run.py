@@ -18,7 +18,7 @@ import torch
 from isoclock.data.loading.prepared import PreparedData
 from isoclock.digests import Digests
 from isoclock.errors import UserError
-from isoclock.files import sha256_file
+from isoclock.files import check_writable, sha256_file
 from isoclock.grid.cells import Cell, same_training
 from isoclock.grid.layout import RunFiles
 from isoclock.grid.stamps import student_stamp, teacher_stamp
@@ -172,6 +172,7 @@ def _train(job: _Job, device: torch.device) -> str:
     describe = partial(figures, spec.cell.get("method", "none"), spec.recipe, device)
     in_one_line = partial(as_user_error, spec.title, describe)
     with in_one_line(), Lease(spec.run_folder) as lease, in_one_line(partial(_record_failure, ledger_path)):
+        check_writable(spec.result_folder)
         job.data.verify(job.data.splits_of(spec.recipe), job.kept)
         run = open_run(spec)
         started = time.monotonic()

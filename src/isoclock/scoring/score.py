@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from isoclock.data.loading.prepared import PreparedData
+from isoclock.files import check_writable
 from isoclock.models.segmenter import Segmenter
 from isoclock.params.schema import Recipe
 from isoclock.records.scores import ScoreDocument
@@ -30,6 +31,7 @@ def evaluate_trained(target: Target, device: torch.device) -> ScoreDocument:
     """Score the last weights of a student or teacher on every validation image; writes and returns what `write_scores` does."""
     data, recipe = PreparedData.open(target.data), target.recipe
     target.record()  # raises if it was not trained, before anything is built
+    check_writable(target.scores)
     network = trained_network(target.model, recipe, len(data.classes), target.weights, target.role, device)
     scores = score(network, data, recipe, device, overlays=0 if target.cell is None else OVERLAYS)
     return write_scores(scores, target)

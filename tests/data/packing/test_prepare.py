@@ -114,3 +114,20 @@ def test_camvid_is_valid(tmp_path: Path) -> None:
     index = prepare(camvid.READER, CAMVID, tmp_path / "camvid", splits=SPLITS, size=(90, 120), workers=2)
     assert [index.splits[split].images for split in SPLITS] == [367, 101]
     assert index.verification.raw_values == list(range(12))
+
+
+def test_names_that_are_not_utf8(streets: Path, tmp_path: Path) -> None:
+    raw = shutil.copytree(streets, tmp_path / "raw")
+    image = READER.pairs(raw, "train")[0].image_path
+    assert isinstance(image, Path)
+    image.with_name("notes\udcff.txt").touch()
+    notes: list[str] = []
+    prepare(READER, raw, tmp_path / "out", splits=SPLITS, report=notes.append)
+    assert "1 *.txt" in notes[0]
+    for path in list(raw.rglob(image.name.replace("leftImg8bit.png", "*"))):
+        path.rename(path.with_name(path.name.replace("_", "_\udcff", 1)))
+    with pytest.raises(
+        DataError, match=r"\\udcff.*_leftImg8bit.png: its name is not UTF-8 text; rename the file"
+    ) as caught:
+        prepare(READER, raw, tmp_path / "out", splits=SPLITS)
+    assert len(caught.value.problems) == 1

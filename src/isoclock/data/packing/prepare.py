@@ -28,6 +28,7 @@ from isoclock.data.readers.reader import Reader
 from isoclock.errors import DataError
 from isoclock.labels import IGNORE
 from isoclock.locks import Lock
+from isoclock.os_failures import naming
 from isoclock.progress import ProgressLine
 from isoclock.records.document import build, schema_of, write
 from isoclock.records.index import Index
@@ -77,6 +78,11 @@ def prepare(
     source = find_samples(reader, tree, splits, images or {})
     if not all(source.splits.values()):
         source.problems += unused_files(tree)
+    source.count_problems += [
+        f"{sample.image_path}: its name is not UTF-8 text; rename the file"
+        for _, sample in source.samples
+        if sample.name != sample.name.encode(errors="replace").decode()
+    ]
     if labelled_images is not None and not source.problems:
         hide_training_labels(source, tree, labelled_images, labelled_seed)
     if unknown := sorted(decoding.accept_damaged - {sample.name for _, sample in source.samples}):
@@ -92,7 +98,7 @@ def prepare(
     expected = [(split, sample.name, identities(sample)) for split, sample in source.samples]
     out.parent.mkdir(parents=True, exist_ok=True)
     lock = Lock(out.with_name(f".{out.name}.lock"), out, "packing it")
-    with lock, Packing(out, how, expected, labels, storage) as packing:
+    with lock, naming(out), Packing(out, how, expected, labels, storage) as packing:
         if problem := disk_problem(source.samples[len(packing.done) :], labels, out, size, storage):
             if not packing.done:
                 packing.discard()

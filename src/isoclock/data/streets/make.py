@@ -26,6 +26,7 @@ from isoclock.data.streets.shapes import Prop
 from isoclock.data.streets.street import Street, lay_out
 from isoclock.errors import DataError
 from isoclock.files import write_json
+from isoclock.os_failures import naming
 
 CITIES = {"train": ("aldervale", "brookmere", "coldharbour", "dunwick", "eastmarch"), "val": ("farrowby", "greyford")}
 _MARK = "streets.json"
@@ -52,7 +53,8 @@ def make_streets(
         raise DataError(f"{folder}: contains files that are not generated streets; choose an empty folder")
     jobs = [("train", k) for k in range(train)] + [("val", k) for k in range(val)]
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
+    prefix = f".{folder.name}."
+    with naming(folder, prefix), tempfile.TemporaryDirectory(dir=folder.parent, prefix=prefix) as name:
         made = Path(name) / "new"
         write = partial(_write_scene, made, seed, size)
         if workers > 1:
