@@ -149,6 +149,10 @@ class Layout:
         """Copy of an accepted cost or budget. It is no rule's output, so that it survives a rerun."""
         return _json(self.runs / "accepted" / kind, parts)
 
+    def counted_flops(self) -> Path:
+        """GFLOPs that a forecast counted, to be read by the next one."""
+        return self.runs / "flops.json"
+
     def log(self, rule: str, *parts: str) -> Path:
         """What a job of a rule printed."""
         return self.runs.joinpath("logs", rule, *parts[:-1], f"{parts[-1]}.log")
