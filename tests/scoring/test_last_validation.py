@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from isoclock.cli.main import main
@@ -74,7 +75,13 @@ def an_empty_file(study: TinyStudy) -> None:
     (study.layout.student(CELL) / FILE).write_bytes(b"")
 
 
-@pytest.mark.parametrize("change", [other_scoring, other_weights, other_threads, half_a_file, an_empty_file])
+def other_types(study: TinyStudy) -> None:
+    np.savez_compressed(study.layout.student(CELL) / FILE, about="[1]", total=np.zeros(3), per_image=np.zeros(3))
+
+
+@pytest.mark.parametrize(
+    "change", [other_scoring, other_weights, other_threads, half_a_file, an_empty_file, other_types]
+)
 def test_they_are_not_taken_over_after_a_change(
     trained: TinyStudy, capsys: pytest.CaptureFixture[str], change: object
 ) -> None:

@@ -34,14 +34,19 @@ def compare_with_dvc_lock(lock: Path, results: Path, problems: list[str]) -> set
 
 def _tracked(lock: Path, results: Path) -> Iterator[tuple[Path, str]]:
     """(file, MD5) of every result that `dvc.lock` lists, folders opened by their listing in DVC's cache."""
-    stages = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {})
-    outs = [out for stage in stages.values() for out in stage.get("outs", [])]
-    outs = [
-        out for out in outs if Path(out["path"]).is_relative_to(results) and "stamps" not in Path(out["path"]).parts
-    ]
+    try:
+        stages = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {})
+        listed = [(Path(out["path"]), out) for stage in stages.values() for out in stage.get("outs", [])]
+        outs = [
+            (path, str(out["md5"]))
+            for path, out in listed
+            if path.is_relative_to(results) and "stamps" not in path.parts
+        ]
+    except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ArtifactError(f"{lock}: damaged ({reason}); restore it from the repository") from None
     cache = _dvc_cache() if outs else Path()
-    for out in outs:
-        path, digest = Path(out["path"]), str(out["md5"])
+    for path, digest in outs:
         if not digest.endswith(".dir"):
             yield path, digest
             continue

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -54,11 +53,10 @@ def keep_validation(folder: Path, scores: Scores, inputs: str, weights: str) -> 
 
 def kept_validation(target: Target, inputs: str) -> Scores | None:
     """The scores that training kept; None where there are none, or where weights, data or scoring are others by now."""
-    path = TrainedFiles(target.trained).validation
+    path, weights = TrainedFiles(target.trained).validation, target.record().digests.weights
     try:
         with np.load(path, allow_pickle=False) as kept:
             about = json.loads(str(kept["about"]))
-            weights = target.record().digests.weights
             if about["inputs"] != inputs or about["weights"] != weights or sha256_file(target.weights) != weights:
                 return None
             numbers = [int(name.removeprefix("prediction-")) for name in kept.files if name.startswith("prediction-")]
@@ -71,5 +69,7 @@ def kept_validation(target: Target, inputs: str) -> Scores | None:
                 {number: kept[f"prediction-{number}"] for number in numbers},
                 Scoring.model_validate(about["scoring"]),
             )
-    except (OSError, BadZipFile, KeyError, ValueError, EOFError):  # missing or damaged: the images are scored again
+    except (
+        Exception
+    ):  # missing or damaged, and NumPy, zipfile and zlib each raise their own: the images are scored again
         return None

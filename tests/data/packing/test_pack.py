@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -105,12 +106,35 @@ def cut_journal(work: Path) -> None:
     os.truncate(path, path.stat().st_size - 10)
 
 
+def garbage_in_the_journal(work: Path) -> None:
+    path = work / "journal.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:7], b"[1, 2]\n", *lines[8:]]))
+
+
+def wrong_type_in_the_journal(work: Path) -> None:
+    path = work / "journal.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    wrong = json.dumps(json.loads(lines[7]) | {"size": 7}).encode() + b"\n"
+    path.write_bytes(b"".join([*lines[:7], wrong, *lines[8:]]))
+
+
 def touch_source(work: Path) -> None:
     path = next((work.parent / "raw").rglob("ulm_000001_000019_leftImg8bit.png"))
     os.utime(path, ns=(0, 0))
 
 
-@pytest.mark.parametrize(("harm", "kept"), [(cut_pixels, 8), (change_pixels, 8), (cut_journal, 8), (touch_source, 7)])
+HARMS = [
+    (cut_pixels, 8),
+    (change_pixels, 8),
+    (cut_journal, 8),
+    (touch_source, 7),
+    (garbage_in_the_journal, 6),
+    (wrong_type_in_the_journal, 6),
+]
+
+
+@pytest.mark.parametrize(("harm", "kept"), HARMS)
 def test_only_intact_samples_are_kept(
     raw: Path, decoded: list[str], tmp_path: Path, harm: Callable[[Path], None], kept: int
 ) -> None:
