@@ -33,7 +33,7 @@ NO_EVENTS = {
         f"{key} {value!r:.20}": json.dumps({**EVENT, key: value}).encode() + b"\n"
         for key, values in {
             "event": [7, None, ["train"]],
-            "unix": ["1.5", True, -1.0, 10**400, float("nan"), float("inf")],
+            "unix": ["1.5", True, -1.0, 1e12, 10**400, float("nan"), float("inf")],
             "iteration": ["20", 20.0, True, -1, 10**30, None],
             "train_s": ["2.5", None, [2.5], -0.5, 10**400],
             "io_s": ["0.1", {}],

@@ -100,8 +100,8 @@ def valid_events(events: Iterable[Event]) -> list[Event]:
     return kept
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**63
+def _is_number(value: Any, limit: float = 2**63) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < limit
 
 
 def _is_count(value: Any) -> bool:
@@ -110,7 +110,7 @@ def _is_count(value: Any) -> bool:
 
 _VALID: dict[str, Callable[[Any], bool]] = {
     "event": lambda value: isinstance(value, str),
-    "unix": _is_number,
+    "unix": partial(_is_number, limit=1e11),  # before the year 5138
     "iteration": _is_count,
     "train_s": _is_number,
     "io_s": _is_number,
