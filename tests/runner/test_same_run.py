@@ -59,7 +59,7 @@ def test_a_damaged_record_of_the_other_is_reported_and_not_used(
     taught_study: TinyStudy, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plans(taught_study)
-    train(taught_study, ITERATION)
+    taught_study.layout.student(ITERATION).mkdir(parents=True)
     (taught_study.layout.student(ITERATION) / "record.json").write_text("[]")
     assert train_student(taught_study.params, COMPUTE, taught_study.layout) == "finished"
     assert f"its result is not used for student {COMPUTE.path}" in capsys.readouterr().out

@@ -71,17 +71,11 @@ def half_a_file(study: TinyStudy) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def an_empty_file(study: TinyStudy) -> None:
-    (study.layout.student(CELL) / FILE).write_bytes(b"")
-
-
 def other_types(study: TinyStudy) -> None:
     np.savez_compressed(study.layout.student(CELL) / FILE, about="[1]", total=np.zeros(3), per_image=np.zeros(3))
 
 
-@pytest.mark.parametrize(
-    "change", [other_scoring, other_weights, other_threads, half_a_file, an_empty_file, other_types]
-)
+@pytest.mark.parametrize("change", [other_scoring, other_weights, other_threads, half_a_file, other_types])
 def test_they_are_not_taken_over_after_a_change(
     trained: TinyStudy, capsys: pytest.CaptureFixture[str], change: object
 ) -> None:

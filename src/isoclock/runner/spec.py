@@ -58,7 +58,7 @@ def open_run(spec: Spec) -> tuple[Run, list[str]]:
     known = _logged(folder)
     if run is None and known.get("inputs") == spec.inputs:
         complaints.append(f"{path}: damaged or missing; written again from the ledger, and the run continues")
-    elif run is not None or known or next(folder.glob("checkpoint-*"), None):
+    elif run is not None or known or any(folder.glob("checkpoint-*")):
         known, aside = {}, set_aside(spec)
         if run is None:
             complaints.append(
