@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from measure import Goal, Result, in_turns, pairwise, show
+from measure import PEAK_MIB, Goal, Result, in_turns, pairwise, show
 
 POINTS, MIB_AT_MOST = 1000, 200
 _LINES_ONLY = "sum(1 for line in open(sys.argv[1], 'rb'))"
@@ -18,8 +18,8 @@ _TOTALS_AND_CURVE = (
     "curve = [(one['iteration'], one['loss']) for one in valid_events(found) if one['event'] == 'train']"
 )
 _PROGRAM = (
-    "import resource, sys, time; from pathlib import Path; started = time.perf_counter(); {work}; "
-    "print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    "import sys, time; from pathlib import Path; started = time.perf_counter(); {work}; "
+    "print(time.perf_counter() - started, {peak})"
 )
 
 
@@ -71,7 +71,7 @@ def _write(path: Path, lines: int) -> None:
 
 def _timed(work: str, *arguments: str) -> tuple[float, float]:
     """Seconds of some work in a process of its own, and MiB at the peak of that process."""
-    command = [sys.executable, "-c", _PROGRAM.format(work=work), *arguments]
+    command = [sys.executable, "-c", _PROGRAM.format(work=work, peak=PEAK_MIB), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     seconds, mib = map(float, done.stdout.split())
     return seconds, mib
