@@ -22,7 +22,7 @@ def measure(rounds: int = 3, cells: int = 1000) -> Result:
         study = Path(name)
         shutil.copytree(ROOT / "params", study / "params")
         for grid, count in (("many", cells), ("few", CELLS_PER_SEED)):
-            (study / "params" / "grids" / f"{grid}.yaml").write_text(_demo_with_seeds(count // CELLS_PER_SEED))
+            (study / "params" / "grids" / f"{grid}.yaml").write_text(demo_with_seeds(count // CELLS_PER_SEED))
         found = in_turns(rounds, many=lambda: _wall_s(study, "many"), few=lambda: _wall_s(study, "few"))
     many, few = f"{cells} cells", f"{CELLS_PER_SEED} cells"
     return Result(
@@ -35,7 +35,7 @@ def measure(rounds: int = 3, cells: int = 1000) -> Result:
     )
 
 
-def _demo_with_seeds(count: int) -> str:
+def demo_with_seeds(count: int) -> str:
     """The demo grid with `count` seeds, and so with `count * CELLS_PER_SEED` cells."""
     grid = yaml.safe_load((ROOT / "params" / "grids" / "demo.yaml").read_text())
     for block in grid["blocks"]:

@@ -17,6 +17,8 @@ from rich.table import Table
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("isoclock", "torch", "snakemake", "albumentations", "opencv-python-headless", "numpy")
+# Of a program in a process of its own. `ru_maxrss` would include the process that started it.
+PEAK_MIB = "int(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM'))) / 1024"
 WIDTH = 110  # columns of a table in a log
 _SCALES = (("s", 1.0), ("ms", 1e3), ("us", 1e6))
 

@@ -19,8 +19,10 @@ from isoclock.files import write_json
 TINY: dict[str, dict[str, Any]] = {
     "engine_step": {"windows": 2, "steps": 2, "batch": 2, "crop": (32, 64)},
     "ledger": {"rounds": 2, "lines": 20, "steps": 1, "batch": 2, "crop": (32, 64)},
+    "ledger_reading": {"rounds": 1, "lines": 2000},
     "cli_help": {"rounds": 1},
     "dry_run": {"rounds": 1, "cells": 20},
+    "plan_dry": {"rounds": 1, "cells": 20},
     "data": {"rounds": 2, "batches": 1, "images": 2, "size": (64, 128), "crop": (32, 64)},
     "scoring": {"rounds": 2, "images": 2, "size": (64, 128)},
     "task_loss": {"rounds": 2, "scale": 8},

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import math
 import os
 import signal
@@ -9,13 +8,14 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from isoclock.errors import ArtifactError
 from isoclock.files import (
     NotAFile,
+    read_arrays,
     read_json,
-    read_lines,
     regular,
     sha256_file,
     sha256_json,
@@ -108,7 +108,7 @@ def test_reading_what_is_not_there_names_the_verb(tmp_path: Path) -> None:
         read_json(tmp_path / "plan.json", made_by="plan")
 
 
-@pytest.mark.parametrize("content", [b'{"a": ', b"\xff\xfe", b""])
+@pytest.mark.parametrize("content", [b'{"a": ', b"\xff\xfe", b"", b"[" * 100_000, b"9" * 5000], ids=range(5))
 def test_reading_what_is_broken_says_what_to_do(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "plan.json").write_bytes(content)
     with pytest.raises(ArtifactError, match=r"not valid JSON .* run `isoclock plan` again"):
@@ -125,11 +125,26 @@ def test_write_if_changed_leaves_the_time_alone(tmp_path: Path) -> None:
     assert path.read_text() == "two"
 
 
-def test_lines_without_the_one_that_was_cut_short(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.jsonl"
-    assert read_lines(path, json.loads) == []
-    path.write_text('{"a": 1}\n\n{"a": 2}\n{"a"')
-    assert read_lines(path, json.loads) == [{"a": 1}, {"a": 2}]
+def test_a_file_that_is_no_text_is_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "stamp.json"
+    path.write_bytes(b"\xff\xfe")
+    assert write_if_changed(path, "one")
+    assert path.read_text() == "one"
+
+
+def test_arrays_are_read_by_name_and_damage_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "confusion.npz"
+    np.savez_compressed(path, total=np.arange(4), names=np.array(["a"]))
+    names, total = read_arrays(path, "names", "total", made_by="evaluate")
+    assert (names.tolist(), total.tolist()) == (["a"], [0, 1, 2, 3])
+    whole = path.read_bytes()
+    in_the_middle = whole[:60] + bytes(30) + whole[90:]
+    for content in (whole[:-40], in_the_middle, b"", b"PK", np.arange(3).tobytes()):
+        path.write_bytes(content)
+        with pytest.raises(
+            ArtifactError, match=r"confusion\.npz: cannot be read \(.+\); `isoclock evaluate` makes it$"
+        ):
+            read_arrays(path, "names", "total", made_by="evaluate")
 
 
 def test_sha256_of_a_file(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,7 @@ def read_json(path: Path, made_by: str) -> Any:
         return json.loads(regular(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ArtifactError(f"{path}: not there; `isoclock {made_by}` makes it") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no JSON, no text, an integer of too many digits, too deep
         raise ArtifactError(f"{path}: not valid JSON ({error}); remove it and run `isoclock {made_by}` again") from None
 
 
@@ -119,18 +119,22 @@ def sha256_json(content: Any) -> str:
 
 def write_if_changed(path: Path, content: str) -> bool:
     """Write only if the content differs, so that the file's time changes only with its content. True if written."""
-    if path.is_file() and path.read_text(encoding="utf-8") == content:
+    if path.is_file() and path.read_bytes() == content.encode():
         return False
     write_text(path, content)
     return True
 
 
-def read_lines(path: Path, parse: Callable[[str], Any]) -> list[Any]:
-    """Parse every complete line of a text file; a last line without newline (an interrupted write) is skipped."""
-    if not path.is_file():
-        return []
-    text = path.read_text(encoding="utf-8", errors="replace")
-    return [parse(line) for line in text.split("\n")[:-1] if line]
+def read_arrays(path: Path, *names: str, made_by: str) -> list[Any]:
+    """Arrays of an .npz file, by name. Raises ArtifactError, naming the verb `made_by`, if it is missing or damaged."""
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return [stored[name] for name in names]
+    except Exception as error:  # NumPy, zipfile and zlib each raise their own
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ArtifactError(f"{path}: cannot be read ({reason}); `isoclock {made_by}` makes it") from None
 
 
 def _umask() -> int:

@@ -15,14 +15,16 @@ They become names of files and folders, wildcards of Snakemake, and words of she
 NAME_RULE = (
     "a name has lower-case letters, digits, '_', '.' and '-', starts with a letter or digit, and is at most 100 long"
 )
-MAX_SEED = 2**63 - 1
+MAX_INT = 2**63 - 1  # of a database, an array and a YAML file
+MAX_SEED = MAX_INT
 
 Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED, strict=True)]
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
-Count = Annotated[int, Field(ge=1, strict=True)]
+Count = Annotated[int, Field(ge=1, le=MAX_INT, strict=True)]
+Unix = Annotated[float, Field(ge=0, lt=1e11, strict=True)]  # seconds since 1970, before the year 5138
 
 
 def is_name(text: str) -> bool:

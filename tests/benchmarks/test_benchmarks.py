@@ -20,8 +20,10 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RATIOS = {
     "engine_step": "engine / by hand",
     "ledger": "line / step, amortised",
+    "ledger_reading": "read / count",
     "cli_help": "help / nothing",
     "dry_run": "20 cells / 10 cells",
+    "plan_dry": "20 cells / 10 cells",
     "data": "packed / PNG + albumentations",
     "scoring": "isoclock / cityscapesscripts",
     "task_loss": "demo, 1 thread: plain / strips",
@@ -30,8 +32,10 @@ RATIOS = {
 GOALS = {
     "engine_step": {"engine / by hand": 1.03},
     "ledger": {"line / step, amortised": 0.01},
+    "ledger_reading": {"totals and 1000 points": 2.0, "peak / 200 MiB": 1.0},
     "cli_help": {"isoclock --help": 0.3},
     "dry_run": {"20 cells": 10.0},
+    "plan_dry": {"20 cells": 2.0, "peak / 150 MiB": 1.0},
     "data": {"packed / PNG + albumentations": 1 / 20, "packed / decoded + albumentations": 1 / 4},
     "scoring": {"isoclock / cityscapesscripts": 1 / 20, "counting / counting": 1 / 20},
     "task_loss": {},

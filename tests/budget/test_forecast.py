@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 import documents
 from documents import changed
+from isoclock.budget import flops, known_flops
 from isoclock.budget.forecast import forecast
 from isoclock.budget.forecast_rows import ForecastRow
 from isoclock.budget.step_cost import ASSUMED_TFLOPS, ESTIMATED, MEASURED
@@ -161,6 +164,74 @@ def test_the_verb_prints_a_table_or_json(
     hours = sum(row["hours"] for row in output["rows"] if row["hours"] is not None)
     assert output["total"]["hours"] == pytest.approx(hours)
     assert output["stages"]["student"]["jobs"] == 10
+
+
+def count_again(*_: Any) -> float:
+    raise AssertionError("FLOPs are counted again")
+
+
+def test_flops_are_counted_once(prepared_study: TinyStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_profiles(prepared_study, "kd")
+    params, layout = prepared_study.params, prepared_study.layout
+    first = forecast(params, "toy", layout)
+    for name in ("training_gflops", "scoring_gflops", "method_gflops"):
+        monkeypatch.setattr(flops, name, count_again)
+    assert forecast(params, "toy", layout) == first
+    for change in ("batch: 2", "head_channels: 24"):
+        file = {"b": "training.yaml", "h": "models.yaml"}[change[0]]
+        prepared_study.edit(file, change, f"{change}0")
+        with pytest.raises(AssertionError, match="counted again"):
+            forecast(prepared_study.params, "toy", layout)
+        prepared_study.edit(file, f"{change}0", change)
+    monkeypatch.setattr(known_flops, "version", lambda _: "9.9")
+    with pytest.raises(AssertionError, match="counted again"):
+        forecast(params, "toy", layout)
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"[]", b'{"code": "", "gflops": {"a": 7}}'], ids=range(3))
+def test_a_damaged_file_of_flops_is_written_again(
+    empty_study: TinyStudy, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    put_profiles(empty_study, *METHODS)
+    params, layout = empty_study.params, empty_study.layout
+    layout.runs.mkdir()
+    layout.counted_flops().write_bytes(content)
+    first = forecast(params, "toy", layout)
+    monkeypatch.setattr(flops, "training_gflops", count_again)
+    assert forecast(params, "toy", layout) == first
+
+
+def test_where_nothing_can_be_written_flops_are_counted_again(empty_study: TinyStudy) -> None:
+    put_profiles(empty_study, *METHODS)
+    empty_study.layout.runs.write_text("a file where the folder would be")
+    first, second = (forecast(empty_study.params, "toy", empty_study.layout) for _ in range(2))
+    assert first == second
+
+
+def calls(study: TinyStudy, seeds: int) -> int:
+    """Functions of Python that are called for a forecast of ten cells for each seed."""
+    grid = study.folder / "params" / "grids" / "toy.yaml"
+    grid.write_text(re.sub(r"seeds: .*", f"seeds: {list(range(seeds))}", grid.read_text()))
+    params, count = study.params, 0
+
+    def counted(_frame: object, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(counted)
+    try:
+        found = forecast(params, "toy", study.layout)
+    finally:
+        sys.setprofile(None)
+    assert sum(row.jobs for row in found.of("student")) == 10 * seeds
+    return count
+
+
+def test_the_work_is_proportional_to_the_cells(empty_study: TinyStudy) -> None:
+    put_profiles(empty_study, *METHODS)
+    calls(empty_study, 1)  # counts FLOPs
+    few, some, many = (calls(empty_study, seeds) for seeds in (10, 20, 100))
+    assert many - some == pytest.approx(8 * (some - few), rel=0.01)
 
 
 @pytest.mark.parametrize(

@@ -342,6 +342,15 @@ def test_a_busy_hour_does_not_move_an_accepted_cost_for_good(tmp_path: Path) -> 
     )
 
 
+def test_a_damaged_accepted_profile_does_not_cost_the_measurement(tmp_path: Path) -> None:
+    accepted_path, output = tmp_path / "accepted_path.json", tmp_path / "output.json"
+    accepted_path.write_text("[]")
+    new = profile(1.5)
+    with pytest.warns(UserWarning, match=r"accepted_path\.json: .* \(the new measurement replaces it\)"):
+        assert accept_profile(new, accepted_path, output, 0.02) == new
+    assert read(output, Profile, "profile") == read(accepted_path, Profile, "profile") == new
+
+
 def test_a_profile_of_another_recipe_is_no_comparison(tmp_path: Path) -> None:
     accepted_path, output = tmp_path / "accepted_path.json", tmp_path / "output.json"
     accept_profile(profile(1.5), accepted_path, output, 0.02)

@@ -10,6 +10,7 @@ import pytest
 
 import documents
 from isoclock import __version__
+from isoclock.budget.forecast import forecast
 from isoclock.cli.main import main
 from isoclock.cli.prepare import root_variable
 from isoclock.records.document import write
@@ -265,6 +266,7 @@ def cli_files(package: Path) -> list[Path]:
         ["stamp", "--grid", "toy"],
         ["plan", "streets", "tiny", "compute-6"],
         ["plan", "streets", "tiny", "compute-6", "kd"],
+        ["plan", "--dry", "--grid", "toy"],
         ["report", "--grid", "toy", "--table-only"],
         ["report", "--grid", "toy"],
         ["audit", "--grid", "toy"],
@@ -277,6 +279,8 @@ def test_verbs_that_only_calculate_do_not_import_torch(empty_study: TinyStudy, a
         write(empty_study.layout.profile("streets", "tiny", "kd"), documents.profile())
     if arguments[-1] == "kd":
         write(empty_study.layout.accepted_budget("streets", "tiny", "compute-6"), documents.accepted_budget())
+    if "--dry" in arguments:  # another time: FLOPs that are known need no torch
+        forecast(empty_study.params, "toy", empty_study.layout)
     status, modules = modules_after(empty_study.folder, *arguments)
     assert status == 0
     assert "yaml" in modules

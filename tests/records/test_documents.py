@@ -210,6 +210,24 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
         assert "planned_s: must be" in line
 
 
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("student run", {"started_unix": 1e308}),
+        ("student record", {"ended_unix": 1e12}),
+        ("profile", {"measured_unix": 1e300}),
+        ("plan", {"iterations": 10**30}),
+        ("scores", {"iterations": 2**63}),
+    ],
+)
+def test_numbers_that_no_database_holds_are_refused(tmp_path: Path, name: str, changes: dict[str, Any]) -> None:
+    path = tmp_path / "document.json"
+    path.write_text(json.dumps(plain(DOCUMENTS[name]) | changes))
+    line = problem_of(path, name)
+    assert line is not None
+    assert f"{path}: {next(iter(changes))}: must be less than" in line
+
+
 def test_many_problems_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     path.write_text(json.dumps(dict.fromkeys(plain(documents.plan()), None) | {"schema": 2}))

@@ -7,6 +7,7 @@ import torch
 from results_tree import cell
 from safetensors.torch import save_file
 
+from isoclock.errors import ArtifactError
 from isoclock.params.check import load_params
 from isoclock.params.schema import Published
 from isoclock.report import build_report
@@ -35,6 +36,13 @@ def test_parameters_are_those_that_are_trained(tmp_path):
     save_file(network.state_dict(), tmp_path / "weights.safetensors")
     assert count_parameters(tmp_path / "weights.safetensors") == sum(p.numel() for p in network.parameters())
     assert count_parameters(tmp_path / "absent.safetensors") is None
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 64, b"\x04" + bytes(7) + b"[1]}", b"\x08" + bytes(7) + b'{"a": 7}'])
+def test_a_damaged_weights_file_is_one_line(tmp_path, content):
+    (tmp_path / "weights.safetensors").write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"weights\.safetensors: its header is damaged; "):
+        count_parameters(tmp_path / "weights.safetensors")
 
 
 def test_ours_come_first_with_share_size_and_what_no_teacher_gives(tree):

@@ -85,7 +85,21 @@ def test_one_that_was_never_completed_does_not_count(tmp_path: Path) -> None:
     assert ["checkpoint-000000020.pt: not finished" in output for output in found.complaints] == [True]
 
 
-@pytest.mark.parametrize("digest", ["", "{}", '{"sha256": "00"}'])
+NO_DIGESTS = [
+    "",
+    "{}",
+    '{"sha256": "00"}',
+    '{"sha256": null}',
+    "[]",
+    '"sha256"',
+    "7",
+    "null",
+    "[" * 100_000,
+    "9" * 5000,
+]
+
+
+@pytest.mark.parametrize("digest", NO_DIGESTS, ids=range(len(NO_DIGESTS)))
 def test_a_broken_digest_is_damage_too(tmp_path: Path, digest: str) -> None:
     save(tmp_path, 10, state(10))
     (tmp_path / "checkpoint-000000010.json").write_text(digest)
@@ -93,6 +107,39 @@ def test_a_broken_digest_is_damage_too(tmp_path: Path, digest: str) -> None:
     assert found is not None
     assert found.state == {}
     assert "checkpoint-000000010" in found.complaints[0]
+
+
+@pytest.mark.parametrize("digest", NO_DIGESTS, ids=range(len(NO_DIGESTS)))
+def test_the_older_checkpoint_is_used_instead(tmp_path: Path, digest: str) -> None:
+    save(tmp_path, 10, state(10))
+    save(tmp_path, 20, state(20))
+    (tmp_path / "checkpoint-000000020.json").write_bytes(b"\xff" + digest.encode())
+    found = load_newest(tmp_path)
+    assert found is not None
+    assert (found.iteration, len(found.complaints)) == (10, 1)
+
+
+def test_files_of_other_names_are_no_checkpoints(tmp_path: Path) -> None:
+    save(tmp_path, 10, state(10))
+    for name in (
+        "checkpoint-best.json",
+        "checkpoint-.json",
+        f"checkpoint-{'9' * 30}.json",
+        "checkpoint-10 (copy).json",
+    ):
+        (tmp_path / name).write_text("{}")
+    found = load_newest(tmp_path)
+    assert found is not None
+    assert (found.iteration, found.complaints) == (10, [])
+
+
+def test_a_checkpoint_that_holds_no_state_is_damaged(tmp_path: Path) -> None:
+    save(tmp_path, 10, state(10))
+    save(tmp_path, 20, [1, 2])  # type: ignore[arg-type]
+    found = load_newest(tmp_path)
+    assert found is not None
+    assert found.iteration == 10
+    assert "checkpoint-000000020.pt: damaged (it has no state)" in found.complaints[0]
 
 
 def test_all_damaged_says_all_and_starts_again(tmp_path: Path) -> None:

@@ -465,6 +465,47 @@ def test_a_checkpoint_of_another_cell_is_not_continued(
     assert [segment["first_iteration"] for segment in record(taught_study, "none")["segments"]] == [0, 2]
 
 
+def test_a_damaged_run_json_is_written_again_and_the_run_continues(
+    taught_study: TinyStudy, at_batch: dict[int, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_plan(taught_study)
+    at_batch[1] = stop
+    assert train(taught_study) == "stopped"
+    folder = taught_study.layout.student_run(CELL)
+    before = read_json(folder / "run.json", "student")
+    (folder / "run.json").write_text("[]")
+    with (folder / "ledger.jsonl").open("ab") as stream:
+        stream.write(b'[1, 2]\n{"event": "checkpoint", "unix": 1.0, "iteration": 2, "io_s": "soon"}\n')
+    newest = max(folder.glob("checkpoint-*.json"))
+    newest.with_name("checkpoint-000000099.json").write_text("[]")
+    assert train(taught_study) == "finished"
+    shown = capsys.readouterr().out
+    assert "run.json: damaged or missing; written again from the ledger, and the run continues" in shown
+    assert "ledger.jsonl: 2 lines are not events, first line" in shown
+    assert "checkpoint-000000099.json: damaged (it has no SHA-256); an older checkpoint is used" in shown
+    after, found = read_json(folder / "run.json", "student"), record(taught_study)
+    assert {**after, "started_unix": 0} == {**before, "started_unix": 0}
+    assert found["run_id"] == before["run_id"]
+    assert [segment["iterations"] for segment in found["segments"]] == [2, 4]
+    assert found["checkpoints"]["count"] == 2
+
+
+def test_a_lost_run_json_of_other_inputs_starts_again(
+    taught_study: TinyStudy, at_batch: dict[int, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_plan(taught_study)
+    at_batch[1] = stop
+    assert train(taught_study) == "stopped"
+    folder = taught_study.layout.student_run(CELL)
+    (folder / "run.json").unlink()
+    taught_study.edit("methods.yaml", "temperature: 1.0", "temperature: 2.0")
+    assert train(taught_study) == "finished"
+    assert "the run starts again" in capsys.readouterr().out
+    assert [segment["iterations"] for segment in record(taught_study)["segments"]] == [6]
+    (aside,) = (folder / "superseded").iterdir()
+    assert [path.name for path in aside.iterdir()] == ["ledger.jsonl"]
+
+
 def test_a_new_plan_is_another_run(taught_study: TinyStudy) -> None:
     write_plan(taught_study)
     train(taught_study)

@@ -55,6 +55,17 @@ def test_the_second_is_a_copy_of_the_first(taught_study: TinyStudy, order: tuple
     assert rows[0].spent_s == rows[1].spent_s
 
 
+def test_a_damaged_record_of_the_other_is_reported_and_not_used(
+    taught_study: TinyStudy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plans(taught_study)
+    taught_study.layout.student(ITERATION).mkdir(parents=True)
+    (taught_study.layout.student(ITERATION) / "record.json").write_text("[]")
+    assert train_student(taught_study.params, COMPUTE, taught_study.layout) == "finished"
+    assert f"its result is not used for student {COMPUTE.path}" in capsys.readouterr().out
+    assert "trained_as" not in read_json(taught_study.layout.student(COMPUTE) / "record.json", "student")
+
+
 def test_taken_over_again_it_has_the_same_bytes(taught_study: TinyStudy) -> None:
     plans(taught_study)
     train(taught_study, ITERATION, COMPUTE)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from isoclock.cli.main import main
@@ -66,15 +67,15 @@ def half_a_file(study: TinyStudy) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def an_empty_file(study: TinyStudy) -> None:
-    (study.layout.student(CELL) / FILE).write_bytes(b"")
+def other_types(study: TinyStudy) -> None:
+    np.savez_compressed(study.layout.student(CELL) / FILE, about="[1]", total=np.zeros(3), per_image=np.zeros(3))
 
 
 def a_fifo(study: TinyStudy) -> None:
     put(study.layout.student(CELL) / FILE, "a FIFO")
 
 
-@pytest.mark.parametrize("change", [a_fifo, other_scoring, other_threads, half_a_file, an_empty_file])
+@pytest.mark.parametrize("change", [a_fifo, other_scoring, other_threads, half_a_file, other_types])
 def test_they_are_not_taken_over_after_a_change(
     trained: TinyStudy, capsys: pytest.CaptureFixture[str], change: object
 ) -> None:

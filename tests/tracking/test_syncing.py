@@ -17,9 +17,12 @@ import pytest
 import documents
 from isoclock.errors import UserError
 from isoclock.grid.cells import Cell
+from isoclock.grid.layout import Layout
 from isoclock.protocol import VERSION
 from isoclock.records.document import write
+from isoclock.records.results import Results
 from isoclock.tracking import run_sources, sync, watch
+from isoclock.tracking.run_sources import student_source
 
 CELL = "streets/demo/kd/compute-400/0"
 
@@ -393,6 +396,30 @@ def test_an_incomplete_line_is_read_later(study: Any) -> None:
         stream.write('{"event": "train", "iter')
     assert study.sync().problems == []
     assert len(_students(study)) == 1
+
+
+def test_lines_that_are_no_events_are_reported_and_the_run_is_shown(study: Any) -> None:
+    study.student(CELL, run_id="whole")
+    other = study.student("streets/demo/kd/compute-400/1", run_id="damaged")
+    lines = (other / "ledger.jsonl").read_bytes().splitlines(keepends=True)
+    garbage = [b"[]\n", b"\xff\n", b'{"event": "train", "unix": 0, "iteration": 5, "terms": 7}\n']
+    (other / "ledger.jsonl").write_bytes(b"".join([*garbage, *lines]))
+    with pytest.warns(UserWarning, match=r"1/ledger\.jsonl: 3 lines are not events, first line 1; left out"):
+        assert study.sync().problems == []
+    shown = {key.partition(" ")[2]: found for key, found in study.census().items()}
+    assert shown["damaged"] == shown["whole"], "status, and numbers of points, params and artifacts"
+
+
+def test_a_long_curve_has_a_thousand_points(tmp_path: Path) -> None:
+    cell = Cell.parse(CELL)
+    results = Results(Layout(tmp_path / "results", tmp_path / "runs"))
+    folder = results.layout.student(cell)
+    folder.mkdir(parents=True)
+    text = '{{"event": "train", "unix": {0}.5, "iteration": {0}, "loss": 1.0, "train_s": {0}.25}}\n'
+    (folder / "ledger.jsonl").write_text("".join(text.format(number) for number in range(20, 100_001, 20)))
+    record = documents.student_record(cell, documents.plan(cell, 100_000))
+    curve = [one.iteration for one in student_source(results, cell, record).steps if one.name == "train/loss"]
+    assert curve == [20, *range(100, 100_001, 100)]
 
 
 def test_tracking_needs_no_torch(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from isoclock.budget.known_flops import StepFlops
 from isoclock.methods import REFERENCE, build_method
 from isoclock.methods.contract import Batch, Method
 from isoclock.models.build import build_segmenter
@@ -26,15 +27,6 @@ from isoclock.scoring.views import boxes_of, view_sizes
 
 META = torch.device("meta")
 SAMPLES = 1000  # of a bank that has a row for each; no product grows with it where the loss is counted
-
-
-@dataclass(frozen=True)
-class StepFlops:
-    """GFLOPs of one training iteration, and of all that a method does before the first. `whole`: its losses are in it."""
-
-    step: float
-    pretraining: float
-    whole: bool
 
 
 @dataclass(frozen=True)

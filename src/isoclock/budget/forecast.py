@@ -11,11 +11,11 @@ from pathlib import Path
 
 from isoclock.budget.forecast_rows import ARITHMETIC, UNKNOWN, Forecast, ForecastRow
 from isoclock.budget.step_cost import ESTIMATED, MEASURED, StepCosts
-from isoclock.data.packing.packed import PackedSplit
 from isoclock.grid.cells import Cell, cells, datasets_needed, profiles_needed, teachers_needed, trained_before
 from isoclock.grid.layout import Layout
 from isoclock.params.load import Params
 from isoclock.protocol import VERSION
+from isoclock.records.index import Index, Samples
 from isoclock.records.results import Results
 
 _HOUR_S = 3600.0
@@ -28,6 +28,7 @@ def forecast(params: Params, grid: str, layout: Layout, *, tflops: float | None 
     """
     forecaster = _Forecaster(params, grid, layout, tflops)
     found = forecaster.all()
+    forecaster.costs.flops.save()
     forecaster.results.check()
     return found
 
@@ -40,7 +41,10 @@ class _Forecaster:
         self.cells = cells(params, grid)
         self.needed = profiles_needed(params, grid)
         self.costs = StepCosts(params, self.results, self.needed, tflops)
-        self.pairs = list(dict.fromkeys((cell.dataset, cell.pair) for cell in self.cells))
+        self.of_pair: dict[tuple[str, str], list[Cell]] = {}
+        for cell in self.cells:
+            self.of_pair.setdefault((cell.dataset, cell.pair), []).append(cell)
+        self.in_grid = frozenset(self.cells)
         self.datasets = datasets_needed(params, self.cells)
 
     def all(self) -> Forecast:
@@ -85,8 +89,10 @@ class _Forecaster:
 
     def profiles(self) -> list[ForecastRow]:
         rows = []
-        for dataset, pair in self.pairs:
-            methods = [method for d, p, method in self.needed if (d, p) == (dataset, pair)]
+        needed: dict[tuple[str, str], list[str]] = {}
+        for dataset, pair, method in self.needed:
+            needed.setdefault((dataset, pair), []).append(method)
+        for (dataset, pair), methods in needed.items():
             outputs = [self.layout.profile(dataset, pair, method) for method in methods]
             settings, each = self.params.profile_settings(pair), []
             windows = settings.min_windows + 2  # and the warm-up
@@ -102,8 +108,7 @@ class _Forecaster:
 
     def plans(self) -> list[ForecastRow]:
         rows = []
-        for dataset, pair in self.pairs:
-            mine = self._of(dataset, pair)
+        for (dataset, pair), mine in self.of_pair.items():
             outputs = [self.layout.accepted_budget(dataset, pair, cell.budget) for cell in mine]
             outputs += [self.layout.plan(dataset, pair, cell.method, cell.budget) for cell in mine]
             rows.append(self._row("plan", f"{dataset}/{pair}", list(dict.fromkeys(outputs)), 0.0, ARITHMETIC))
@@ -111,8 +116,7 @@ class _Forecaster:
 
     def students(self) -> list[ForecastRow]:
         rows = []
-        for dataset, pair in self.pairs:
-            mine = self._of(dataset, pair)
+        for (dataset, pair), mine in self.of_pair.items():
             outputs = [self.layout.student_files(cell).record for cell in mine]
             basis = self.costs.basis(dataset, pair, [cell.method for cell in mine])
             each_s = [0.0 if self._is_taken_over(cell) else self._training_s(cell) for cell in mine]
@@ -121,7 +125,7 @@ class _Forecaster:
 
     def _is_taken_over(self, cell: Cell) -> bool:
         """Whether a cell is the same training as another one of the grid, which comes first: as long, to rounding."""
-        others = trained_before(self.params, cell, self.cells)
+        others = trained_before(self.params, cell, self.in_grid)
         return any(isclose(self._training_s(other), self._training_s(cell)) for other in others)
 
     def evaluations(self) -> list[ForecastRow]:
@@ -130,8 +134,8 @@ class _Forecaster:
         for dataset, model in teachers_needed(self.params, self.cells):
             outputs = [self.layout.teacher_scores(dataset, model).scores]
             rows.append(self._scores(dataset, model, "teacher", model, outputs))
-        for dataset, pair in self.pairs:
-            outputs = [self.layout.student_scores(cell).scores for cell in self._of(dataset, pair)]
+        for (dataset, pair), mine in self.of_pair.items():
+            outputs = [self.layout.student_scores(cell).scores for cell in mine]
             rows.append(self._scores(dataset, pair, "student", self.params.pair(pair).student, outputs))
         return rows
 
@@ -155,9 +159,6 @@ class _Forecaster:
             left = sum(s for s, done in zip(each, made, strict=True) if not done) / _HOUR_S
         return ForecastRow(stage, where, len(outputs), sum(made), hours, left, basis)
 
-    def _of(self, dataset: str, pair: str) -> list[Cell]:
-        return [cell for cell in self.cells if (cell.dataset, cell.pair) == (dataset, pair)]
-
     def _training_s(self, cell: Cell) -> float:
         """Seconds on the train clock of one student."""
         budget, cost = self.params.budget(cell.budget), self.costs.of(cell.dataset, cell.pair, cell.method)
@@ -174,8 +175,15 @@ class _Forecaster:
 
     def _scored(self, dataset: str) -> tuple[int, tuple[int, int]] | None:
         """How many images are scored, and the size of the middle one; None where they are not prepared."""
-        if not self.layout.prepared_index(dataset).is_file():
+        folder, path = self.layout.prepared(dataset), self.layout.prepared_index(dataset)
+        index = self.results.document(path, Index, f"prepare {dataset}")
+        if index is None or "val" not in index.splits:
             return None
-        sizes = PackedSplit(self.layout.prepared(dataset), "val").sizes
-        height, width = sorted(sizes, key=lambda size: size[0] * size[1])[len(sizes) // 2]
-        return len(sizes), (height, width)
+        # Not `PackedSplit`, which imports OpenCV.
+        samples = self.results.document(
+            folder / index.splits["val"].files["samples"].file, Samples, f"prepare {dataset}"
+        )
+        if samples is None or not samples.sizes:
+            return None
+        height, width = sorted(samples.sizes, key=lambda size: size[0] * size[1])[len(samples.sizes) // 2]
+        return len(samples.sizes), (height, width)

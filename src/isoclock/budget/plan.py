@@ -6,10 +6,11 @@ cells.
 
 from __future__ import annotations
 
+import warnings
 from math import floor
 from pathlib import Path
 
-from isoclock.errors import ParamsError, UserError
+from isoclock.errors import ArtifactError, ParamsError, UserError
 from isoclock.files import sha256_json
 from isoclock.grid.layout import Layout
 from isoclock.grid.stamps import budget_stamp
@@ -120,9 +121,14 @@ def accept_profile(measured: Profile, accepted_path: Path, output: Path, within:
 
     An accepted profile is compared only if it has the same digests, device kind, threads and protocol version and no marks.
     A marked measurement never replaces a clean accepted profile in `accepted_path`: a busy hour must not change later plans.
+    An accepted profile that is damaged is reported, and replaced.
     """
     profile = accepted = measured
-    before = read_if_there(accepted_path, Profile, "profile")
+    try:
+        before = read_if_there(accepted_path, Profile, "profile")
+    except ArtifactError as error:  # what was measured must not be lost with it
+        warnings.warn(f"{error} (the new measurement replaces it)", stacklevel=2)
+        before = None
     if before is not None and not before.marks and _is_comparable(before, measured):
         moved = abs(measured.cost.ratio / before.cost.ratio - 1)
         profile = before if moved <= within else measured

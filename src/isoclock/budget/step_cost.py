@@ -6,17 +6,14 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
+from isoclock.budget.known_flops import KnownFlops
 from isoclock.data.readers.reader import find_reader
 from isoclock.params.load import Params
 from isoclock.params.schema import Recipe
 from isoclock.protocol import VERSION
 from isoclock.records.profile import Profile
 from isoclock.records.results import Results
-
-if TYPE_CHECKING:
-    from isoclock.budget.flops import StepFlops
 
 ASSUMED_TFLOPS = 20.0
 """What a data-centre GPU reaches with a dilated ResNet in bf16, in 1e12 operations a second: an order of magnitude, no more."""
@@ -45,6 +42,7 @@ class StepCosts:
     ) -> None:
         self.params, self.results, self.needed, self.given = params, results, needed, tflops
         self.uncounted: dict[str, None] = {}
+        self.flops = KnownFlops(results.layout.counted_flops())
         self._costs: dict[tuple[str, str, str], Cost] = {}
 
     def of(self, dataset: str, pair: str, method: str) -> Cost:
@@ -65,15 +63,14 @@ class StepCosts:
 
     def teacher_step_s(self, recipe: Recipe, dataset: str, model: str) -> float:
         """Estimated seconds of an iteration of a teacher."""
-        from isoclock.budget import flops  # torch: not for those who only plan
-
-        return self.seconds(flops.training_gflops(recipe, self.params.model(model), self.classes(dataset)))
+        return self.seconds(
+            self.flops.of("training_gflops", recipe, self.params.model(model), self.classes(dataset)).step
+        )
 
     def scoring_s(self, recipe: Recipe, dataset: str, model: str, size: tuple[int, int]) -> float:
         """Estimated seconds of scoring one image of `size` pixels (height, width)."""
-        from isoclock.budget import flops
-
-        return self.seconds(flops.scoring_gflops(self.params.model(model), self.classes(dataset), size, recipe.scoring))
+        entry, classes = self.params.model(model), self.classes(dataset)
+        return self.seconds(self.flops.of("scoring_gflops", entry, classes, size, recipe.scoring).step)
 
     def classes(self, dataset: str) -> int:
         """Number of classes of a data set."""
@@ -103,14 +100,12 @@ class StepCosts:
         return Cost(profile.cost.ratio * anchor_s, anchor_s, profile.pretrain_anchor_steps * anchor_s, MEASURED)
 
     def _estimated(self, key: tuple[str, str, str]) -> Cost:
-        from isoclock.budget import flops
-
         dataset, pair, method = key
         recipe, entry, classes = self.params.recipe(dataset, "student"), self.params.pair(pair), self.classes(dataset)
         student, teacher = self.params.model(entry.student), self.params.model(entry.teacher)
         parts = self.params.method_parts(method, dataset)
-        found: StepFlops = flops.method_gflops(recipe, student, teacher, parts, classes)
+        found = self.flops.of("method_gflops", recipe, student, teacher, parts, classes)
         if not found.whole:
             self.uncounted[method] = None
-        anchor_s = self.seconds(flops.training_gflops(recipe, student, classes))
+        anchor_s = self.seconds(self.flops.of("training_gflops", recipe, student, classes).step)
         return Cost(self.seconds(found.step), anchor_s, self.seconds(found.pretraining), ESTIMATED)

@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for positional in ("dataset", "pair", "budget"):
         parser.add_argument(positional, nargs="?")
     parser.add_argument("method", nargs="?", help="without it, the budget itself is resolved and accepted")
-    parser.add_argument("--dry", action="store_true", help="show a grid's jobs and device hours; write nothing")
+    parser.add_argument("--dry", action="store_true", help="show a grid's jobs and device hours; nothing is planned")
     parser.add_argument("--grid", help="with --dry: a file of params/grids, without .yaml (default: demo)")
     parser.add_argument("--tflops", type=positive, help="with --dry: 1e12 operations a second, used without a profile")
     parser.add_argument("--json", action="store_true", help="with --dry: print JSON")

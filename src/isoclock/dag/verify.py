@@ -9,7 +9,7 @@ from typing import Any
 
 from isoclock.data.packing.packed import PackedSplit, read_index
 from isoclock.errors import UserError
-from isoclock.files import sha256_file, sha256_json
+from isoclock.files import read_arrays, sha256_file, sha256_json
 from isoclock.grid.cells import Cell, cells, datasets_needed, profiles_needed, teachers_needed
 from isoclock.grid.layout import Layout, ScoreFiles, TrainedFiles
 from isoclock.grid.stamps import budget_stamp, cost_inputs, profile_stamp, student_stamp, teacher_stamp
@@ -115,8 +115,6 @@ class Verifier:
         self._there(files.ledger, "student")
 
     def _scored(self, files: ScoreFiles, record: Record, scores: ScoreDocument | None) -> None:
-        import numpy as np
-
         if not self._there(files.scores, "evaluate") or scores is None:
             return
         if not self._there(files.confusion, "evaluate"):
@@ -124,11 +122,11 @@ class Verifier:
         self._is(files.scores, "version of the protocol", scores.protocol_version, VERSION)
         self._is(files.scores, "weights", scores.weights, record.digests.weights)
         try:
-            with np.load(files.confusion, allow_pickle=False) as stored:
-                counted = mean_iou(stored["total"])
-        except (OSError, ValueError, KeyError) as error:
-            self.problems.append(f"{files.confusion}: cannot be read ({error}); `isoclock evaluate` makes it")
+            (total,) = read_arrays(files.confusion, "total", made_by="evaluate")
+        except UserError as error:
+            self.problems += error.problems
             return
+        counted = mean_iou(total)
         if scores.miou is not None and scores.miou != counted:
             self.problems.append(f"{files.scores}: mIoU {scores.miou} is not that of confusion.npz, {counted}")
 

@@ -154,6 +154,10 @@ class Layout:
         """Folder of digests that were compared, each with size and times of its file, which another copy does not have."""
         return self.runs / "digests"
 
+    def counted_flops(self) -> Path:
+        """GFLOPs that a forecast counted, to be read by the next one."""
+        return self.runs / "flops.json"
+
     def log(self, rule: str, *parts: str) -> Path:
         """What a job of a rule printed."""
         return self.runs.joinpath("logs", rule, *parts[:-1], f"{parts[-1]}.log")

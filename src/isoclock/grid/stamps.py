@@ -35,7 +35,7 @@ def add_missing(params: Params, grid_name: str, layout: Layout) -> list[Path]:
     for path, content in stamps(params, grid_name, layout).items():
         if not path.is_file():
             write_if_changed(path, to_json(content))
-        elif path.read_text(encoding="utf-8") != to_json(content):
+        elif path.read_bytes() != to_json(content).encode():
             changed.append(path)
     return changed
 

@@ -8,9 +8,9 @@ from pydantic import AfterValidator, Field
 
 from isoclock.grid.cells import Cell
 from isoclock.records.document import Part
-from isoclock.schema import Count, NonNegative
+from isoclock.schema import MAX_INT, Count, NonNegative
 
-Number = Annotated[int, Field(ge=0, strict=True)]
+Number = Annotated[int, Field(ge=0, le=MAX_INT, strict=True)]
 Protocol = Literal["iteration", "compute"]
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from isoclock.methods.card import Implementation
 from isoclock.records.document import Measured, Part
 from isoclock.records.parts import Images, Number
-from isoclock.schema import Count, NonNegative, Positive, Share
+from isoclock.schema import Count, NonNegative, Positive, Share, Unix
 
 
 class Interval(Part):
@@ -157,7 +157,7 @@ class Profile(Measured):
     gpu: GpuState | None  # None on the CPU, and without NVML
     marks: list[str]
     not_compiled: list[str]  # parts that `compile` of the recipe could not compile
-    measured_unix: NonNegative
+    measured_unix: Unix
     environment: dict[str, str]
     digests: ProfileDigests
 

@@ -10,7 +10,7 @@ from isoclock.records.document import Measured, Part
 from isoclock.records.parts import Epochs, Number, StudentCell, TeacherCell, is_none
 from isoclock.records.plan import Plan
 from isoclock.records.run import Planned, RunDigests, RunParams
-from isoclock.schema import Count, NonNegative, Positive, Share
+from isoclock.schema import Count, NonNegative, Positive, Share, Unix
 
 
 class RecordDigests(RunDigests):
@@ -38,7 +38,7 @@ class ClockTimes(Part):
 class Segment(Part):
     """One process of a run. `anchors` holds (train time, seconds of an anchor step) pairs, measured in it."""
 
-    started_unix: NonNegative
+    started_unix: Unix
     device_kind: str
     threads: Count
     torch: str
@@ -87,8 +87,8 @@ class Record(Measured):
     schema_: Literal[2] = Field(alias="schema")
     run_id: str = Field(min_length=1)
     params: RunParams
-    started_unix: NonNegative
-    ended_unix: NonNegative
+    started_unix: Unix
+    ended_unix: Unix
     status: Literal["finished", "diverged"]
     message: str
     iterations: Iterations

@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 from isoclock.records.document import Measured, Part
 from isoclock.records.parts import StudentCell, TeacherCell
 from isoclock.records.plan import Plan
-from isoclock.schema import Count, NonNegative
+from isoclock.schema import Count, Unix
 
 
 class RunParams(TypedDict):
@@ -50,7 +50,7 @@ class Run(Measured):
     iterations: Planned
     params: RunParams
     digests: RunDigests
-    started_unix: NonNegative
+    started_unix: Unix
 
 
 class StudentRun(Run):

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from isoclock.errors import ArtifactError
 from isoclock.grid.cells import Cell
 from isoclock.grid.layout import Layout
 from isoclock.params.schema import Published
@@ -89,14 +90,20 @@ def published_rows(
 def count_parameters(weights: Path) -> int | None:
     """Number of trained parameters in a safetensors file, from its header; None if there is no file.
 
-    Batch statistics do not count.
+    Batch statistics do not count. Raises ArtifactError if the header is damaged.
     """
     if not weights.is_file():
         return None
-    with weights.open("rb") as stream:
-        header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-    tensors = {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
-    return sum(math.prod(shape) for name, shape in tensors.items() if not name.endswith(_STATISTICS))
+    try:
+        with weights.open("rb") as stream:
+            size = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(min(size, weights.stat().st_size)))
+        tensors = {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
+        return sum(math.prod(shape) for name, shape in tensors.items() if not name.endswith(_STATISTICS))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise ArtifactError(
+            f"{weights}: its header is damaged; `dvc pull` brings the file, or train it again"
+        ) from None
 
 
 def published_markdown(pairs: Mapping[tuple[str, str], Sequence[PublishedRow]]) -> str:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-import numpy as np
-
+from isoclock.files import read_arrays
 from isoclock.grid.cells import Cell
 from isoclock.grid.layout import Layout
 from isoclock.report.collect import DIVERGED, FINISHED, MISSING, CellRow, Study
@@ -152,9 +151,9 @@ def _over_images(study: Study, first: Summary, second: Summary, seed: int) -> Es
         path = Layout(study.results).student_scores(Cell.parse(row.path)).confusion
         if not path.is_file():
             return None
-        with np.load(path, allow_pickle=False) as stored:
-            stacks.append(stored["per_image"])
-            names.append(stored["names"].tolist())
+        per_image, of = read_arrays(path, "per_image", "names", made_by=f"evaluate {row.path}")
+        stacks.append(per_image)
+        names.append(of.tolist())
     if names[0] != names[1] or stacks[0].shape != stacks[1].shape:
         return None
     return bootstrap_miou_difference(*stacks, resamples=_RESAMPLES)

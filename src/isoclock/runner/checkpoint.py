@@ -10,7 +10,6 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import IO, Any, BinaryIO, cast
 
 import torch
@@ -20,7 +19,8 @@ from isoclock.files import read_json, sha256_file, write_json, written_atomicall
 from isoclock.os_failures import os_problem
 
 KEPT = 2
-_ANY = re.compile(r"\.?checkpoint-(\d+)\.")
+_ANY = re.compile(r"\.?checkpoint-(\d{1,18})\.")
+_WHOLE = re.compile(r"checkpoint-(\d{9,18})\.json")
 
 
 @dataclass(frozen=True)
@@ -73,19 +73,24 @@ def load_newest(folder: Path, run_id: str = "") -> Loaded | None:
     for iteration in reversed(_iterations(folder)):
         path = _weights(folder, iteration)
         try:
-            expected = read_json(path.with_suffix(".json"), made_by="student")["sha256"]
-            if sha256_file(path) != expected:
+            about = read_json(path.with_suffix(".json"), made_by="student")
+            if not isinstance(about, dict) or "sha256" not in about:
+                raise ArtifactError(f"{path.with_suffix('.json')}: damaged (it has no SHA-256)")
+            if sha256_file(path) != about["sha256"]:
                 raise ArtifactError(f"{path}: damaged (its SHA-256 is not the recorded one)")
             state = torch.load(path, map_location="cpu", weights_only=True)
+            if not isinstance(state, dict):
+                raise ArtifactError(f"{path}: damaged (it has no state)")
             if (of := state["run"].get("run_id", run_id)) != run_id:
                 raise ArtifactError(f"{path}: of another run ({of[:12]}, and this is run {run_id[:12]})")
-        except (ArtifactError, OSError, KeyError, TypeError, AttributeError, RuntimeError, UnpicklingError) as error:
-            reason = (
-                str(error) if isinstance(error, ArtifactError) else f"{path}: cannot be loaded ({_first_line(error)})"
-            )
-            complaints.append(f"{reason}; an older checkpoint is used, or the run starts again")
-            continue
-        return Loaded(iteration, state, complaints)
+            return Loaded(iteration, state, complaints)
+        except ArtifactError as error:
+            reason = str(error)
+        except MemoryError:  # an older one would not fit either
+            raise
+        except Exception as error:  # torch, zipfile and pickle each raise their own
+            reason = f"{path}: cannot be loaded ({_first_line(error)})"
+        complaints.append(f"{reason}; an older checkpoint is used, or the run starts again")
     return Loaded(0, {}, complaints) if complaints else None
 
 
@@ -118,7 +123,7 @@ def _weights(folder: Path, iteration: int) -> Path:
 
 
 def _iterations(folder: Path) -> list[int]:
-    return sorted(int(path.stem.partition("-")[2]) for path in folder.glob("checkpoint-*.json"))
+    return sorted(int(match[1]) for path in folder.glob("checkpoint-*.json") if (match := _WHOLE.fullmatch(path.name)))
 
 
 def _unfinished(folder: Path) -> list[Path]:

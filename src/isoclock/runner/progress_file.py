@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from isoclock.files import regular
-from isoclock.runner.ledger import Event
 
 
 class ProgressFile:
@@ -28,9 +27,10 @@ class ProgressFile:
         """Iterations done and seconds on the train clock; None where nothing (or half of it) is written."""
         try:
             iteration, train_s = regular(self.path).read_text(encoding="ascii").split()
-            return int(iteration), float(train_s)
+            found = int(iteration), float(train_s)
         except (OSError, ValueError):
             return None
+        return found if found[0] >= 0 and 0 <= found[1] < math.inf else None
 
     def write(self, iteration: int, train_s: float) -> None:
         """Overwrite the file. A full or failing disk is reported where something is saved, not here."""
@@ -51,22 +51,3 @@ class ProgressFile:
 def truncated(train_s: float) -> float:
     """Seconds as the ledger and this file have them: never more than a checkpoint has."""
     return math.floor(train_s * 1e4) / 1e4
-
-
-def lost_s(events: list[Event], resumed_at_s: float) -> float:
-    """Train time in a ledger that no later segment continued from, the one that resumes at `resumed_at_s` included."""
-    lost = logged_s = 0.0
-    for event in events:
-        if event["event"] == "start":
-            lost += max(0.0, logged_s - event["train_s"])
-            logged_s = event["train_s"]
-        elif event["event"] in ("train", "pretrain", "progress"):
-            logged_s = event["train_s"]
-    return lost + max(0.0, logged_s - resumed_at_s)
-
-
-def last_iteration(file: ProgressFile, events: list[Event]) -> tuple[int, float] | None:
-    """Iterations and train time in the file, where it is ahead of the last segment's lines in the ledger; else None."""
-    found = file.read()
-    logged_s = [event["train_s"] for event in events if event["event"] in ("start", "train", "pretrain", "progress")]
-    return found if found is not None and logged_s and found[1] > logged_s[-1] else None

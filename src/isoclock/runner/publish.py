@@ -15,9 +15,10 @@ from isoclock.records.document import build, plain, write
 from isoclock.records.record import Record, RecordDigests, StudentRecord, TeacherRecord
 from isoclock.records.run import Run
 from isoclock.runner.environment import environment, hardware
-from isoclock.runner.ledger import Ledger, read_ledger
+from isoclock.runner.ledger import Ledger
 from isoclock.runner.session import Outcome
 from isoclock.runner.spec import Spec
+from isoclock.runner.totals import read_totals
 from isoclock.training.anchor import anchor_steps
 from isoclock.training.step import TrainingStep
 
@@ -46,8 +47,7 @@ def publish(
     for segment in segments:
         steps = segment["anchor_steps"] = anchor_steps(segment["train_s"], segment["anchors"])
         segment["anchor_s"] = segment["train_s"] / steps if steps else None
-    saves = [event for event in read_ledger(ledger.path) if event["event"] == "checkpoint"]
-    saving_s = sum(save["io_s"] for save in saves)
+    logged = read_totals(ledger.path)
     kept = ("protocol_version", "run_id", "kind", "cell", "plan", "params", "started_unix")
     content = {
         **{key: value for key, value in plain(run).items() if key in kept},
@@ -63,11 +63,11 @@ def publish(
         "segments": segments,
         "best": state.best,
         "checkpoints": {
-            "count": len(saves),
-            "seconds_each": saving_s / max(1, len(saves)),
-            "bytes": saves[-1]["bytes"] if saves else 0,
+            "count": logged.saves,
+            "seconds_each": logged.saves_s / max(1, logged.saves),
+            "bytes": logged.last_save_bytes,
             "every_s": checkpoint_every_s,
-            "share_of_train": saving_s / outcome.clock["train"] if outcome.clock["train"] else None,
+            "share_of_train": logged.saves_s / outcome.clock["train"] if outcome.clock["train"] else None,
         },
         "digests": {**spec.digests, "weights": sha256_file(weights)},
         "ended_unix": round(time.time(), 3),

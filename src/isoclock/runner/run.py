@@ -29,12 +29,13 @@ from isoclock.runner.device import choose_device
 from isoclock.runner.environment import cuda_versions
 from isoclock.runner.failures import as_user_error, figures
 from isoclock.runner.lease import Lease
-from isoclock.runner.ledger import Ledger, read_ledger
+from isoclock.runner.ledger import Ledger
 from isoclock.runner.publish import publish
 from isoclock.runner.same_run import take_over
 from isoclock.runner.session import Session
 from isoclock.runner.spec import Spec, open_run
 from isoclock.runner.teacher import trained_teacher, weights_digest
+from isoclock.runner.totals import read_totals
 from isoclock.scoring.last_validation import keep_validation, validation_inputs
 from isoclock.scoring.score import OVERLAYS, score
 from isoclock.scoring.target import Target
@@ -174,7 +175,7 @@ def _train(job: _Job, device: torch.device) -> str:
     with in_one_line(), Lease(spec.run_folder) as lease, in_one_line(partial(_record_failure, ledger_path)):
         check_writable(spec.result_folder)
         job.data.verify(job.data.splits_of(spec.recipe), job.kept)
-        run = open_run(spec)
+        run, complaints = open_run(spec)
         started = time.monotonic()
         step = job.step(device)
         validated: tuple[int, Scores] | None = None  # the last validation, and after how many iterations
@@ -195,7 +196,7 @@ def _train(job: _Job, device: torch.device) -> str:
         )
         ledger = Ledger(ledger_path)
         session = Session(loop, spec.run_folder, ledger, run.run_id, may_write=lease.check, describe=describe)
-        complaints = [*filter(None, [lease.taken_over]), *session.resume()]
+        complaints = [*filter(None, [lease.taken_over]), *complaints, *session.resume()]
         segment = {
             "started_unix": round(time.time(), 3),
             "device_kind": device_kind(device),
@@ -207,9 +208,9 @@ def _train(job: _Job, device: torch.device) -> str:
         state = session.state
         if (ended := session.ended()) is None:
             complaints += _other_hardware(spec.run_folder, state.segments, segment)
-            complaints += _killed_message(ledger_path, session, spec.title)
-        start = {"run_id": run.run_id, "segment": len(state.segments), "train_s": loop.clock.train_s}
-        ledger.append("start", state.iteration, **start)
+            complaints += _killed_message(session, spec.title)
+        start = {"run_id": run.run_id, "inputs": run.inputs, "segment": len(state.segments)}
+        ledger.append("start", state.iteration, **start, train_s=loop.clock.train_s)
         for complaint in complaints:
             ledger.append("complaint", state.iteration, message=complaint)
             print(f"isoclock: {complaint}", flush=True)
@@ -227,8 +228,8 @@ def _train(job: _Job, device: torch.device) -> str:
 def _record_failure(ledger_path: Path, reason: str, message: str) -> None:
     with suppress(OSError):  # the disk may be what is full
         ledger = Ledger(ledger_path)
-        last = read_ledger(ledger.path)[-1:]
-        ledger.append("failed", last[0]["iteration"] if last else 0, reason=reason, message=safe(message))
+        last = read_totals(ledger.path).last
+        ledger.append("failed", last["iteration"] if last else 0, reason=reason, message=safe(message))
         ledger.close()
 
 
@@ -255,12 +256,11 @@ def _other_hardware(folder: Path, segments: Sequence[dict[str, Any]], segment: d
     return sorted(others)
 
 
-def _killed_message(ledger_path: Path, session: Session, title: str) -> list[str]:
+def _killed_message(session: Session, title: str) -> list[str]:
     """What to report where the previous process was killed."""
-    events = [event for event in read_ledger(ledger_path) if event["event"] != "progress"]
-    if not events or events[-1]["event"] in ("stop", "failed"):
+    last, state = session.before.last, session.state
+    if last is None or last["event"] in ("stop", "failed"):
         return []
-    state = session.state
     return [
         f"{title}: the previous process was killed; continuing from iteration {state.iteration}, "
         f"{state.lost_s:.1f} s of training lost so far"

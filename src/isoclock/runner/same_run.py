@@ -13,13 +13,13 @@ from pathlib import Path
 
 import torch
 
+from isoclock.errors import ArtifactError
 from isoclock.files import sha256_file, written_atomically
 from isoclock.grid.cells import Cell
 from isoclock.grid.layout import Layout, RunFiles, TrainedFiles
 from isoclock.protocol import VERSION
 from isoclock.records.document import build, plain, read_if_there, write
 from isoclock.records.record import StudentRecord
-from isoclock.records.run import StudentRun
 from isoclock.runner.lease import Lease
 from isoclock.runner.spec import Spec, set_aside
 
@@ -28,11 +28,15 @@ def take_over(spec: Spec, others: Sequence[Cell], layout: Layout) -> str | None:
     """Publish `spec` from a published cell of `others` that is the same training. Returns its status; None if there is none.
 
     It is the same where planned iterations, params, data, teacher, code, device kind and version of torch are. The record names
-    the cell that was trained under `trained_as`.
+    the cell that was trained under `trained_as`. A damaged record is reported and not used.
     """
     for other in others:
         files = layout.student_files(other)
-        record = read_if_there(files.record, StudentRecord, f"student {other.path}")
+        try:
+            record = read_if_there(files.record, StudentRecord, f"student {other.path}")
+        except ArtifactError as error:
+            print(f"isoclock: {error}; its result is not used for {spec.title}", flush=True)
+            continue
         if record is not None and _is_same(spec, record, files.weights):
             _publish(spec, other, record, files)
             return record.status
@@ -57,10 +61,9 @@ def _is_same(spec: Spec, record: StudentRecord, weights: Path) -> bool:
 
 def _publish(spec: Spec, other: Cell, record: StudentRecord, files: TrainedFiles) -> None:
     """Write the record last, as in publishing. It has equal bytes each time: its run id is derived from that of the other."""
-    unfinished = read_if_there(RunFiles(spec.run_folder).run, StudentRun, made_by=spec.kind)
-    if unfinished is not None:  # a training of its own, which is not needed any more
+    if RunFiles(spec.run_folder).run.is_file():  # a training of its own, which is not needed any more
         with Lease(spec.run_folder):
-            set_aside(spec.run_folder, unfinished.run_id)
+            set_aside(spec)
     own_files = TrainedFiles(spec.result_folder)
     pairs = (
         (files.weights, own_files.weights),

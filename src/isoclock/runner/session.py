@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from isoclock.data.loading.waiting import stopped_by
 from isoclock.progress import ProgressLine
 from isoclock.runner import checkpoint
-from isoclock.runner.ledger import Ledger, read_ledger
-from isoclock.runner.progress_file import ProgressFile, last_iteration, lost_s, truncated
+from isoclock.runner.ledger import Ledger
+from isoclock.runner.progress_file import ProgressFile, truncated
 from isoclock.runner.stop import StopSignal
+from isoclock.runner.totals import Totals, read_totals
 from isoclock.training.loop import LOG_EVERY
 
 if TYPE_CHECKING:
@@ -67,29 +68,30 @@ class Session:
         describe: Callable[[], str] | None = None,
     ) -> None:
         self.loop, self.folder, self.ledger, self.state = loop, folder, ledger, State(run_id)
+        self.before = Totals()  # of the ledger, when `resume` read it
         self._may_write, self._describe = may_write, describe
         self._progress_file = ProgressFile(folder)
         self._save_s = 0.0  # what the last checkpoint took
 
     def resume(self) -> list[str]:
-        """Load the newest good checkpoint, if any. Returns complaints about damaged ones."""
+        """Load the newest good checkpoint, if any. Returns complaints about damaged ones, and about the ledger."""
         clock = self.loop.clock
         found = checkpoint.load_newest(self.folder, self.state.run_id)
-        events = read_ledger(self.ledger.path)
+        complaints = [] if found is None else list(found.complaints)
+        self.before = before = read_totals(self.ledger.path, complaints)
         if found is not None and found.state:
             self.loop.load_state_dict(found.state)
             # A checkpoint cannot know what it took to write it.
-            saves_s = [event["io_s"] for event in events if event["event"] == "checkpoint"]
-            self._save_s = saves_s[-1] if saves_s else 0.0
-            clock.restore({**found.state["clock"], "io": sum(saves_s)})
+            self._save_s = before.last_save_s
+            clock.restore({**found.state["clock"], "io": before.saves_s})
             self.state = State(**found.state["run"])
-        last = last_iteration(self._progress_file, events)
-        if last is not None and last[1] > clock.train_s:
+        last = self._progress_file.read()
+        if last is not None and before.logged_s is not None and last[1] > max(before.logged_s, clock.train_s):
             self.ledger.append("progress", last[0], train_s=last[1])
-            events = read_ledger(self.ledger.path)
+            before.logged_s = last[1]
         self._progress_file.write(self.state.iteration, clock.train_s)  # what it said is in the ledger now
-        self.state.lost_s = lost_s(events, clock.train_s)
-        return found.complaints if found is not None else []
+        self.state.lost_s = before.lost_until(clock.train_s)
+        return complaints
 
     def ended(self) -> Status | None:
         """How the run ended (finished, diverged), in an earlier segment; None if there is more to do."""

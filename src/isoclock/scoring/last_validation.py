@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -57,11 +56,10 @@ def kept_validation(target: Target, inputs: str) -> Scores | None:
 
     `Target.check` has compared the weights file with the record.
     """
-    path = TrainedFiles(target.trained).validation
+    path, weights = TrainedFiles(target.trained).validation, target.record().digests.weights
     try:
         with np.load(regular(path), allow_pickle=False) as kept:
             about = json.loads(str(kept["about"]))
-            weights = target.record().digests.weights
             if about["inputs"] != inputs or about["weights"] != weights:
                 return None
             numbers = [int(name.removeprefix("prediction-")) for name in kept.files if name.startswith("prediction-")]
@@ -74,5 +72,7 @@ def kept_validation(target: Target, inputs: str) -> Scores | None:
                 {number: kept[f"prediction-{number}"] for number in numbers},
                 Scoring.model_validate(about["scoring"]),
             )
-    except (OSError, BadZipFile, KeyError, ValueError, EOFError):  # missing or damaged: the images are scored again
+    except (
+        Exception
+    ):  # missing or damaged, and NumPy, zipfile and zlib each raise their own: the images are scored again
         return None

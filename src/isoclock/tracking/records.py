@@ -10,7 +10,7 @@ from isoclock.grid.layout import Layout, RunFiles, TrainedFiles
 from isoclock.records.record import StudentRecord, TeacherRecord
 from isoclock.records.results import Results
 from isoclock.records.run import StudentRun, TeacherRun
-from isoclock.tracking.run_sources import profile_source, reported, student_source, teacher_source
+from isoclock.tracking.run_sources import profile_source, student_source, teacher_source
 from isoclock.tracking.source import RunSource
 
 
@@ -38,8 +38,7 @@ def read_sources(
         for run in (one for one in students if one is not None):
             if run.digests.teacher is not None:
                 teacher_pairs.setdefault((cell.dataset, run.digests.teacher), f"{cell.dataset}/{cell.pair}")
-            with reported(problems, cell.path):
-                sources.append(student_source(results, cell, run))
+            sources.append(student_source(results, cell, run))
     for dataset, pair in sorted(pairs):
         for path in sorted(layout.profile(dataset, pair, "x").parent.glob("*.json")):
             if (profile := results.profile(dataset, pair, path.stem)) is not None:
@@ -52,8 +51,7 @@ def read_sources(
                 results.teacher_run(dataset, model),
             ]
             for found in (one for one in teachers if one is not None):
-                with reported(problems, f"{dataset}/{model}"):
-                    sources.append(teacher_source(results, dataset, model, found, teacher_pairs))
+                sources.append(teacher_source(results, dataset, model, found, teacher_pairs))
     return _published_over_live(sources)
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 from isoclock.budget.audit import audit_record
 from isoclock.digests import Digests
 from isoclock.errors import ArtifactError
-from isoclock.files import read_lines, sha256_json
+from isoclock.files import sha256_json
 from isoclock.grid.cells import Cell
 from isoclock.grid.layout import ScoreFiles, TrainedFiles
 from isoclock.records.document import plain
@@ -20,21 +19,15 @@ from isoclock.records.record import Record, StudentRecord, TeacherRecord
 from isoclock.records.results import Results, scores_problem
 from isoclock.records.run import Run, StudentRun, TeacherRun
 from isoclock.records.scores import ScoreDocument
+from isoclock.runner.ledger import Event, events
 from isoclock.tracking.source import RunSource, add_numbers, digest_tags, flattened, sealed, texts
-from isoclock.tracking.steps import Event, settled_events, step_metrics
+from isoclock.tracking.steps import settled_events, step_metrics
 
 STALE_S = 1800.0
 """A live ledger without events for longer than this (no evaluation takes as long) belongs to a killed run."""
 
-
-@contextmanager
-def reported(problems: list[str], name: str) -> Iterator[None]:
-    """Turn what a damaged ledger raises into a problem, so that the other runs are still read."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-        problems.append(f"{name}: ledger.jsonl is damaged ({what}); left out")
+POINTS = 1000
+"""Of a curve, at most (and a few more where a run was continued): what an eye can tell apart on a page."""
 
 
 def student_source(results: Results, cell: Cell, run: StudentRecord | StudentRun) -> RunSource:
@@ -129,21 +122,20 @@ def profile_source(path: Path, profile: Profile) -> RunSource:
 def _trained(results: Results, key: str, dataset: str, folder: Path, run: Record | Run) -> RunSource:
     """What teachers and students have in common."""
     live, kind = isinstance(run, Run), "student" if isinstance(run, StudentRecord | StudentRun) else "teacher"
-    events = [
-        event
-        for event in read_lines(TrainedFiles(folder).ledger, json.loads)
-        if "event" in event and "iteration" in event and "unix" in event
-    ]
-    last: Event = events[-1] if events else {"event": "start", "unix": run.started_unix, "iteration": 0}
+    every = -(-run.iterations.planned // POINTS)
+    problems: list[str] = []
+    found = list(events(TrainedFiles(folder).ledger, every=every, problems=problems))
+    for problem in problems:
+        warnings.warn(problem, stacklevel=2)
+    last: Event = found[-1] if found else {"event": "start", "unix": run.started_unix, "iteration": 0}
     if isinstance(run, Record):
         (status, own_status), ended_unix = _ended_status(run.status), run.ended_unix
     else:
         (status, own_status), ended_unix = _live_status(last), last["unix"]
-    settled = settled_events(events, final=not live)
     source = RunSource(
         key, run.run_id, kind, dataset, key, None, status, round(run.started_unix * 1000), round(ended_unix * 1000),
         params=flattened(dict(run.params)),
-        steps=step_metrics(settled),
+        steps=step_metrics(settled_events(found, final=not live), every),
     )  # fmt: skip
     source.tags = texts(dataset=dataset, status=own_status, protocol_version=run.protocol_version)
     source.tags |= digest_tags(plain(run))

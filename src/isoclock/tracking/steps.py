@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -36,17 +36,22 @@ def settled_events(events: Iterable[Event], *, final: bool) -> list[Event]:
     return [event for event in standing if event["iteration"] <= safe]
 
 
-def step_metrics(events: Iterable[Event]) -> list[StepMetric]:
-    """Every finite value of the train, evaluate and anchor events; if an iteration was written twice, the later one."""
+def step_metrics(events: Iterable[Event], every: int = 1) -> list[StepMetric]:
+    """The finite values of the train, evaluate and anchor events, of the first of each kind in each `every` iterations.
+
+    If an iteration was written twice, the later one counts.
+    """
     events = list(events)
-    latest: dict[tuple[str, int], Event] = {
-        (event["event"], event["iteration"]): event for event in events if event["event"] in _STEP_EVENTS
-    }
+    chosen: dict[tuple[str, int], Event] = {}
+    for event in events:
+        place = event["event"], event["iteration"] // every
+        if place[0] in _STEP_EVENTS and (place not in chosen or chosen[place]["iteration"] == event["iteration"]):
+            chosen[place] = event
     metrics = []
-    pretrained_s = [event["train_s"] for event in events if event["event"] == "pretrain"]
+    pretrained_s = [event.get("train_s", 0.0) for event in events if event["event"] == "pretrain"]
     before: Event = {"iteration": 0, "train_s": max(pretrained_s, default=0.0)}
-    for (kind, iteration), event in latest.items():
-        values = _values(kind, event)
+    for (kind, _), event in chosen.items():
+        values, iteration = _values(kind, event), event["iteration"]
         if kind == "train":
             values["train/iterations_per_s"] = event.get("iterations_per_s", _rate(before, event))
             before = event
@@ -58,7 +63,7 @@ def step_metrics(events: Iterable[Event]) -> list[StepMetric]:
 
 def is_number(value: Any) -> bool:
     """Whether `value` can be a metric: a finite number (an absent class has IoU null, a diverged loss may be NaN)."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _rate(before: Event, event: Event) -> float | None:
