@@ -127,9 +127,9 @@ def _event(line: bytes) -> Event | None:
 
 def _lines(path: Path) -> Iterator[bytes]:
     """Complete lines. One that is too long for an event is cut."""
-    if not path.exists():
+    if not path.is_file():
         return
-    with regular(path).open("rb", buffering=_LONGEST) as stream:
+    with path.open("rb", buffering=_LONGEST) as stream:
         read = partial(stream.readline, _LONGEST)
         for line in iter(read, b""):
             end = line
