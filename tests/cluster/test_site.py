@@ -182,3 +182,12 @@ def test_without_a_limit_a_run_is_one_job() -> None:
 def test_slurm_is_not_asked_about_a_placeholder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("isoclock.cluster.slurm.partition", lambda name: pytest.fail("asked"))
     assert a_site(partition=PLACEHOLDER, job_limit_min=60).limit_min == 60
+
+
+def test_nothing_starts_while_the_controller_does_not_answer(tmp_path: Path) -> None:
+    for name in ("scontrol", "sbatch"):
+        (tmp_path / name).write_text("#!/bin/sh\necho 'Slurmctld(primary) at head is DOWN'; exit 1\n")
+        (tmp_path / name).chmod(0o755)
+    assert a_site().limit_min is None
+    with pytest.raises(UserError, match="does not answer, so the time limits of jobs are unknown; start again when"):
+        check_filled_in(a_site())

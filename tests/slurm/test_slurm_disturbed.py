@@ -48,7 +48,8 @@ def asked_to_stop_where_sacct_is_asked(study: OnCluster) -> None:
         study.cluster.ask("scancel", "--signal=TERM", job)
 
     disturbed(study, stop, "--slurm-status-command", "sacct")
-    assert study.cluster.ask("sacct", "-X", "-n", "-o", "State").split() == ["FAILED", "COMPLETED"]
+    # Jobs of other tests on this cluster have another account.
+    assert study.cluster.ask("sacct", "-X", "-n", "-A", "root", "-o", "State").split() == ["FAILED", "COMPLETED"]
 
 
 def requeued(study: OnCluster) -> None:

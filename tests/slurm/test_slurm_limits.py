@@ -66,6 +66,7 @@ def test_slurm_keeps_a_longer_job_pending(with_limits: Cluster) -> None:
     assert wait(lambda: with_limits.jobs()[numbers[0]] == "RUNNING", COMMAND_S)
     reason = with_limits.ask("squeue", "-h", "-j", str(numbers[1]), "-o", "%r")
     with_limits.ask("scancel", *map(str, numbers))
+    assert wait(lambda: not set(numbers) & set(with_limits.jobs()), COMMAND_S)
     assert reason == "QOSMaxWallDurationPerJobLimit"
 
 
