@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from timing import INSTALL_S
 
 PACKAGES = ("slurmctld", "slurmd", "slurm-client", "slurm-wlm-basic-plugins", "munge")
 LOCKED = re.compile("could not get lock|unable to acquire the dpkg frontend lock|unable to lock", re.IGNORECASE)
-INSTALL_S = 300.0  # downloads a few MB; with MariaDB, a hundred
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "munged")
 
 

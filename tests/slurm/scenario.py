@@ -112,6 +112,18 @@ class OnCluster:
         assert ended == status, f"exit status {ended}\n{output.read_text()}"
         return output.read_text()
 
+    def isoclock(self, *arguments: str) -> None:
+        """Run a verb here, outside any job."""
+        subprocess.run(
+            ["isoclock", *arguments],
+            cwd=self.clone.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=max(0.0, self.deadline - time.monotonic()),
+            check=True,
+        )
+
     def jobs(self) -> dict[int, str]:
         """State of this clone's jobs that have not ended, by number."""
         return {job.number: job.state for job in self.submitted() if not job.ended}

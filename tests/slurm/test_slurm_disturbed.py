@@ -10,7 +10,6 @@ from collections.abc import Callable
 import pytest
 from scenario import KD, OnCluster
 from studies import ITERATIONS
-from timing import limit_s
 
 from isoclock.dag.resources import RUNTIME_MARGIN
 
@@ -81,10 +80,8 @@ def longer_than_a_job(study: OnCluster) -> None:
     study.settle(partition="brief", spare_retries=0)
     study.slow_down(STEP_S)
     shutil.rmtree(study.clone.folder / "runs/accepted/profile")
-    study.clone.run("isoclock", "profile", "streets", "tiny", "kd", timeout_s=limit_s(1, waits_s=100 * STEP_S))
-    study.clone.run(
-        "isoclock", "plan", "streets", "tiny", "iteration-6", "kd", timeout_s=limit_s(1, waits_s=100 * STEP_S)
-    )
+    study.isoclock("profile", "streets", "tiny", "kd")
+    study.isoclock("plan", "streets", "tiny", "iteration-6", "kd")
     with (study.clone.folder / "Snakefile").open("a") as snakefile:
         snakefile.write(RETRIES)
 

@@ -36,6 +36,9 @@ SLOWNESS = _slowness()
 COMMAND_S = 30 * max(1.0, SLOWNESS)
 """For a command of SLURM's, or a daemon to start: each takes a second or two, at most MessageTimeout (10)."""
 
+INSTALL_S = 300.0
+"""For a command of apt-get, and for another process to release its lock: a few MB; with MariaDB, a hundred."""
+
 
 def limit_s(jobs: int, waits_s: float = 0.0) -> float:
     """For a run of that many jobs, one after another, which waits that long for things other than the CPU."""

@@ -53,6 +53,8 @@ def ask(*command: str, timeout_s: float = TIMEOUT_S) -> Answer | None:
         )
     except subprocess.TimeoutExpired:
         return Answer(124, f"no answer within {timeout_s:.0f} s")
+    except OSError as error:  # too many processes or open files
+        return Answer(126, str(error))
     return Answer(done.returncode, done.stdout if done.returncode == 0 else done.stderr or done.stdout)
 
 
