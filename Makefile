@@ -47,9 +47,9 @@ data/streets/streets.json: | $(READY)
 test-faults: $(READY)
 	@ISOCLOCK_SLOW=1 ISOCLOCK_KILLS=50 OMP_NUM_THREADS=1 python -m pytest -q --targets
 
-# Tests on a real SLURM on this machine (Debian's packages, root). Some minutes.
+# Tests on a real SLURM on this machine (Debian's packages, root). Some minutes. `exec`: a signal to make reaches pytest.
 test-slurm: $(READY)
-	@ISOCLOCK_SLOW=1 OMP_NUM_THREADS=1 python -m pytest -n 0 -q tests/slurm
+	@ISOCLOCK_SLOW=1 OMP_NUM_THREADS=1 exec python -m pytest -n 0 -q tests/slurm
 
 # Tests that train use one entry of each method. Three workers on two cores: tests of the cluster mostly wait.
 test: $(READY)

@@ -193,3 +193,12 @@ def test_slurm_is_not_asked_about_a_placeholder(monkeypatch: pytest.MonkeyPatch)
 def test_a_fifo_in_place_of_the_site_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"site\.yaml: cannot be read \(it is a FIFO, not a file\)"):
         read_site(put(tmp_path / "site.yaml", "a FIFO"))
+
+
+def test_nothing_starts_while_the_controller_does_not_answer(tmp_path: Path) -> None:
+    for name in ("scontrol", "sbatch"):
+        (tmp_path / name).write_text("#!/bin/sh\necho 'Slurmctld(primary) at head is DOWN'; exit 1\n")
+        (tmp_path / name).chmod(0o755)
+    assert a_site().limit_min is None
+    with pytest.raises(UserError, match="does not answer, so the time limits of jobs are unknown; start again when"):
+        check_filled_in(a_site())

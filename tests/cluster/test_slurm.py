@@ -52,3 +52,49 @@ def test_a_command_that_does_not_end_times_out() -> None:
 def test_an_error_is_the_first_line_without_the_command_name() -> None:
     assert Answer(1, "sbatch: error: invalid partition\nsbatch: error: more\n").error == "invalid partition"
     assert Answer(3, "\n").error == "exit status 3"
+
+
+RECORDED = {
+    "scontrol": "AccountingStorageEnforce = associations,limits,qos\nClusterName = here",
+    "assoc": "root|||\nlab|normal|brief,day,normal|10:00:00",
+    "assoc account=lab": "lab|normal|brief,day,normal|10:00:00",
+    "qos": "normal|\nbrief|02:00:00\nday|1-00:00:00\nnight|08:00:00",
+}
+
+
+@pytest.mark.parametrize(
+    ("account", "qos", "partition_qos", "limits"),
+    [
+        (None, None, None, {"account lab": 600}),
+        ("lab", None, None, {"account lab": 600}),
+        ("lab", "day", None, {"account lab": 600, "QOS day": 1440}),
+        ("lab", "brief", "night", {"account lab": 600, "QOS brief": 120, "QOS night": 480}),
+    ],
+)
+def test_limits_of_account_and_qos(
+    account: str | None,
+    qos: str | None,
+    partition_qos: str | None,
+    limits: dict[str, int],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """With recorded answers; tests/slurm asks a real cluster."""
+    assoc = (
+        f"case \"$*\" in *account=lab*) echo '{RECORDED['assoc account=lab']}';; *) echo '{RECORDED['assoc']}';; esac"
+    )
+    for name, script in {
+        "scontrol": f"echo '{RECORDED['scontrol']}'",
+        "sacctmgr": f"case \"$*\" in *' qos '*) echo '{RECORDED['qos']}';; *) {assoc};; esac",
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert slurm.wall_limits(account, qos, partition_qos) == limits
+
+
+def test_limits_that_are_not_enforced_do_not_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "scontrol").write_text("#!/bin/sh\necho 'AccountingStorageEnforce = none'\n")
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert slurm.wall_limits("lab", "brief", None) == {}

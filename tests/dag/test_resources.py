@@ -39,10 +39,10 @@ def test_a_damaged_plan_leaves_the_runtime_assumed(opened: Callable[..., GridTar
 
 @pytest.fixture
 def on_a_cluster(opened: Callable[..., GridTargets], monkeypatch: pytest.MonkeyPatch) -> Callable[..., GridTargets]:
-    """Targets of a process that submits to a cluster with jobs of up to that many minutes."""
+    """Targets of a process that submits to a cluster with jobs of up to that many minutes. No SLURM is asked."""
+    monkeypatch.setenv("PATH", "/none")
 
     def submitting(limit_min: int, **values: object) -> GridTargets:
-        # A name that no partition of this machine has, if it has SLURM at all.
         site = Site.model_validate({"partition": "none-such", "account": None, "job_limit_min": limit_min, **values})
         monkeypatch.setattr(site_module, "_in_use", site)
         monkeypatch.setattr(site_module, "_read_from", site_module.SITE_FILE)
@@ -73,7 +73,14 @@ def test_retries_of_students_follow_from_the_longest_plan(
     assert targets.resources.retries("student") == 9 + 2
     assert on_a_cluster(60 + OVERHEAD_MIN, spare_retries=7).resources.retries("student") == 9 + 7
     assert on_a_cluster(1000).resources.retries("student") == 1 + 2
-    assert targets.resources.retries("teacher") == ASSUMED_MIN["teacher"] / 60 + 2
+    assert targets.resources.retries("teacher") == 24 + 2
+
+
+def test_the_assumed_day_fits_a_limit_of_24_hours(on_a_cluster: Callable[..., GridTargets]) -> None:
+    resources = on_a_cluster(24 * 60).resources
+    assert resources.runtime_min("teacher") == 24 * 60
+    assert resources.retries("teacher") == 1 + 2
+    assert on_a_cluster(100_000).resources.runtime_min("teacher") == 24 * 60, "and a limit that is not known"
 
 
 def test_a_student_without_a_plan_is_assumed_to_take_a_day(on_a_cluster: Callable[..., GridTargets]) -> None:

@@ -8,6 +8,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from timing import COMMAND_S
+
 PACKAGES = ("slurmdbd", "mariadb-server")
 PROGRAMS = ("slurmdbd", "mariadbd", "mariadb-install-db")
 SETTINGS = """\
@@ -35,10 +37,10 @@ def configure(folder: Path, port: int) -> None:
     owner = pwd.getpwnam("mysql")
     os.chown(data, owner.pw_uid, owner.pw_gid)
     command = ["mariadb-install-db", "--no-defaults", "--user=mysql", f"--datadir={data}", "--skip-test-db"]
-    subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True)
+    subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=2 * COMMAND_S, check=True)
 
 
-def start_database(folder: Path) -> None:
+def start_database(folder: Path, environment: dict[str, str]) -> None:
     """Start MariaDB on a socket in the folder; it answers a little later."""
     data = folder / "mysql"
     options = ["--no-defaults", "--user=mysql", f"--datadir={data}", f"--socket={socket(folder)}", "--skip-networking"]
@@ -46,6 +48,7 @@ def start_database(folder: Path) -> None:
     with (folder / "mariadbd.log").open("w") as log:
         process = subprocess.Popen(
             [str(shutil.which("mariadbd")), *options, *sizes],
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -64,5 +67,8 @@ def database_answers(folder: Path) -> bool:
     statement = "create database if not exists slurm_acct_db"
     command = ["mariadb", "--no-defaults", f"--socket={socket(folder)}", "-e", statement]
     return (
-        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False).returncode == 0
+        subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=COMMAND_S, check=False
+        ).returncode
+        == 0
     )

@@ -7,17 +7,20 @@ is neither used nor changed, and nothing is left once the folder is removed.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import accounting
-from processes import children, command_of, processes, runs, wait
+from processes import MARK, children, command_of, processes, runs, wait
 from settings import NODES, configure
+from timing import COMMAND_S
+
+KEEPER = Path(__file__).with_name("keeper.py")
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Cluster:
     """A running cluster."""
 
     folder: Path
+    keeper: subprocess.Popen[bytes]  # ends it, even if this process is killed
 
     @property
     def environment(self) -> dict[str, str]:
@@ -35,7 +39,13 @@ class Cluster:
         path = f"{self.folder / 'bin'}{os.pathsep}{outer['PATH']}"
         # The second is for slurmdbd, where there is one.
         database = {"MYSQL_UNIX_PORT": str(accounting.socket(self.folder))}
-        return {**outer, **database, "PATH": path, "SLURM_CONF": str(self.folder / "slurm.conf")}
+        return {
+            **outer,
+            **database,
+            "PATH": path,
+            "SLURM_CONF": str(self.folder / "slurm.conf"),
+            MARK: str(self.folder),
+        }
 
     @classmethod
     def up(cls, folder: Path, *, accounts: bool = False, remembers_s: int = 3600) -> Cluster:
@@ -44,14 +54,16 @@ class Cluster:
         squeue lists a job for `remembers_s` after its end (MinJobAge). Raises RuntimeError with the end of each log if
         the cluster does not start.
         """
-        self = cls(folder)
+        command = [sys.executable, str(KEEPER), str(folder), str(os.getpid())]
+        unmarked = {name: value for name, value in os.environ.items() if name != MARK}
+        keeper = subprocess.Popen(command, env=unmarked, stdin=subprocess.PIPE, start_new_session=True)
+        self = cls(folder, keeper)
         configure(folder, accounts=accounts, remembers_s=remembers_s)
         try:
             self._start_munge()
             if accounts:
                 self._start_accounting()
-            self._start("slurmctld")
-            self._until(lambda: self._answers("scontrol", "ping"), "slurmctld answers")
+            self.start_controller()
             for node in NODES:
                 self._start("slurmd", "-N", node)
             self._until(lambda: set(self.nodes().values()) == {"idle"}, "the nodes are idle")
@@ -68,7 +80,7 @@ class Cluster:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=COMMAND_S,
             check=False,
         )
         if done.returncode != 0:
@@ -95,28 +107,24 @@ class Cluster:
                 os.kill(int(pid or 0), signal.SIGKILL)
         self.ask("scontrol", "update", f"nodename={node}", "state=down", "reason=lost")
 
+    def start_controller(self) -> None:
+        """Start slurmctld, with the jobs that it knew when it ended."""
+        self._start("slurmctld")
+        self._until(lambda: self._answers("scontrol", "ping"), "slurmctld answers")
+
+    def stop_controller(self) -> None:
+        """End slurmctld; the daemons of the nodes and the jobs go on."""
+        pid = self._pid("slurmctld")
+        assert pid is not None, "slurmctld runs"
+        os.kill(pid, signal.SIGTERM)
+        self._until(lambda: not runs(pid), "slurmctld ends")
+
     def down(self) -> None:
-        """Cancel what runs, end the daemons (and only these), and remove the folder."""
-        if self._pid("slurmctld") is not None and self._answers("scontrol", "ping"):
-            for options in (["--state=PENDING"], ["--signal=KILL", "--full"], []):
-                subprocess.run(
-                    ["scancel", *options, "-u", "root"],
-                    env=self.environment,
-                    capture_output=True,
-                    timeout=30,
-                    check=False,
-                )
-            wait(lambda: not self.jobs(), 30)
-        for daemon in (*(f"slurmd-{node}" for node in NODES), "slurmctld", "slurmdbd", "mariadbd", "munged"):
-            pid = self._pid(daemon)
-            if pid is not None:
-                os.kill(pid, signal.SIGTERM)
-                if not wait(lambda pid=pid: not runs(pid), 15):
-                    os.kill(pid, signal.SIGKILL)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """End the daemons and everything that was started for this cluster, and remove the folder."""
+        self.keeper.communicate(b"end", COMMAND_S)
 
     def _start_accounting(self) -> None:
-        accounting.start_database(self.folder)
+        accounting.start_database(self.folder, self.environment)
         self._until(lambda: accounting.database_answers(self.folder), "MariaDB answers")
         self._start("slurmdbd")
         self._until(lambda: self._answers("sacctmgr", "-n", "list", "cluster"), "slurmdbd answers")
@@ -140,7 +148,7 @@ class Cluster:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                timeout=30,
+                timeout=COMMAND_S,
                 check=False,
             )
         if done.returncode != 0:
@@ -159,7 +167,7 @@ class Cluster:
             return None
         return pid if runs(pid) else None
 
-    def _until(self, holds: Callable[[], bool], what: str, limit_s: float = 30) -> None:
+    def _until(self, holds: Callable[[], bool], what: str, limit_s: float = COMMAND_S) -> None:
         if not wait(holds, limit_s):
             raise RuntimeError(f"within {limit_s:.0f} s it did not happen that {what}: {self._logs()}")
 

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -19,33 +20,43 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "workflow"))  # clone.
 
 import accounting
 from clone import Clone
-from installation import PACKAGES, PROGRAMS, obstacle
-from scenario import LIMIT_S, PATIENCE_S, OnCluster
+from installation import PACKAGES, PROGRAMS, obstacle, refuse
+from scenario import OnCluster
 from studies import make_clone, make_taught, train_undisturbed
+from timing import AT_ONCE, COMMAND_S, limit_s
 
 from cluster import Cluster
 
-AT_ONCE = 5  # scenarios; with more of them, jobs only start later
-
 
 def pytest_configure(config: pytest.Config) -> None:
-    description = "what happens on the cluster before the test; with `fresh`, to a study without results"
-    config.addinivalue_line("markers", f"scenario(play, fresh, long): {description}")
+    arguments = "play, jobs, waits_s, fresh, long, where"
+    config.addinivalue_line(
+        "markers", f"scenario({arguments}): what happens on a cluster before the test; see conftest.py"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if os.environ.get("ISOCLOCK_SLOW") == "1":
-        return
-    here = Path(__file__).parent
-    slow = [item for item in items if here in item.path.parents and item.get_closest_marker("slow")]
-    if slow:
+    here = [item for item in items if Path(__file__).parent in item.path.parents]
+    if os.environ.get("ISOCLOCK_SLOW") != "1":
+        slow = [item for item in here if item.get_closest_marker("slow")]
         config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if item not in slow]
+        items[:] = [item for item in items if item not in set(slow)]
+    # A test waits for its scenario, which waits for others; the first one also waits until a cluster is up and a study made.
+    limits = {mark.kwargs["play"]: _limit_s(mark) for item in here for mark in item.iter_markers("scenario")}
+    together_s = sum(limits.values()) / AT_ONCE + max(limits.values(), default=0)
+    for item in here:
+        scenario = item.get_closest_marker("scenario")
+        item.add_marker(pytest.mark.timeout(limit_s(3, 4 * COMMAND_S) + (together_s if scenario else 0)))
+
+
+def _limit_s(scenario: pytest.Mark) -> float:
+    """How long a scenario may take: for its `jobs`, one after another, and `waits_s` for time limits, leases and the like."""
+    return limit_s(scenario.kwargs.get("jobs", 2), scenario.kwargs.get("waits_s", 120))
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """A real SLURM. Without one the test is skipped, or fails under CI=true."""
+    """A real SLURM. Without one the test is skipped or fails; see `refuse`."""
     yield from _cluster(obstacle())
 
 
@@ -63,8 +74,14 @@ def forgetful() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
+def interrupted() -> Iterator[Cluster]:
+    """A cluster for one scenario, which stops its controller."""
+    yield from _cluster(obstacle())
+
+
+@pytest.fixture(scope="session")
 def accounted() -> Iterator[Cluster]:
-    """A cluster with an accounting database."""
+    """A cluster with an accounting database, which enforces limits of associations and of QOS."""
     packages, programs = (*PACKAGES, *accounting.PACKAGES), (*PROGRAMS, *accounting.PROGRAMS)
     yield from _cluster(obstacle(packages, programs), accounts=True)
 
@@ -81,10 +98,7 @@ def _cluster(reason: str | None, *, accounts: bool = False, remembers_s: int = 3
             yield running
             running.down()
             return
-    message = f"no SLURM cluster can be brought up here: {reason}"
-    if os.environ.get("CI", "").lower() in ("true", "1"):
-        pytest.fail(f"{message} (under CI=true this is a failure)")
-    pytest.skip(message)
+    refuse(reason)
 
 
 @pytest.fixture(scope="session")
@@ -95,7 +109,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 @pytest.fixture(scope="session")
 def scenarios(
-    request: pytest.FixtureRequest, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Future[OnCluster]]]:
     """The scenarios of all tests of this session, running."""
     marks = [mark for item in request.session.items for mark in item.iter_markers("scenario")]
@@ -108,11 +122,13 @@ def scenarios(
         for mark in marks:
             play = mark.kwargs["play"]
             if mark.kwargs.get("fresh", False) == fresh and play.__name__ not in running:
-                where = request.getfixturevalue("accounted") if mark.kwargs.get("accounts", False) else cluster
-                running[play.__name__] = pool.submit(perform, play, make, where)
+                where = request.getfixturevalue(mark.kwargs.get("where", "cluster"))
+                running[play.__name__] = pool.submit(perform, play, make, where, _limit_s(mark))
 
-    def perform(play: Callable[[OnCluster], None], make: Callable[[Path], Clone], where: Cluster) -> OnCluster:
-        study = OnCluster(make(folder / play.__name__), where)
+    def perform(
+        play: Callable[[OnCluster], None], make: Callable[[Path], Clone], where: Cluster, limit_s: float
+    ) -> OnCluster:
+        study = OnCluster(make(folder / play.__name__), where, deadline=time.monotonic() + limit_s)
         play(study)
         return study
 
@@ -120,7 +136,7 @@ def scenarios(
     if any(not mark.kwargs.get("fresh", False) for mark in marks):
         begin(request.getfixturevalue("taught").copy, fresh=False)
     yield running
-    pool.shutdown(cancel_futures=True)
+    pool.shutdown(wait=False, cancel_futures=True)  # what still runs ends with its cluster
 
 
 @pytest.fixture
@@ -128,7 +144,7 @@ def played(request: pytest.FixtureRequest, scenarios: dict[str, Future[OnCluster
     """The study of the test's scenario, after it. Fails as the scenario did."""
     mark = request.node.get_closest_marker("scenario")
     assert mark is not None
-    return scenarios[mark.kwargs["play"].__name__].result(timeout=LIMIT_S + 2 * PATIENCE_S)
+    return scenarios[mark.kwargs["play"].__name__].result()  # ends within its limit
 
 
 @pytest.fixture(scope="session")

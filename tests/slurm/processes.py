@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+
+MARK = "ISOCLOCK_TEST_CLUSTER"
+"""Variable with a cluster's folder, in the environment of everything that was started for it: daemons, Snakemake, jobs."""
 
 
 def wait(holds: Callable[[], bool], limit_s: float) -> bool:
@@ -54,3 +60,33 @@ def free_ports(count: int) -> Sequence[int]:
     finally:
         for one in sockets:
             one.close()
+
+
+def marked(folder: str | Path) -> set[int]:
+    """Everything that runs for the cluster in that folder, other than this process."""
+    mark = f"{MARK}={folder}".encode()
+    found = {pid for pid in processes() if mark in _read(pid, "environ").split(b"\0")} - {os.getpid()}
+    # A slurmstepd has overwritten its environment; it is the parent of what it has started, and a child of a slurmd.
+    related = {_parent(pid) for pid in found} | {child for pid in found for child in children(pid)}
+    return found | {pid for pid in related if _read(pid, "comm").strip() == b"slurmstepd"}
+
+
+def end_marked(folder: str | Path) -> None:
+    """Kill all of that, and what it starts in the meantime."""
+    while pids := marked(folder):
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+def _parent(pid: int) -> int:
+    fields = _read(pid, "stat").rpartition(b")")[2].split()
+    return int(fields[1]) if fields else 0
+
+
+def _read(pid: int, name: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:
+        return b""

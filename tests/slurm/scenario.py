@@ -20,9 +20,6 @@ from cluster import Cluster
 from isoclock.cluster.site import SITE_FILE
 from isoclock.files import write_text
 
-LIMIT_S = 660  # of a scenario; a failure waits forever, and a busy machine is slow to start jobs
-PATIENCE_S = 240  # until a trainer trains: start-ups on a busy machine
-
 KD = "results/student/streets/tiny/kd/iteration-6/0/record.json"
 
 # Values of the site file, where a scenario says nothing else.
@@ -49,6 +46,7 @@ class OnCluster:
 
     clone: Clone
     cluster: Cluster
+    deadline: float = 0.0  # of its scenario, on the monotonic clock: a failure waits forever
     output_text: str = ""  # what Snakemake printed
     process: subprocess.Popen[bytes] | None = None
 
@@ -89,6 +87,7 @@ class OnCluster:
         """
         quick = ["--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "20"]
         command = ["snakemake", "--profile", "slurm", *quick]
+        assert self.cluster.keeper.poll() is None, "the cluster runs"
         output = self.output
         with output.open("w") as log:
             self.process = process = subprocess.Popen(
@@ -103,7 +102,7 @@ class OnCluster:
         try:
             if meanwhile is not None:
                 meanwhile()
-            ended = process.wait(timeout=LIMIT_S)
+            ended = process.wait(timeout=max(0.0, self.deadline - time.monotonic()))
         except Exception as error:
             raise AssertionError(f"{error!r}\n{output.read_text()}") from error
         finally:
@@ -112,6 +111,18 @@ class OnCluster:
                 process.wait(timeout=10)
         assert ended == status, f"exit status {ended}\n{output.read_text()}"
         return output.read_text()
+
+    def isoclock(self, *arguments: str) -> None:
+        """Run a verb here, outside any job."""
+        subprocess.run(
+            ["isoclock", *arguments],
+            cwd=self.clone.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=max(0.0, self.deadline - time.monotonic()),
+            check=True,
+        )
 
     def jobs(self) -> dict[int, str]:
         """State of this clone's jobs that have not ended, by number."""
@@ -141,12 +152,11 @@ class OnCluster:
         """Wait until that run has so many events of a kind."""
         self.until(lambda: [event["event"] for event in self.events()].count(kind) >= count, what)
 
-    def until(self, holds: Callable[[], bool], what: str, limit_s: float = PATIENCE_S) -> None:
-        """Wait for something that other processes do."""
-        deadline = time.monotonic() + limit_s
+    def until(self, holds: Callable[[], bool], what: str) -> None:
+        """Wait for something that other processes do, until the scenario's deadline."""
         while not holds():
             assert self.process is None or self.process.poll() is None, f"Snakemake ended before {what}"
-            assert time.monotonic() < deadline, f"within {limit_s:.0f} s it did not happen that {what}"
+            assert time.monotonic() < self.deadline, f"in the time of this scenario it did not happen that {what}"
             time.sleep(0.05)
 
     def cell(self, verb: str, method: str, budget: str, name: str) -> Path:

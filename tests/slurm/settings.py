@@ -79,6 +79,7 @@ NodeName={host} NodeHostname={host} NodeAddr=127.0.0.1 Port={node_port} Gres={gr
 NO_ACCOUNTING = "AccountingStorageType=accounting_storage/none"
 ACCOUNTING = """\
 AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageEnforce=associations,limits,qos
 AccountingStorageHost=localhost
 AccountingStoragePort={port}
 # munged's socket, once more: AuthInfo is not for slurmdbd.

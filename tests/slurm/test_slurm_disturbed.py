@@ -8,14 +8,17 @@ import shutil
 from collections.abc import Callable
 
 import pytest
-from scenario import KD, PATIENCE_S, OnCluster
+from scenario import KD, OnCluster
 from studies import ITERATIONS
 
 from isoclock.dag.resources import RUNTIME_MARGIN
 
-pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.timeout(1500)]
+pytestmark = pytest.mark.xdist_group("slurm")
 
 STEP_S = 1.5  # of a step that is slow: more than two jobs' worth of them
+# Each of two jobs gets its signal three minutes before a limit of five, which SLURM checks twice a minute. A profile measures
+# at most a hundred slow steps.
+LONG = {"long": True, "jobs": 5, "waits_s": 2 * 180 + 100 * STEP_S}
 # How often a student's job may be submitted again; Snakemake knows it at its start but does not print it.
 RETRIES = """
 
@@ -44,7 +47,8 @@ def asked_to_stop_where_sacct_is_asked(study: OnCluster) -> None:
         study.cluster.ask("scancel", "--signal=TERM", job)
 
     disturbed(study, stop, "--slurm-status-command", "sacct")
-    assert study.cluster.ask("sacct", "-X", "-n", "-o", "State").split() == ["FAILED", "COMPLETED"]
+    # Jobs of other tests on this cluster have another account.
+    assert study.cluster.ask("sacct", "-X", "-n", "-A", "root", "-o", "State").split() == ["FAILED", "COMPLETED"]
 
 
 def requeued(study: OnCluster) -> None:
@@ -76,8 +80,8 @@ def longer_than_a_job(study: OnCluster) -> None:
     study.settle(partition="brief", spare_retries=0)
     study.slow_down(STEP_S)
     shutil.rmtree(study.clone.folder / "runs/accepted/profile")
-    study.clone.run("isoclock", "profile", "streets", "tiny", "kd", timeout_s=PATIENCE_S)
-    study.clone.run("isoclock", "plan", "streets", "tiny", "iteration-6", "kd", timeout_s=PATIENCE_S)
+    study.isoclock("profile", "streets", "tiny", "kd")
+    study.isoclock("plan", "streets", "tiny", "iteration-6", "kd")
     with (study.clone.folder / "Snakefile").open("a") as snakefile:
         snakefile.write(RETRIES)
 
@@ -110,8 +114,8 @@ def disturbed(study: OnCluster, disturb: Callable[[str], object], *options: str,
             marks=[
                 pytest.mark.scenario(
                     play=scenario,
-                    long=scenario is longer_than_a_job,
-                    accounts=scenario is asked_to_stop_where_sacct_is_asked,
+                    where="accounted" if scenario is asked_to_stop_where_sacct_is_asked else "cluster",
+                    **(LONG if scenario is longer_than_a_job else {}),
                 ),
                 *([] if scenario is preempted_where_jobs_are_requeued else [pytest.mark.slow]),
             ],
@@ -144,7 +148,7 @@ def test_the_weights_are_those_of_an_undisturbed_run(scenario: object, played: O
 
 
 @pytest.mark.slow
-@pytest.mark.scenario(play=longer_than_a_job, long=True)
+@pytest.mark.scenario(play=longer_than_a_job, **LONG)
 def test_a_run_is_submitted_as_often_as_its_plan_says(played: OnCluster) -> None:
     plan = json.loads((played.clone.folder / "results/plan/streets/tiny/kd/iteration-6.json").read_text())
     assert plan["planned_s"] > 0.9 * STEP_S * ITERATIONS, "steps were slow when they were measured"

@@ -13,7 +13,7 @@ from cluster import Cluster
 from isoclock.cluster import slurm
 from isoclock.cluster.site import Site
 
-pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.timeout(300), pytest.mark.usefixtures("on_the_cluster")]
+pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.usefixtures("on_the_cluster")]
 
 
 def test_a_valid_site_is_ok_and_a_gpu_is_granted(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 from examined import examined, write_site
+from timing import limit_s
 
 from cluster import Cluster
 
-pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.timeout(300), pytest.mark.usefixtures("on_the_cluster")]
+pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.usefixtures("on_the_cluster")]
 
 NOBODY, A_GROUP = 65534, 54321
 # Everything is imported before privileges are dropped: the environment may be readable by its owner only.
@@ -74,7 +75,7 @@ def test_a_folder_that_jobs_cannot_write(cluster: Cluster) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=limit_s(1),
         check=True,
     )
     found = {finding["what"]: finding for finding in json.loads(done.stdout)}

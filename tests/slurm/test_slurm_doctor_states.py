@@ -9,7 +9,7 @@ from examined import examined, write_site
 
 from cluster import Cluster
 
-pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.xdist_group("slurm")
 INIT = "slurm-init-seconds-before-status-checks"
 
 

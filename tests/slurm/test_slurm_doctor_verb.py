@@ -9,10 +9,11 @@ import subprocess
 import pytest
 from clone import ROOT, Clone
 from scenario import OnCluster
+from timing import limit_s
 
 from cluster import Cluster
 
-pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.xdist_group("slurm")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def doctor(study: OnCluster) -> tuple[int, dict[str, str], str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=200,
+        timeout=limit_s(1),
         check=False,
     )
     rows, _, _ = done.stdout.partition("\n\n")

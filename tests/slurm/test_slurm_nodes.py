@@ -6,7 +6,8 @@ import pytest
 from scenario import KD, OnCluster
 from studies import ITERATIONS
 
-pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.timeout(1500)]
+pytestmark = pytest.mark.xdist_group("slurm")
+WAITS_S = 240  # until the new trainer may take over the lease of another host (90), and SLURM requeues
 
 
 def a_node_is_lost_and_its_job_requeued(study: OnCluster) -> None:
@@ -34,7 +35,9 @@ def node_lost(study: OnCluster, node: str, *options: str) -> None:
 @pytest.mark.parametrize(
     ("scenario", "resubmitted"),
     [
-        pytest.param(scenario, resubmitted, marks=pytest.mark.scenario(play=scenario), id=scenario.__name__)
+        pytest.param(
+            scenario, resubmitted, marks=pytest.mark.scenario(play=scenario, waits_s=WAITS_S), id=scenario.__name__
+        )
         for scenario, resubmitted in ((a_node_is_lost_and_its_job_requeued, 0), (a_node_is_lost_with_its_job, 1))
     ],
 )

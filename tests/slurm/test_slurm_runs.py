@@ -8,7 +8,7 @@ import pytest
 from scenario import OnCluster
 from studies import ITERATIONS
 
-pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.timeout(1500)]
+pytestmark = pytest.mark.xdist_group("slurm")
 
 CELLS = [(method, budget) for budget in ("iteration-6", "compute-6") for method in ("none", "kd")]
 JOBS = {"prepare": 1, "teacher": 1, "evaluate_teacher": 1, "profile": 2, "student": len(CELLS), "evaluate": len(CELLS)}
@@ -21,7 +21,7 @@ def the_demo_grid(study: OnCluster) -> None:
     study.output_text = study.run("all")
 
 
-@pytest.mark.scenario(play=the_demo_grid, fresh=True)
+@pytest.mark.scenario(play=the_demo_grid, jobs=sum(JOBS.values()), fresh=True)
 def test_the_demo_grid_ends_with_its_report(played: OnCluster) -> None:
     folder = played.clone.folder
     for method, budget in CELLS:
@@ -67,7 +67,7 @@ def one_cell_fails(study: OnCluster) -> None:
     study.output_text = study.run("all", broken="FitNet", status=1, meanwhile=meanwhile)
 
 
-@pytest.mark.scenario(play=one_cell_fails)
+@pytest.mark.scenario(play=one_cell_fails, jobs=6)
 def test_one_failed_cell_does_not_stop_the_others(played: OnCluster, undisturbed: str) -> None:
     assert played.record()["digests"]["weights"] == undisturbed
     assert played.cell("evaluate", "kd", "iteration-6", "scores.json").is_file()
@@ -78,7 +78,7 @@ def test_one_failed_cell_does_not_stop_the_others(played: OnCluster, undisturbed
     assert given_up < played.output_text.index("\nrule evaluate:"), "the other one is scored after that"
 
 
-@pytest.mark.scenario(play=one_cell_fails)
+@pytest.mark.scenario(play=one_cell_fails, jobs=6)
 def test_the_report_shows_a_failed_cell_as_a_hole(played: OnCluster) -> None:
     kd, fitnet = played.reported("cells.csv")
     assert (kd["method"], kd["status"]) == ("kd", "finished")

@@ -98,7 +98,7 @@ def account(site: Site, settings: dict[str, str]) -> Finding:
 
 def partition(site: Site, settings: dict[str, str]) -> Iterator[Finding]:
     """Check that the partition exists, the time limit of its jobs, and what its preemption does to a study."""
-    found = slurm.partition(site.partition)
+    found = site.found
     if found is None:
         wanted = site.partition or "no default partition"
         yield Finding("partition", "wrong", f"{wanted}: not found", f"{SITE_FILE}: choose from {_names()}")
@@ -107,8 +107,9 @@ def partition(site: Site, settings: dict[str, str]) -> Iterator[Finding]:
         yield Finding("partition", "wrong", f"{found.name} is not up", f"wait, or choose another of {_names()}")
         return
     limit = "no time limit" if found.limit_min is None else f"jobs of up to {found.limit_min} min"
-    if site.job_limit_min is not None:
-        limit += f", {site.job_limit_min} in {SITE_FILE.name}"
+    limit += "".join(
+        f", {minutes} by {what}" for what, minutes in site.limits_min.items() if what != f"partition {found.name}"
+    )
     usable = site.limit_min is None or site.limit_min >= 2 * OVERHEAD_MIN
     advice = (
         "" if usable else f"a job needs {OVERHEAD_MIN} min in addition to training: choose a partition with longer jobs"

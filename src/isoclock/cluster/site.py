@@ -80,11 +80,24 @@ class Site(BaseModel):
         return [part for flag, value in named.items() if value is not None for part in (flag, value)] + [asked]
 
     @cached_property
+    def found(self) -> slurm.Partition | None:
+        """The partition; None if SLURM does not list it, or does not answer."""
+        return None if self.partition == PLACEHOLDER else slurm.partition(self.partition)
+
+    @cached_property
+    def limits_min(self) -> dict[str, int]:
+        """Time limits of a job in minutes, by what sets them; empty if there is none, or no SLURM to ask."""
+        limits = {} if self.job_limit_min is None else {SITE_FILE.name: self.job_limit_min}
+        if self.found is None:
+            return limits
+        if self.found.limit_min is not None:
+            limits[f"partition {self.found.name}"] = self.found.limit_min
+        return limits | slurm.wall_limits(self.account, self.qos, self.found.qos)
+
+    @property
     def limit_min(self) -> int | None:
-        """Time limit of a job in minutes; None if there is no limit, or no SLURM to ask."""
-        found = None if self.partition == PLACEHOLDER else slurm.partition(self.partition)
-        limits = (self.job_limit_min, found.limit_min if found is not None else None)
-        return min((limit for limit in limits if limit is not None), default=None)
+        """The shortest of `limits_min`; None if there is none."""
+        return min(self.limits_min.values(), default=None)
 
     def at_most(self, minutes: int) -> int:
         """`minutes`, but at most the limit."""
@@ -123,6 +136,10 @@ def fill_profile(path: Path | None = None) -> Site:
     except UserError as error:
         exit_with(error)
     _in_use, _read_from = site, path
+    # Imported here: only this process needs Snakemake, and has it.
+    from isoclock.cluster.executor import use_waiting_executor
+
+    use_waiting_executor()
     return site
 
 
@@ -154,11 +171,20 @@ def in_use() -> Site | None:
 
 
 def check_filled_in(site: Site | None) -> None:
-    """Raise UserError that names the placeholders left in the site file. Called before the first job, not in dry runs."""
-    if site is not None and site.placeholders:
+    """Raise UserError for placeholders left in the site file, and if SLURM does not answer.
+
+    Called before the first job, not in dry runs.
+    """
+    if site is None:
+        return
+    if site.placeholders:
         raise UserError(
             f"{_read_from}: {', '.join(site.placeholders)}: still {PLACEHOLDER}; set this cluster's value, or null for its "
             "default, then check with `isoclock doctor`"
+        )
+    if site.found is None and slurm.available() and not slurm.controller_answers():
+        raise UserError(
+            "SLURM's controller does not answer, so the time limits of jobs are unknown; start again when `scontrol ping` says UP"
         )
 
 

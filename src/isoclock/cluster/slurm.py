@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import re
 import shutil
 import subprocess
@@ -34,6 +35,7 @@ class Partition:
     limit_min: int | None  # None: unlimited
     preempt_mode: str  # OFF, REQUEUE, CANCEL, SUSPEND, GANG and combinations
     grace_s: int  # between the first SIGTERM of a preemption and the kill
+    qos: str | None = None  # the partition's own, whose limits hold in addition to those of the job's QOS
 
 
 def available() -> bool:
@@ -57,7 +59,15 @@ def ask(*command: str, timeout_s: float = TIMEOUT_S) -> Answer | None:
         )
     except subprocess.TimeoutExpired:
         return Answer(124, f"no answer within {timeout_s:.0f} s")
+    except OSError as error:  # too many processes or open files
+        return Answer(126, str(error))
     return Answer(done.returncode, done.stdout if done.returncode == 0 else done.stderr or done.stdout)
+
+
+def controller_answers() -> bool:
+    """Whether a controller of the cluster is up, the backup included."""
+    answer = ask("scontrol", "ping")
+    return answer is not None and " is UP" in answer.output
 
 
 def partitions() -> list[Partition]:
@@ -91,6 +101,37 @@ def configuration() -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
+def wall_limits(account: str | None, qos: str | None, partition_qos: str | None) -> dict[str, int]:
+    """Minutes that a job of this user may take, by what limits it: the account, `qos` or the default QOS, and the partition's.
+
+    If `account` is None, all accounts of the user count. Empty if the cluster enforces no such limits (none does without an
+    accounting database) or does not answer.
+    """
+    settings = configuration()
+    if (
+        "limits" not in settings.get("AccountingStorageEnforce", "")
+        and settings.get("AccountingStorageEnforce") != "all"
+    ):
+        return {}
+    where = [f"user={getpass.getuser()}", f"cluster={settings.get('ClusterName')}"]
+    where += [] if account is None else [f"account={account}"]
+    found: dict[str, int | None] = {}
+    named = {qos, partition_qos}
+    for owner, default, allowed, limit in _rows("assoc", "account,defaultqos,qos,maxwall", *where):
+        found[f"account {owner}"] = minutes(limit)
+        if qos is None:
+            named.add(default or allowed)  # the only one that is allowed is the default
+    for name, limit in _rows("qos", "name,maxwall"):
+        if name in named:
+            found[f"QOS {name}"] = minutes(limit)
+    return {name: limit for name, limit in found.items() if limit is not None}
+
+
+def _rows(table: str, columns: str, *where: str) -> list[list[str]]:
+    answer = ask("sacctmgr", "-nP", "show", table, *where, f"format={columns}")
+    return [line.split("|") for line in answer.output.splitlines()] if answer is not None and answer.status == 0 else []
+
+
 def minutes(text: str) -> int | None:
     """A time in SLURM's formats (minutes, M:S, H:M:S, D-H, D-H:M, D-H:M:S) in whole minutes; None for no limit.
 
@@ -115,4 +156,5 @@ def _partition(fields: dict[str, str]) -> Partition:
         limit_min=minutes(fields.get("MaxTime", "")),
         preempt_mode=fields.get("PreemptMode", "OFF"),
         grace_s=int(re.sub(r"\D", "", fields.get("GraceTime", "0")) or 0),
+        qos=fields.get("QoS", "N/A").replace("N/A", "") or None,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from isoclock.cluster.site import RUNTIME_FLOOR_MIN, Site
+from isoclock.cluster.site import OVERHEAD_MIN, RUNTIME_FLOOR_MIN, Site
 from isoclock.errors import ArtifactError
 from isoclock.params.load import Params
 from isoclock.records.document import read
@@ -16,8 +16,9 @@ from isoclock.records.plan import Plan
 
 RUNTIME_MARGIN = 1.5  # over planned seconds: evaluations, checkpoints and a slower node
 # Minutes of work of a job without a plan. A teacher's steps are not profiled, and a student's plan may not exist when the
-# workflow is read for the first time. A day is split into as many jobs as the cluster's limit requires.
-ASSUMED_MIN = {"teacher": 1440, "student": 1440, "profile": 60, "evaluate": 60}
+# workflow is read for the first time. With its overhead it is a day, the limit of many a QOS; a shorter limit splits it.
+A_DAY_MIN = 24 * 60 - OVERHEAD_MIN
+ASSUMED_MIN = {"teacher": A_DAY_MIN, "student": A_DAY_MIN, "profile": 60, "evaluate": 60}
 
 
 # No repr: Snakemake looks for odd paths in the text of an input function, and of the object it is bound to.
