@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import traceback
 from types import FrameType, TracebackType
 
@@ -14,7 +15,7 @@ _CTRL_C = 130
 
 def main() -> int:
     """Run the command line; returns the exit status: 2 if a package that it needs is not installed, 130 after Ctrl-C."""
-    sys.excepthook = _print_exception
+    sys.excepthook, sys.unraisablehook = _print_exception, _repeat_interrupt
     interrupts = []
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
@@ -43,6 +44,14 @@ def main() -> int:
 def _print_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """A traceback without credentials and control characters."""
     sys.stderr.write(safe("".join(traceback.format_exception(kind, error, trace))))
+
+
+def _repeat_interrupt(caught: "sys.UnraisableHookArgs") -> None:
+    """Interrupt again where Python has dropped KeyboardInterrupt, because a callback or a destructor was running."""
+    if issubclass(caught.exc_type, KeyboardInterrupt):
+        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(caught)
 
 
 if __name__ == "__main__":
