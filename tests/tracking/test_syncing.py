@@ -74,7 +74,7 @@ def test_versions_of_the_protocol_are_tagged(study: Any) -> None:
     assert run.data.metrics["miou"] == 0.5
     study.student(CELL, run_id="two", started=1_700_001_000.0)
     study.profile("streets", "demo", "kd")
-    earlier = documents.scores(Cell.parse(CELL), weights="two-weights", protocol_version=1)
+    earlier = documents.scores(Cell.parse(CELL), weights=study.weights_of("two"), protocol_version=1)
     write(study.results / "evaluate" / CELL / "scores.json", earlier)
     study.sync()
     (run,) = study.found("tags.`isoclock.run_id` = 'two'")
@@ -175,7 +175,7 @@ def test_later_scores_are_added(study: Any) -> None:
     study.scores(study.results / "evaluate" / CELL, 0.5, "another run's weights")
     assert study.sync().updated == 0
     for miou in (0.5, 0.45):  # the second: scored again with other code
-        study.scores(study.results / "evaluate" / CELL, miou, "one-weights")
+        study.scores(study.results / "evaluate" / CELL, miou, study.weights_of("one"))
         assert study.sync().updated == 1
         (run,) = study.found("tags.`isoclock.kind` = 'student'")
         assert run.data.metrics["miou"] == miou

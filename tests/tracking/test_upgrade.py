@@ -45,8 +45,7 @@ def usable(path: Path, like: Path) -> bool:
         with sqlite3.connect(of) as connection:
             return set(connection.execute("SELECT name FROM sqlite_master").fetchall())
 
-    left = {found.name for found in path.parent.iterdir() if found.name.startswith("mlflow.db")}
-    return tables(path) == tables(like) and left == {"mlflow.db", "mlflow.db.lock"}
+    return tables(path) == tables(like) and not [*path.parent.glob("*.upgrade*"), *path.parent.glob("*-journal")]
 
 
 def _killed_at(statement: int, path: Path) -> None:

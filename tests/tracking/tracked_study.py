@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from isoclock.tracking import SyncSummary, sync
 
 BEGAN = 1_700_000_000.0
 CLASSES = {"road": 0.9, "traffic light": 0.4, "sky": None}
+TEACHER = hashlib.sha256(b"teacher").hexdigest()
+"""Digest of the teacher's weights."""
 
 
 @dataclass
@@ -34,6 +37,11 @@ class Study:
     @property
     def runs(self) -> Path:
         return self.root / "runs"
+
+    @staticmethod
+    def weights_of(run_id: str) -> str:
+        """Digest of the weights of a student's run."""
+        return hashlib.sha256(run_id.encode()).hexdigest()
 
     @staticmethod
     def event(kind: str, iteration: int, *, unix: float | None = None, **more: Any) -> dict[str, Any]:
@@ -70,7 +78,7 @@ class Study:
         started: float = BEGAN,
         events: list[dict[str, Any]] | None = None,
         live: bool = False,
-        teacher: str = "t" * 64,
+        teacher: str = TEACHER,
     ) -> Path:
         of, layout = Cell.parse(cell), Layout(self.results, self.runs)
         folder = layout.student_run(of) if live else layout.student(of)
@@ -95,10 +103,10 @@ class Study:
             clock={"lost_s": 0.5},
             ended_unix=started + 100,
         )
-        write(folder / "record.json", changed(record, digests={"weights": f"{run_id}-weights"}))
+        write(folder / "record.json", changed(record, digests={"weights": self.weights_of(run_id)}))
         (folder / "weights.safetensors").write_bytes(run_id.encode())
         if miou is not None:
-            self.scores(layout.evaluation(of), miou, f"{run_id}-weights", of)
+            self.scores(layout.evaluation(of), miou, self.weights_of(run_id), of)
         return folder
 
     def teacher(self, dataset: str, model: str, *, run_id: str = "teacher-run", miou: float = 0.7) -> Path:
@@ -108,13 +116,13 @@ class Study:
             dataset,
             model,
             run_id=run_id,
-            digests={"weights": "t" * 64},
+            digests={"weights": TEACHER},
             started_unix=BEGAN - 500,
             ended_unix=BEGAN - 400,
         )
         write(folder / "record.json", record)
         (folder / "weights.safetensors").write_bytes(b"teacher")
-        self.scores(folder, miou, "t" * 64)
+        self.scores(folder, miou, TEACHER)
         return folder
 
     def profile(self, dataset: str, pair: str, method: str, *, ratio: float = 1.5, **changes: Any) -> Path:

@@ -38,9 +38,7 @@ def upgrade_file(path: Path) -> None:
             guard.execute("BEGIN IMMEDIATE")  # until the exchange, no other program writes what would be lost
             with closing(sqlite3.connect(path)) as old, closing(sqlite3.connect(copy)) as new:
                 old.backup(new)
-                new.execute(
-                    "PRAGMA journal_mode = DELETE"
-                )  # with a write-ahead log, the file alone would be incomplete
+                new.execute("PRAGMA journal_mode = DELETE")  # else a part of it may be in a second file
         try:
             _migrate(copy)
         except SQLAlchemyError:
@@ -85,6 +83,7 @@ def quiet_loggers(*names: str, level: int = logging.WARNING) -> Iterator[None]:
 def _migrate(path: Path) -> None:
     from mlflow.db import upgrade  # a command of the command line: the public way to upgrade
 
+    assert upgrade.callback is not None
     with quiet_loggers("mlflow", "alembic"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
