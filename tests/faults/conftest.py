@@ -15,6 +15,7 @@ from trainers import Trainer, digest_of_a_whole_run
 from tiny_study import TinyStudy
 
 sys.path.append(str(Path(__file__).parents[1] / "workflow"))  # for its copy of the project, Clone
+sys.path.append(str(Path(__file__).parents[1] / "tracking"))  # for its study with run records
 
 SLOW = os.environ.get("ISOCLOCK_SLOW") == "1"
 

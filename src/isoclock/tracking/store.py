@@ -9,7 +9,7 @@ import re
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,12 +21,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from isoclock.errors import UserError
 from isoclock.locks import Lock, why_no_kernel_locks
 from isoclock.text import safe
+from isoclock.tracking.database import check_answer, redacted, with_driver
+from isoclock.tracking.sqlite_file import SQLITE, quiet_loggers, schema_version, upgrade_file
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 DEFAULT_DATABASE = "mlflow.db"
 ARTIFACT_FOLDER = "mlartifacts"
 
-_SQLITE = "sqlite:///"
 _SERVERS = ("http", "https")
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _PROBE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
@@ -39,9 +40,9 @@ def resolve_uri(uri: str | None = None) -> str:
     """The store to use: `uri`, else $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db; SQLite paths are made absolute.
 
     Raises UserError for an address that MLflow 3 no longer supports (file store) or that is not persistent (SQLite in
-    memory).
+    memory), and for a database driver that is not installed.
     """
-    uri = uri or os.environ.get(URI_VARIABLE) or f"{_SQLITE}{DEFAULT_DATABASE}"
+    uri = uri or os.environ.get(URI_VARIABLE) or f"{SQLITE}{DEFAULT_DATABASE}"
     scheme = urlsplit(uri).scheme.partition("+")[0]
     if scheme not in (*_SERVERS, *_DATABASES):
         raise UserError(
@@ -49,19 +50,11 @@ def resolve_uri(uri: str | None = None) -> str:
             f"set {URI_VARIABLE} to sqlite:///PATH.db or to http://HOST:PORT"
         )
     if scheme != "sqlite":
-        return uri
-    path = uri.removeprefix(_SQLITE)
+        return uri if scheme in _SERVERS else with_driver(uri)
+    path = uri.removeprefix(SQLITE)
     if path == uri or path in ("", ":memory:") or "?" in path:
         raise UserError(f"tracking store {uri}: must name a file; set {URI_VARIABLE} to sqlite:///PATH.db")
-    return f"{_SQLITE}{Path(path).absolute()}"
-
-
-def redacted(uri: str) -> str:
-    """`uri` without user, password and query, so that it can be shown. A password may have `@`, `/` and `?` in it."""
-    scheme, separator, rest = uri.partition("://")
-    if not rest.startswith("/"):  # there is a host
-        rest = rest.rpartition("@")[2]
-    return f"{scheme}{separator}{rest}".partition("?")[0]
+    return f"{SQLITE}{Path(path).absolute()}"
 
 
 def is_server(uri: str) -> bool:
@@ -71,7 +64,7 @@ def is_server(uri: str) -> bool:
 
 def database_path(uri: str) -> Path | None:
     """The file of a SQLite store; None for every other kind."""
-    return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
+    return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
 
 
 def artifact_root(uri: str) -> Path | None:
@@ -107,15 +100,17 @@ def writing(uri: str, wait_s: float = _LOCK_WAIT_S) -> Iterator[Path]:
 
 
 def upgrade_store(uri: str | None = None) -> None:
-    """Upgrade the schema of a SQLite store (`mlflow db upgrade`); does nothing for other stores.
+    """Create the tables of a new store, and upgrade the schema of a SQLite store; does nothing for a server.
 
-    Several processes that open a new SQLite store at the same time all create its tables and can make it unusable, so call
-    this first; it holds the write lock. Raises UserError if the file is not a store, or newer than this MLflow.
+    Several processes that open a new store at the same time all create its tables and can make it unusable, so call this
+    first; it holds the write lock. Raises UserError if the file is not a store, or newer than this MLflow.
     """
     uri = resolve_uri(uri)
-    if database_path(uri) is not None:
+    if not is_server(uri):
         with writing(uri) as lock, catch_store_errors(uri):
             upgrade_locked(uri, lock)
+            if database_path(uri) is None:
+                open_store(uri)
 
 
 def upgrade_locked(uri: str, lock: Path) -> None:
@@ -126,10 +121,7 @@ def upgrade_locked(uri: str, lock: Path) -> None:
     path = database_path(uri)
     if path is None or (path.is_file() and lock.read_text() == _upgrade_mark(path)):
         return
-    from mlflow.db import commands  # the group of the command line: the public way to upgrade
-
-    with _quiet_loggers("mlflow", "alembic"):
-        commands.main(["upgrade", uri], standalone_mode=False)
+    upgrade_file(path)
     lock.write_text(_upgrade_mark(path))
 
 
@@ -141,6 +133,8 @@ def open_store(uri: str) -> MlflowClient:
         if _opened.setdefault(uri, (status.st_dev, status.st_ino)) != (status.st_dev, status.st_ino):
             # MLflow keeps its connections as long as the process runs: it would write to the removed file.
             raise UserError(f"{path}: replaced while this process had it open; stop and restart this process")
+    elif not is_server(uri):
+        check_answer(uri)
     client = MlflowClient(tracking_uri=uri)
     if is_server(uri):
         with _environment(_PROBE):
@@ -164,14 +158,19 @@ def check_file_locks(uri: str) -> None:
 def catch_store_errors(uri: str) -> Iterator[None]:
     """Convert errors of MLflow, SQLAlchemy and the network to a UserError that names the store."""
     try:
-        yield
-    except (MlflowException, SQLAlchemyError, ConnectionError) as error:
+        with quiet_loggers("mlflow.store.db.utils", level=logging.CRITICAL):  # it prints a traceback of each error
+            yield
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, ConnectionError) as error:
         check_file_locks(uri)
-        reason = redacted_reason(str(error), uri)
+        reason = redacted_reason(_message(error), uri)
         if is_server(uri):
             advice = f"start it, or set {URI_VARIABLE}, then run `isoclock sync` again to continue"
         elif "database is locked" in reason:
             advice = "another program has it open: stop that program, then run `isoclock sync` again to continue"
+        elif database_path(uri) is None:
+            advice = f"check the database and {URI_VARIABLE}, then run `isoclock sync` again to continue"
+        elif re.search("readonly|read-only|unable to open|disk is full|disk I/O", reason):
+            advice = "check free space and permissions, then run `isoclock sync` again to continue"
         else:
             advice = "move the file away and run `isoclock sync` to rebuild it from the run records"
         raise UserError(f"tracking store {redacted(uri)}: {reason}; {advice}") from error
@@ -179,7 +178,10 @@ def catch_store_errors(uri: str) -> Iterator[None]:
 
 def redacted_reason(message: str, uri: str) -> str:
     """The first line of an error message, shortened, without the credentials of the store."""
-    if re.search(r"[Cc]onnection refused|NewConnectionError|Failed to establish|Name or service|resolve", message):
+    if re.search(
+        r"[Cc]onnection refused|NewConnectionError|Failed to establish|Name or service|resolve|Can't create a connection",
+        message,
+    ):
         return "no server answers at this address"
     if re.search(r"[Tt]imed out|[Tt]imeout", message):
         return "the server does not answer in time"
@@ -189,12 +191,13 @@ def redacted_reason(message: str, uri: str) -> str:
 
 def _upgrade_mark(path: Path) -> str:
     """The schema of the file and the MLflow version; any other pair needs an upgrade check."""
-    try:
-        with closing(sqlite3.connect(path)) as connection:
-            rows = connection.execute("SELECT version_num FROM alembic_version").fetchall()
-    except sqlite3.DatabaseError:
-        rows = []
-    return f"mlflow {mlflow.__version__} schema {' '.join(row[0] for row in rows)}\n"
+    return f"mlflow {mlflow.__version__} schema {schema_version(path)}\n"
+
+
+def _message(error: Exception) -> str:
+    """The text of an error; of an error of pg8000, which is a dictionary, the message of the database in it."""
+    details = getattr(getattr(error, "orig", None), "args", ())
+    return str(details[0].get("M")) if details and isinstance(details[0], dict) else str(error)
 
 
 @contextmanager
@@ -209,16 +212,3 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-@contextmanager
-def _quiet_loggers(*names: str) -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

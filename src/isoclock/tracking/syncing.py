@@ -12,6 +12,7 @@ from pathlib import Path
 from isoclock.errors import UserError
 from isoclock.grid.cells import Cell
 from isoclock.grid.layout import Layout
+from isoclock.tracking.database import correct_locations
 from isoclock.tracking.mirror import UNCHANGED, Mirror
 from isoclock.tracking.records import read_sources, watched_files
 from isoclock.tracking.source import RunSource
@@ -73,17 +74,20 @@ def sync(
     `problems` of the summary.
     """
     uri = resolve_uri(tracking_uri)
-    summary = SyncSummary()
+    summary, report = SyncSummary(), progress or _silent
     with writing(uri) as lock, catch_store_errors(uri):
         upgrade_locked(uri, lock)
-        client = open_store(uri)
+        client, root = open_store(uri), artifact_root(uri)
+        if root is not None:
+            for line in correct_locations(uri, root):
+                report(line)
         # Read under the lock, so that records read earlier cannot overwrite what another sync has just written.
         sources = read_sources(Layout(results, runs), cells, summary.problems, teachers_of)
         datasets = sorted({cell.dataset for cell in cells} | {source.dataset for source in sources})
         for dataset in datasets:
             mine = [source for source in sources if source.dataset == dataset]
-            mirror = Mirror(client, dataset, artifact_root(uri), grid_name)
-            _sync_experiment(mirror, mine, cells, summary, progress or _silent)
+            mirror = Mirror(client, dataset, root, grid_name)
+            _sync_experiment(mirror, mine, cells, summary, report)
     return summary
 
 

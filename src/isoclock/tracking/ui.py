@@ -20,7 +20,8 @@ from types import FrameType
 from isoclock.errors import UserError
 from isoclock.grid.cells import Cell
 from isoclock.grid.layout import RESULTS, RUNS
-from isoclock.tracking.store import artifact_root, is_server, open_store, redacted, resolve_uri, upgrade_store
+from isoclock.tracking.database import redacted
+from isoclock.tracking.store import artifact_root, is_server, open_store, resolve_uri, upgrade_store
 from isoclock.tracking.syncing import Progress, watch
 
 _START_WAIT_S = 120.0
@@ -73,7 +74,9 @@ def serve_ui(
     progress: Progress | None = None,
     stop: threading.Event | None = None,
 ) -> int:
-    """Serve the MLflow UI and keep the store up to date (`watch`) until interrupted; returns the server's exit status.
+    """Serve the MLflow UI and keep the store up to date (`watch`) until SIGTERM or Ctrl-C (KeyboardInterrupt).
+
+    Returns the server's exit status.
 
     Raises UserError if the store is itself a server, `host` is not loopback (MLflow has no passwords: use a tunnel),
     the port is in use, or the server does not start.
@@ -91,17 +94,16 @@ def serve_ui(
         for name, page in run_pages(uri, host, port).items():
             report(f"runs of {name}: {page}")
         threading.Thread(target=_set_when_ended, args=(process, ended), daemon=True).start()
-        with contextlib.suppress(KeyboardInterrupt):
-            watch(
-                results,
-                runs,
-                uri,
-                grid_name=grid_name,
-                cells=cells,
-                teachers_of=teachers_of,
-                progress=progress,
-                stop=ended,
-            )
+        watch(
+            results,
+            runs,
+            uri,
+            grid_name=grid_name,
+            cells=cells,
+            teachers_of=teachers_of,
+            progress=progress,
+            stop=ended,
+        )
         return process.poll() or 0
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from signal import SIG_IGN, SIGINT, signal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +59,8 @@ def make_streets(
         made = Path(name) / "new"
         write = partial(_write_scene, made, seed, size)
         if workers > 1:
-            with ProcessPoolExecutor(workers) as pool:
+            # A terminal sends Ctrl-C to the processes of the pool too, and each would print a traceback.
+            with ProcessPoolExecutor(workers, initializer=signal, initargs=(SIGINT, SIG_IGN)) as pool:
                 _count(pool.map(write, jobs, chunksize=8), len(jobs), progress)
         else:
             _count(map(write, jobs), len(jobs), progress)
