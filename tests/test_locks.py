@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -77,12 +77,24 @@ def killed(folder: Path, number: int = NONE) -> str:
     return file.read_text()
 
 
-@pytest.mark.parametrize("number", [NONE, *NUMBERS])
-def test_one_of_several_that_start_together_has_it(tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize(
+    "number",
+    [
+        NONE,
+        *(
+            pytest.param(n, marks=pytest.mark.target("200 lease races without kernel locks: one holder each"))
+            for n in NUMBERS
+        ),
+    ],
+)
+def test_one_of_several_that_start_together_has_it(
+    tmp_path: Path, number: int, record_property: Callable[[str, object], None]
+) -> None:
     """More than 200 races without locks of the kernel's: half of them for a free lock, half for that of a killed process."""
     note = killed(tmp_path / "killed", number)
     with ExitStack() as stack:
         contenders = [stack.enter_context(started(CONTEND, number=number)) for _ in range(3)]
+        record_property("cases", 68)
         for race in range(68):
             folder = tmp_path / f"race-{race}"
             if race % 2:

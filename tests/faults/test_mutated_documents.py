@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ pytestmark = [
     pytest.mark.xdist_group("faults"),
     pytest.mark.timeout(1800),
     pytest.mark.slow,
+    pytest.mark.target("1,000 mutated documents: no traceback, no hang, no other value accepted"),
     pytest.mark.filterwarnings("ignore:.*not an event", "ignore:.*are not events"),
 ]
 MUTATIONS = 1000
@@ -99,8 +100,12 @@ def mutated(draw: random.Random, path: Path, content: bytes) -> bytes:
 
 
 def test_every_mutation_is_read_or_refused_in_one_line(
-    empty_study: TinyStudy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    empty_study: TinyStudy,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    record_property: Callable[[str, object], None],
 ) -> None:
+    record_property("cases", MUTATIONS)
     monkeypatch.chdir(empty_study.folder)
     files, draw, refused = put_documents(empty_study), random.Random(0), 0
     assert [main(verb.split()) for verb in VERBS] == [0] * len(VERBS)

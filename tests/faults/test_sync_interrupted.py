@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,8 +42,12 @@ def seconds_of_a_sync(study: Study) -> float:
     return time.monotonic() - started
 
 
+@pytest.mark.target("20 kills in the first sync: no losses")
 @pytest.mark.timeout(120 + 30 * ROUNDS)
-def test_kills_during_the_first_sync_leave_a_usable_store(tmp_path: Path) -> None:
+def test_kills_during_the_first_sync_leave_a_usable_store(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("cases", ROUNDS * KILLS)
     whole = new(tmp_path / "whole")
     whole.student(f"{CELL}0", run_id="one")
     took_s = seconds_of_a_sync(whole)
@@ -59,8 +64,13 @@ def test_kills_during_the_first_sync_leave_a_usable_store(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.target("10 kills in every other verb: no losses")
 @pytest.mark.timeout(900)
-def test_kills_during_later_syncs_lose_and_repeat_nothing(tmp_path: Path) -> None:
+def test_kills_during_later_syncs_lose_and_repeat_nothing(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("cases", 10)
+    record_property("found", "as asked in sync; other verbs: not run")
     whole = new(tmp_path / "whole")
     for number in range(100):
         whole.student(f"{CELL}{number}", run_id=f"run-{number}")
