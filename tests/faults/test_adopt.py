@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -78,6 +81,27 @@ def test_a_fresh_clone_has_nothing_to_do(remote: tuple[Clone, Path], tmp_path: P
     assert clone.retrained(before) == set()
     assert "up to date" in clone.run("dvc", "status", "student@kd")
     assert "Nothing to be done" in clone.snakemake("--dry-run", "all")
+
+
+@pytest.mark.target("10 kills in every other verb: no losses")
+def test_kills_lose_nothing(
+    remote: tuple[Clone, Path], tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    clone, draw = pulled(remote, tmp_path / "clone", "copy"), random.Random("adopt")
+    before = clone.students()
+    record_property("cases", 10)
+    for _ in range(10):
+        with subprocess.Popen(
+            ADOPT, cwd=clone.folder, env=clone.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(draw.uniform(3.0, 8.0))
+            process.kill()
+            assert process.stdout is not None
+            assert "Traceback" not in process.stdout.read()
+    assert "files verified" in clone.run(*ADOPT)
+    assert "Nothing to be done" in clone.snakemake("--dry-run", "all")
+    assert clone.retrained(before) == set()
 
 
 @pytest.mark.parametrize("link", ["copy", "hardlink"])

@@ -70,7 +70,6 @@ def test_kills_during_later_syncs_lose_and_repeat_nothing(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     record_property("cases", 10)
-    record_property("found", "as asked in sync; other verbs: not run")
     whole = new(tmp_path / "whole")
     for number in range(100):
         whole.student(f"{CELL}{number}", run_id=f"run-{number}")

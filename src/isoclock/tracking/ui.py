@@ -25,6 +25,29 @@ from isoclock.tracking.store import artifact_root, is_server, open_store, resolv
 from isoclock.tracking.syncing import Progress, watch
 
 _START_WAIT_S = 120.0
+# The parent of the server. Its standard input ends with the verb, even if the verb is killed: then it ends the server and the
+# workers of the server, which would otherwise keep the port.
+_KEEPER = """
+import os, signal, subprocess, sys, threading
+
+server = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, start_new_session=True)
+
+def end_with_the_verb():
+    sys.stdin.read()
+    os.killpg(server.pid, signal.SIGTERM)
+    try:
+        server.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        os.killpg(server.pid, signal.SIGKILL)
+
+threading.Thread(target=end_with_the_verb, daemon=True).start()
+status = server.wait()
+try:
+    os.killpg(server.pid, signal.SIGKILL)
+except ProcessLookupError:
+    pass
+os._exit(status if status >= 0 else 0)
+"""
 
 
 def ui_command(host: str = "127.0.0.1", port: int = 5000) -> list[str]:
@@ -89,7 +112,7 @@ def serve_ui(
     report = progress or print
     ended = stop or threading.Event()
     with _server(uri, host, port) as process, _stopping_at_sigterm(ended):
-        _wait_for(process, f"http://{host}:{port}")
+        _wait_for(process, f"http://{host}:{port}", " ".join(ui_command(host, port)[1:]))
         report(f"MLflow: {first_page(host, port)} (stop with Ctrl-C)")
         for name, page in run_pages(uri, host, port).items():
             report(f"runs of {name}: {page}")
@@ -126,10 +149,11 @@ def _check_address(host: str, port: int) -> None:
 
 @contextlib.contextmanager
 def _server(uri: str, host: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the server in its own process group, because it starts workers; the group is ended with the block."""
+    """Run the server, which starts workers. All of them end with the block, and with this process."""
     process = subprocess.Popen(
-        ui_command(host, port),
+        [sys.executable, "-c", _KEEPER, *ui_command(host, port)],
         env=ui_environment(uri),
+        stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -137,11 +161,9 @@ def _server(uri: str, host: str, port: int) -> Iterator[subprocess.Popen[bytes]]
     try:
         yield process
     finally:
-        for sign in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, sign)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=10)
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait()
 
 
 @contextlib.contextmanager
@@ -160,11 +182,10 @@ def _stopping_at_sigterm(ended: threading.Event) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _wait_for(process: subprocess.Popen[bytes], address: str) -> None:
+def _wait_for(process: subprocess.Popen[bytes], address: str, command: str) -> None:
     deadline = time.monotonic() + _START_WAIT_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            command = " ".join(process.args[1:]) if isinstance(process.args, list) else ""
             raise UserError(f"the MLflow server failed to start (status {process.returncode}); try `python {command}`")
         with (
             contextlib.suppress(urllib.error.URLError, OSError),
