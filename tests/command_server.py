@@ -103,6 +103,9 @@ def serve(address: str) -> Callable[[], object]:
     server.bind(address)
     server.listen()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background processes inherit that it is ignored
     os.write(1, b".")
     while True:
         # Standard input ends with the test process, however that ends.

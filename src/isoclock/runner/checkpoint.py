@@ -60,9 +60,9 @@ def save(folder: Path, iteration: int, state: dict[str, Any]) -> int:
     return path.stat().st_size
 
 
-def load_newest(folder: Path, run_id: str = "") -> Loaded | None:
+def load_newest(folder: Path, run_id: str | None = None) -> Loaded | None:
     """The newest good checkpoint, or None if there is none. Those that are damaged, unfinished or of another run than `run_id`
-    are skipped and reported.
+    (None for any run) are skipped and reported.
 
     Its tensors are on the host: a GPU would hold a second copy of the networks until they are restored.
     """
@@ -81,7 +81,7 @@ def load_newest(folder: Path, run_id: str = "") -> Loaded | None:
             state = torch.load(path, map_location="cpu", weights_only=True)
             if not isinstance(state, dict):
                 raise ArtifactError(f"{path}: damaged (it has no state)")
-            if (of := state["run"].get("run_id", run_id)) != run_id:
+            if run_id is not None and (of := state["run"].get("run_id", run_id)) != run_id:
                 raise ArtifactError(f"{path}: of another run ({of[:12]}, and this is run {run_id[:12]})")
             return Loaded(iteration, state, complaints)
         except ArtifactError as error:
