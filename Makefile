@@ -51,9 +51,9 @@ test-faults: $(READY)
 test-slurm: $(READY)
 	@ISOCLOCK_SLOW=1 OMP_NUM_THREADS=1 exec python -m pytest -n 0 -q tests/slurm
 
-# Tests that train use one entry of each method. Four workers on two cores: tests of the cluster and of faults mostly wait.
+# Tests that train use one entry of each method. Three workers on two cores: tests of the cluster mostly wait.
 test: $(READY)
-	@OMP_NUM_THREADS=1 python -m pytest -n 4 --dist loadgroup -q
+	@OMP_NUM_THREADS=1 python -m pytest -n 3 --dist loadgroup -q
 
 # All tests, for every entry of params/methods.yaml, including those that take minutes.
 test-all: $(READY)

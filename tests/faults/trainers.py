@@ -46,7 +46,7 @@ def until(happened: Callable[[], Any], what: str, wait_s: float = WAIT_S) -> Any
     while time.monotonic() < deadline:
         if found := happened():
             return found
-        time.sleep(0.005)
+        time.sleep(0.02)
     raise AssertionError(f"never happened: {what}")
 
 
