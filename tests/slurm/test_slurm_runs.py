@@ -21,6 +21,7 @@ def the_demo_grid(study: OnCluster) -> None:
     study.output_text = study.run("all")
 
 
+@pytest.mark.slow
 @pytest.mark.scenario(play=the_demo_grid, jobs=sum(JOBS.values()), fresh=True)
 def test_the_demo_grid_ends_with_its_report(played: OnCluster) -> None:
     folder = played.clone.folder
