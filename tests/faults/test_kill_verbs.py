@@ -26,7 +26,7 @@ MADE = {
     "profile streets tiny kd": "",
     "plan streets tiny iteration-6": "",
     "plan streets tiny iteration-6 kd": "",
-    f"evaluate {CELL}": "results/evaluation/**/confusion.npz",
+    f"evaluate {CELL}": "results/evaluate/**/confusion.npz",
     "report --grid toy": "results/report/toy/cells.csv",
     "streets": "data/streets",
     "stamp": "",
