@@ -132,9 +132,15 @@ def scenarios(
         play(study)
         return study
 
-    begin(make_clone, fresh=True)
+    make_copy = None
     if any(not mark.kwargs.get("fresh", False) for mark in marks):
-        begin(request.getfixturevalue("taught").copy, fresh=False)
+        # Before the scenarios: these train in this process, whose loader processes would inherit the pipes of commands that
+        # threads are starting just then, and the threads would wait for the end of the loader processes.
+        make_copy = request.getfixturevalue("taught").copy
+        request.getfixturevalue("undisturbed")
+    begin(make_clone, fresh=True)
+    if make_copy is not None:
+        begin(make_copy, fresh=False)
     yield running
     pool.shutdown(wait=False, cancel_futures=True)  # what still runs ends with its cluster
 
@@ -148,8 +154,6 @@ def played(request: pytest.FixtureRequest, scenarios: dict[str, Future[OnCluster
 
 
 @pytest.fixture(scope="session")
-def undisturbed(
-    taught: Clone, scenarios: dict[str, Future[OnCluster]], tmp_path_factory: pytest.TempPathFactory
-) -> str:
-    """Digest of the weights of `kd`, trained in one go, while the scenarios run."""
+def undisturbed(taught: Clone, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Digest of the weights of `kd`, trained in one go."""
     return train_undisturbed(taught, tmp_path_factory.mktemp("undisturbed"))
