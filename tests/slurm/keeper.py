@@ -1,6 +1,6 @@
-"""Ends a test's cluster when it is told to, and when the process that started it has ended: `python keeper.py FOLDER PID`.
+"""Ends a test's cluster on request, and when the process that started it has ended: `python keeper.py FOLDER PID`.
 
-To tell it to, write to its standard input. A process that was started in the meantime may hold that open after the end.
+To request the end, write to its standard input. A process that was started in the meantime may hold that open after the end.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def test_a_profile_measured_again_within_two_per_cent_moves_nothing(studied: Clo
     log = studied.folder / "runs/logs/profile/streets/tiny/kd.log"
     set_ratios(studied, 2.0 * 1.019)
     assert "rule profile:" in studied.snakemake(*AGAIN)
-    assert "kd: 2.000 anchor-steps" in log.read_text(), "the accepted one, whatever was measured"
+    assert "kd: 2.000 anchor-steps" in log.read_text(), "the accepted one, not the one measured"
     assert (studied.folder / KD).read_bytes() == accepted
     assert NOTHING in studied.snakemake("all")
     assert plans(studied) == planned

@@ -41,7 +41,7 @@ class WaitingExecutor(Executor):
         self._cancelled = threading.Event()
         self._outage = Outage(logger)
         self._failing_since: dict[Any, float] = {}  # submissions, by job
-        self._told: set[str] = set()  # numbers of jobs whose end was found in the current check
+        self._ended: set[str] = set()  # numbers of jobs whose end was found in the current check
         self._looked_up = 0  # outages after which jobs were looked up
         super().__init__(workflow, logger)
 
@@ -63,13 +63,13 @@ class WaitingExecutor(Executor):
 
     def report_job_success(self, job_info: SubmittedJobInfo) -> None:
         """Note that a job has ended without an error."""
-        self._told.add(job_info.external_jobid)
+        self._ended.add(job_info.external_jobid)
         super().report_job_success(job_info)
 
     def report_job_error(self, job_info: SubmittedJobInfo, msg: str | None = None, **kwargs: Any) -> None:
         """Note that a job has failed; one that could not reach the controller is submitted again later instead."""
         if job_info.external_jobid is not None:
-            self._told.add(job_info.external_jobid)
+            self._ended.add(job_info.external_jobid)
         elif not self._cancelled.is_set() and _is_unreachable(msg or ""):
             since = self._failing_since.setdefault(job_info.job, time.monotonic())
             if time.monotonic() - since < WAIT_S:
@@ -79,10 +79,10 @@ class WaitingExecutor(Executor):
         super().report_job_error(job_info, msg=msg, **kwargs)
 
     async def check_active_jobs(self, active_jobs: list[SubmittedJobInfo]) -> AsyncIterator[SubmittedJobInfo]:
-        """Ask SLURM for the states of jobs; yields those that have not ended, or of which it told nothing."""
-        self._told.clear()
+        """Ask SLURM for the states of jobs; yields those that have not ended, or of which it says nothing."""
+        self._ended.clear()
         active = [job async for job in super().check_active_jobs(active_jobs)]
-        known = self._told | {job.external_jobid for job in active}
+        known = self._ended | {job.external_jobid for job in active}
         unknown = [job for job in active_jobs if job.external_jobid not in known]
         if unknown:
             self._outage.seen()
@@ -115,7 +115,7 @@ class WaitingExecutor(Executor):
             if listed is not None and job.external_jobid not in listed:
                 self.logger.warning(f"SLURM no longer lists job {job.external_jobid}; its outputs decide.")
                 self.report_job_success(job)
-        return [job for job in active if job.external_jobid not in self._told]
+        return [job for job in active if job.external_jobid not in self._ended]
 
     def _listed(self, *options: str) -> list[str] | None:
         answer = slurm.ask("squeue", "-h", "--name", self.run_uuid, *options)

@@ -1,7 +1,7 @@
 """The ledger: what happened in a run, one JSON object a line, only ever appended to.
 
-It can be read without any server, and MLflow is filled from it. Reading takes one pass, whatever the size of the file. A last
-line that a kill cut short is left out, and so are lines that are not events, which are reported.
+It can be read without any server, and MLflow is filled from it. Reading takes one pass and constant memory. A last line that
+a kill cut short is left out, and so are lines that are not events, which are reported.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def stopped_by(requested: Callable[[], bool] | None) -> Iterator[None]:
 
 
 class Waited(Generic[T]):
-    """What `source` yields, which is iterated in a thread, so that the caller can stop waiting whatever the source does.
+    """What `source` yields, which is iterated in a thread, so that the caller can stop waiting even if the source hangs.
 
     The thread gets the next item only when it is asked for, and nothing is made ahead. After `REPORT_AFTER_S` a line on
     stderr says that it is missing, and where it should come from (`origin`). Raises Stopped (see `stopped_by`), NoData after
