@@ -19,10 +19,7 @@ CELLS_PER_SEED = 10  # of the demo grid: five methods under two budgets
 def measure(rounds: int = 3, cells: int = 1000) -> Result:
     """Measure a study without results, so that all jobs of the grid are in the graph."""
     with TemporaryDirectory() as name:
-        study = Path(name)
-        shutil.copytree(ROOT / "params", study / "params")
-        for grid, count in (("many", cells), ("few", CELLS_PER_SEED)):
-            (study / "params" / "grids" / f"{grid}.yaml").write_text(demo_with_seeds(count // CELLS_PER_SEED))
+        study = study_with_grids(Path(name), cells)
         found = in_turns(rounds, many=lambda: _wall_s(study, "many"), few=lambda: _wall_s(study, "few"))
     many, few = f"{cells} cells", f"{CELLS_PER_SEED} cells"
     return Result(
@@ -35,7 +32,15 @@ def measure(rounds: int = 3, cells: int = 1000) -> Result:
     )
 
 
-def demo_with_seeds(count: int) -> str:
+def study_with_grids(study: Path, cells: int) -> Path:
+    """Give a folder this project's params, with a grid `many` of so many cells, and a grid `few` of CELLS_PER_SEED."""
+    shutil.copytree(ROOT / "params", study / "params")
+    for grid, count in (("many", cells), ("few", CELLS_PER_SEED)):
+        (study / "params" / "grids" / f"{grid}.yaml").write_text(_demo_with_seeds(count // CELLS_PER_SEED))
+    return study
+
+
+def _demo_with_seeds(count: int) -> str:
     """The demo grid with `count` seeds, and so with `count * CELLS_PER_SEED` cells."""
     grid = yaml.safe_load((ROOT / "params" / "grids" / "demo.yaml").read_text())
     for block in grid["blocks"]:

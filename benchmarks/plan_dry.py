@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from dry_run import CELLS_PER_SEED, demo_with_seeds
-from measure import PEAK_MIB, ROOT, Goal, Result, in_turns, pairwise, show
+from dry_run import CELLS_PER_SEED, study_with_grids
+from measure import PEAK_MIB, Goal, Result, in_turns, pairwise, show
 
 MIB_AT_MOST = 150
 
@@ -18,10 +17,7 @@ MIB_AT_MOST = 150
 def measure(rounds: int = 5, cells: int = 2000) -> Result:
     """Measure a study without profiles and results, whose FLOPs an earlier forecast has counted."""
     with TemporaryDirectory() as name:
-        study = Path(name)
-        shutil.copytree(ROOT / "params", study / "params")
-        for grid, count in (("many", cells), ("few", CELLS_PER_SEED)):
-            (study / "params" / "grids" / f"{grid}.yaml").write_text(demo_with_seeds(count // CELLS_PER_SEED))
+        study = study_with_grids(Path(name), cells)
         _forecast(study, "few")
         peaks: list[float] = []
 

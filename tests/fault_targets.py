@@ -2,8 +2,8 @@
 
 A test names its target with `@pytest.mark.target("...")`, one of TARGETS. Several tests may have the same target, and a test
 several targets. `record_property("cases", 200)` says how many cases a test has run (1 if it does not say), and
-`record_property("found", "at most 0.4 s")` what it has measured. A test that is also marked `slow` is skipped unless
-ISOCLOCK_SLOW=1. `--targets` runs tests/faults and every test with a target, and prints the table.
+`record_property("found", "at most 0.4 s")` what it has measured. Those that are marked `slow`, and those of tests/faults,
+are skipped unless ISOCLOCK_SLOW=1. `--targets` runs tests/faults and every test with a target, and prints the table.
 """
 
 from __future__ import annotations
@@ -44,9 +44,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.user_properties += [
             ("target", name) for name in names
         ]  # reports have these, also those of other processes
-        if names and item.get_closest_marker("slow") and os.environ.get("ISOCLOCK_SLOW") != "1":
+        is_fault = bool(names) or FAULTS in item.path.parents
+        if is_fault and item.get_closest_marker("slow") and os.environ.get("ISOCLOCK_SLOW") != "1":
             item.add_marker(pytest.mark.skip(reason="takes minutes: ISOCLOCK_SLOW=1, or make test-faults"))
-        if not names and FAULTS not in item.path.parents:
+        if not is_fault:
             others.append(item)
     if config.getoption("--targets"):
         config.hook.pytest_deselected(items=others)

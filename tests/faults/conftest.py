@@ -17,14 +17,6 @@ from tiny_study import TinyStudy
 sys.path.append(str(Path(__file__).parents[1] / "workflow"))  # for its copy of the project, Clone
 sys.path.append(str(Path(__file__).parents[1] / "tracking"))  # for its study with run records
 
-SLOW = os.environ.get("ISOCLOCK_SLOW") == "1"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if not SLOW and Path(__file__).parent in item.path.parents and item.get_closest_marker("slow"):
-            item.add_marker(pytest.mark.skip(reason="takes minutes: ISOCLOCK_SLOW=1, or make test-faults"))
-
 
 @pytest.fixture
 def trainer(taught_study: TinyStudy) -> Iterator[Callable[..., Trainer]]:

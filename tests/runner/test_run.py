@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -365,6 +366,14 @@ def test_a_pair_decides_how_its_teacher_runs(taught_study: TinyStudy) -> None:
     assert folded["teacher"] == eager["teacher"]
 
 
+def stopped_after_two(study: TinyStudy, at_batch: dict[int, Any]) -> Path:
+    """The run folder of a training that was stopped after two of its six iterations."""
+    write_plan(study)
+    at_batch[1] = stop
+    assert train(study) == "stopped"
+    return study.layout.student_run(CELL)
+
+
 def train_and_digest(study: TinyStudy) -> dict[str, str]:
     write_plan(study)
     assert train(study) == "finished"
@@ -404,10 +413,7 @@ def test_no_kd_needs_no_teachers_weights(taught_study: TinyStudy) -> None:
 def test_a_change_of_what_it_depends_on_sets_the_old_run_aside(
     taught_study: TinyStudy, at_batch: dict[int, Any]
 ) -> None:
-    write_plan(taught_study)
-    at_batch[1] = stop
-    assert train(taught_study) == "stopped"
-    folder = taught_study.layout.student_run(CELL)
+    folder = stopped_after_two(taught_study, at_batch)
     old = read_json(folder / "run.json", "student")["run_id"]
     taught_study.edit("methods.yaml", "temperature: 1.0", "temperature: 2.0")
     assert train(taught_study) == "finished"
@@ -423,9 +429,7 @@ def test_a_change_of_what_it_depends_on_sets_the_old_run_aside(
 def test_a_run_whose_setting_aside_was_interrupted_is_not_continued(
     taught_study: TinyStudy, at_batch: dict[int, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_plan(taught_study)
-    at_batch[1] = stop
-    assert train(taught_study) == "stopped"
+    stopped_after_two(taught_study, at_batch)
     taught_study.edit("methods.yaml", "temperature: 1.0", "temperature: 2.0")
     moved, move = [], shutil.move
 
@@ -468,10 +472,7 @@ def test_a_checkpoint_of_another_cell_is_not_continued(
 def test_a_damaged_run_json_is_written_again_and_the_run_continues(
     taught_study: TinyStudy, at_batch: dict[int, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_plan(taught_study)
-    at_batch[1] = stop
-    assert train(taught_study) == "stopped"
-    folder = taught_study.layout.student_run(CELL)
+    folder = stopped_after_two(taught_study, at_batch)
     before = read_json(folder / "run.json", "student")
     (folder / "run.json").write_text("[]")
     with (folder / "ledger.jsonl").open("ab") as stream:
@@ -493,10 +494,7 @@ def test_a_damaged_run_json_is_written_again_and_the_run_continues(
 def test_a_lost_run_json_of_other_inputs_starts_again(
     taught_study: TinyStudy, at_batch: dict[int, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_plan(taught_study)
-    at_batch[1] = stop
-    assert train(taught_study) == "stopped"
-    folder = taught_study.layout.student_run(CELL)
+    folder = stopped_after_two(taught_study, at_batch)
     (folder / "run.json").unlink()
     taught_study.edit("methods.yaml", "temperature: 1.0", "temperature: 2.0")
     assert train(taught_study) == "finished"
