@@ -2,8 +2,8 @@
 
 A test names its target with `@pytest.mark.target("...")`, one of TARGETS. Several tests may have the same target, and a test
 several targets. `record_property("cases", 200)` says how many cases a test has run (1 if it does not say), and
-`record_property("found", "at most 0.4 s")` what it has measured. Those that are marked `slow`, and those of tests/faults,
-are skipped unless ISOCLOCK_SLOW=1. `--targets` runs tests/faults and every test with a target, and prints the table.
+`record_property("found", "at most 0.4 s")` what it has measured. Of these tests and those of tests/faults, the ones marked
+`slow` are skipped unless ISOCLOCK_SLOW=1. `--targets` runs tests/faults and every test with a target, and prints the table.
 """
 
 from __future__ import annotations
