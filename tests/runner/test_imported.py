@@ -89,7 +89,7 @@ def test_another_checkpoint_makes_the_teacher_anew(study: TinyStudy) -> None:
     before = teacher_stamp(study.params, "streets", "small"), student_stamp(study.params, cell())
     study.edit("models.yaml", '"source": "elsewhere"', '"source": "a server"')
     assert (teacher_stamp(study.params, "streets", "small"), student_stamp(study.params, cell())) == before
-    study.edit("models.yaml", study.params.model("small").checkpoint.sha256, "0" * 64)
+    study.edit("models.yaml", study.params.model("small").checkpoint.sha256, "ab" * 32)
     after = teacher_stamp(study.params, "streets", "small"), student_stamp(study.params, cell())
     assert after[0] != before[0]
     assert after[1] != before[1]
@@ -99,6 +99,6 @@ def test_the_verb_import_prints_the_entry(study: TinyStudy, capsys: pytest.Captu
     assert main(["import", "small", "elsewhere/weights.safetensors"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].startswith("19 classes: road, sidewalk")
-    assert f"      sha256: {sha256_file(Path('elsewhere/weights.safetensors'))}" in lines
+    assert f'      sha256: "{sha256_file(Path("elsewhere/weights.safetensors"))}"' in lines
     assert main(["import", "tiny", "elsewhere/weights.safetensors"]) == 2
     assert "does not fit tiny" in capsys.readouterr().err

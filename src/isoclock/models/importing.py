@@ -57,7 +57,7 @@ def described(name: str, model: Model, path: Path, form: str | None = None, name
                 "    checkpoint:",
                 f"      path: {path}",
                 f"      format: {candidate}",
-                f"      sha256: {sha256_file(path)}",
+                f'      sha256: "{sha256_file(path)}"',
                 "      source: (where the file is from)",
                 "      licence: (of the weights)",
             ]
