@@ -16,9 +16,9 @@ from isoclock.errors import ArtifactError, UserError
 from isoclock.models import Segmenter, build_segmenter
 from isoclock.models.checkpoint_formats import FORMATS, format_problems
 from isoclock.models.checkpoints import load_checkpoint
-from isoclock.models.importing import described
 from isoclock.models.testing import Subject
 from isoclock.params.schema import Model
+from isoclock.runner.importing import described
 
 NAMES = [f"class {number}" for number in range(5)]
 SMALL = {"encoder": "tu-test_resnet", "head_channels": 8, "aux_channels": 4}

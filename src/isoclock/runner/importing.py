@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isoclock.errors import ArtifactError, ParamsError
+from isoclock.errors import ArtifactError, ParamsError, UserError
 from isoclock.facts import defaults
 from isoclock.files import sha256_file
 from isoclock.models.build import build_segmenter
@@ -27,13 +27,15 @@ def described(name: str, model: Model, path: Path, form: str | None = None, name
     """A report about the file `path` as the network of the entry `name`, with the lines that import it or start from it.
 
     `named` are its classes, where the file does not name them. Without `form`, it is the first format in which the file has
-    all tensors of the network. Raises ArtifactError, with what does not fit, if the file is neither a network nor an encoder
-    of this entry, ParamsError if the entry's params are not those of the format's networks.
+    all tensors of the network. Raises UserError for an unknown format; ArtifactError, with what does not fit, if the file is
+    neither a network nor an encoder of this entry; ParamsError if the entry's params are not those of the format's networks.
     """
     file, kind = read_tensors(path), model.architecture
     if form is None and _starts_encoder(model, path, file):
         lines = [f"{path}: a pretrained encoder of {name}, SHA-256 {sha256_file(path)}", "In params/models.yaml:"]
         return "\n".join([*lines, f"  {name}:", f"    weights: {path}"])
+    if form is not None and form not in formats_of(kind):
+        raise UserError(f"--format {form}: not for {kind}; choose from {', '.join(formats_of(kind))}")
     complaints = []
     for candidate in [form] if form else formats_of(kind):
         if not (count := _classes(file, candidate, kind) or len(named or file.classes or ())):
