@@ -21,7 +21,7 @@ _PICKLES = 4  # of a file before torch 1.6: a number, a version, facts of the ma
 _PYTHON_3 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 
 
-class Skipped(list):  # type: ignore[type-arg]
+class Skipped(list[Any]):
     """Stands for an object of a class that is not read. It drops what it is given, and a state too."""
 
     def __init__(self, *_: Any) -> None:
@@ -80,7 +80,7 @@ def _safetensors(path: Path) -> Any:
 
 
 def _unpickled(path: Path) -> Any:
-    skipped = [(Skipped, name) for name in _classes_named(path)]
+    skipped: list[Any] = [(Skipped, name) for name in _classes_named(path)]
     with torch.serialization.safe_globals(skipped):
         return torch.load(path, map_location="cpu", weights_only=True)
 
