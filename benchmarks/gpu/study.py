@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
@@ -80,7 +81,7 @@ def main() -> None:
     _append(params / "training.yaml", TINY_RECIPE if tiny else RECIPE)
     _append(params / "budgets.yaml", BUDGET.format(iterations=60 if tiny else 220))
     models = params / "models.yaml"
-    text = models.read_text().replace("weights: imagenet", "weights: random")
+    text = re.sub(r"weights: resnet\S+", "weights: random", models.read_text())
     models.write_text(text.replace("    teacher: psp-r101\n", "    profile: demo\n    teacher: psp-r101\n"))
     grid = GRID.format(pair="r10t-tiny" if tiny else "r101-r18", budget="compute-bench")
     (params / "grids" / f"{NAME}.yaml").write_text(grid)

@@ -36,7 +36,8 @@ def test_every_unfit_parameter_is_named() -> None:
     assert caught.value.problems == [
         "pspnet.head_channels: 0: must be at least 1",
         "pspnet.aux_channels: 1.5: must be an integer",
-        "pspnet.width: 3: unknown parameter; choose from encoder, head_channels, aux_channels, dropout",
+        "pspnet.width: 3: unknown parameter; choose from encoder, stem, dilation, pixels, head_channels, aux_channels, dropout, "
+        "align_corners",
         "pspnet.encoder: missing; it has no default",
     ]
 

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from isoclock.errors import ArtifactError, ParamsError, UserError
-from isoclock.models import encoders
+from isoclock.models import hub_weights
 from isoclock.models.encoders import RandomWeightsWarning, build_encoder
 
 SMALL = "tu-test_resnet"
@@ -44,23 +44,83 @@ def test_random_weights_warn_and_none_do_not() -> None:
         build_encoder(SMALL)
 
 
-def test_imagenet_weights_without_the_hub_are_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("weights", ["imagenet", "resnet18.tv_in1k"])
+def test_weights_without_the_hub_are_an_error_with_a_remedy(weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(encoders, "_reachable", lambda address: bool(asked.append(address)))
+    monkeypatch.setattr(hub_weights, "_reachable", lambda address: bool(asked.append(address)))
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    with pytest.raises(UserError, match=r"imagenet: tu-resnet18 is not in the cache .* local \.safetensors"):
-        build_encoder("tu-resnet18", "imagenet")
+    name = weights if weights != "imagenet" else "resnet18"
+    with pytest.raises(UserError, match=rf"weights: {name} is not in the cache .* local \.safetensors"):
+        build_encoder("tu-resnet18", weights)
     assert len(asked) == 1
 
 
+@pytest.mark.parametrize(
+    ("weights", "problem"),
+    [
+        ("resnet18.no_such", "timm has no such weights of resnet18; choose from .*resnet18.tv_in1k"),
+        ("resnet50.tv_in1k", "not a tag of encoder tu-resnet18; choose one that starts with resnet18"),
+    ],
+)
+def test_a_tag_that_does_not_exist_or_is_of_another_encoder_is_refused(weights: str, problem: str) -> None:
+    with pytest.raises(ParamsError, match=problem):
+        build_encoder("tu-resnet18", weights)
+
+
 def test_imagenet_weights_that_timm_does_not_have_are_refused() -> None:
-    with pytest.raises(UserError, match="timm has none for 'tu-lcnet_035'"):
+    with pytest.raises(UserError, match="timm has none for 'lcnet_035'"):
         build_encoder("tu-lcnet_035", "imagenet")
 
 
+@pytest.fixture
+def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, nn.Module]:
+    """A file in the hub's cache, and the encoder that it is of."""
+    torch.manual_seed(8)
+    source, path = build_encoder(SMALL).model, tmp_path / "model.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in source.state_dict().items()}, path)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: str(path))
+    return path, source
+
+
+@pytest.mark.parametrize("weights", ["imagenet", "test_resnet.r160_in1k"])
+def test_a_tag_is_loaded_from_the_cache(weights: str, cached: tuple[Path, nn.Module]) -> None:
+    path, source = cached
+    torch.manual_seed(0)
+    loaded = build_encoder(SMALL, weights)
+    assert all(torch.equal(a, b) for a, b in zip(source.parameters(), loaded.model.parameters(), strict=True))
+    assert loaded.weights_file == path
+
+
+def test_weights_of_another_stem_are_refused(cached: tuple[Path, nn.Module]) -> None:
+    with pytest.raises(ArtifactError, match=r"model\.safetensors: lacks .* of the encoder\'s"):
+        build_encoder(SMALL, "test_resnet.r160_in1k", stem="deep64")
+
+
+@pytest.mark.parametrize(
+    ("stem", "widths"), [("own", [64]), ("plain", [64]), ("deep", [32, 32, 64]), ("deep64", [64, 64, 128])]
+)
+def test_stems_of_a_resnet(stem: str, widths: list[int]) -> None:
+    first = build_encoder("tu-resnet18", stem=stem).model.conv1
+    assert [layer.out_channels for layer in first.modules() if isinstance(layer, nn.Conv2d)] == widths
+
+
+def test_a_stem_of_another_kind_of_encoder_is_refused() -> None:
+    with pytest.raises(ParamsError, match="lcnet_050"):
+        build_encoder("tu-lcnet_050", stem="deep")
+
+
+def test_a_basic_block_has_one_dilated_convolution_in_mmsegmentation_and_two_in_timm() -> None:
+    def dilations(rule: str) -> list[list[int]]:
+        model = build_encoder("tu-resnet18", dilation=rule).model
+        return [[b.conv1.dilation[0], b.conv2.dilation[0]] for layer in (model.layer3, model.layer4) for b in layer]
+
+    assert dilations("timm") == [[1, 2], [2, 2], [2, 4], [4, 4]]
+    assert dilations("mmsegmentation") == [[1, 1], [2, 1], [2, 1], [4, 1]]
+
+
 def test_an_unreachable_address_is_seen_as_such() -> None:
-    assert not encoders._reachable("http://127.0.0.1:9")
+    assert not hub_weights._reachable("http://127.0.0.1:9")
 
 
 def saved(folder: Path, kind: str) -> tuple[Path, nn.Module]:

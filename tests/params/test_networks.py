@@ -23,7 +23,14 @@ def problems(study: TinyStudy) -> list[str]:
         (
             "head_channels: 24",
             "head_channels: 24\n      neck: 3",
-            "models.small.params.neck: 3: unknown parameter; choose from encoder, head_channels, aux_channels, dropout",
+            "models.small.params.neck: 3: unknown parameter; choose from encoder, stem, dilation, pixels, head_channels, "
+            "aux_channels, dropout, align_corners",
+        ),
+        (
+            'random\n    provenance: {"*": ours}\n  tiny',
+            'resnet18.tv_in1k\n    provenance: {"*": ours}\n  tiny',
+            "models.small.weights: 'resnet18.tv_in1k': not a tag of encoder tu-test_resnet; choose one that starts with "
+            "test_resnet.",
         ),
         (
             'random\n    provenance: {"*": ours}\n  tiny',
@@ -35,6 +42,45 @@ def problems(study: TinyStudy) -> list[str]:
 def test_an_unfit_parameter_is_one_line(empty_study: TinyStudy, old: str, new: str, expected: str) -> None:
     empty_study.edit("models.yaml", old, new)
     assert problems(empty_study) == [f"models.yaml: {expected}"]
+
+
+CHECKPOINT = """\
+    checkpoint:
+      path: w.pth
+      format: cirkd
+      sha256: {digest}
+      source: a server
+      licence: MIT
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "expected"),
+    [
+        ("small", {"cirkd": "mmseg"}, "models.small.checkpoint.format: 'mmseg': not for pspnet; choose from mmsegmentation, cirkd"),
+        ("small", {}, "models.small.params.align_corners: False: must be True for a checkpoint of format cirkd"),
+        ("small", {"w.pth": "~/w.pth"}, "models.small.checkpoint.path: '~/w.pth': `~` is not expanded here; write the whole path"),
+        ("tiny", {}, "pairs.tiny.student: 'tiny': has a checkpoint, so it is not trained; choose another model"),
+    ],
+)  # fmt: skip
+def test_a_checkpoint_that_cannot_be_imported_is_one_line(
+    empty_study: TinyStudy, model: str, changes: dict[str, str], expected: str
+) -> None:
+    path = empty_study.folder / "params" / "models.yaml"
+    text = CHECKPOINT.format(digest="ab" * 32)
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    before, after = path.read_text().split(f"  {model}:\n    architecture")
+    after = after.replace("    weights: random\n", text, 1)
+    path.write_text(f"{before}  {model}:\n    architecture{after}")
+    assert any(line.startswith(f"models.yaml: {expected}") for line in problems(empty_study))
+
+
+def test_a_model_has_weights_or_a_checkpoint(empty_study: TinyStudy) -> None:
+    path = empty_study.folder / "params" / "models.yaml"
+    path.write_text(path.read_text().replace("    weights: random\n", "", 1))
+    (line,) = problems(empty_study)
+    assert line.startswith("models.yaml: models.small: needs either weights, to start training from, or checkpoint")
 
 
 def test_an_auxiliary_loss_needs_an_auxiliary_head(plugin_study: TinyStudy) -> None:

@@ -347,6 +347,8 @@ def test_start_weights_that_change_while_they_are_loaded_are_refused(
         with pytest.raises(ArtifactError, match=r"start\.pth: not the file that it was at the start .*again"):
             train(taught_study, "none")
     assert train(taught_study, "none") == "finished"
+    found = read_json(taught_study.layout.student_files(cell("none")).record, "student")
+    assert found["digests"]["start_weights"] == sha256_file(path)
 
 
 def test_a_teacher_that_diverged_teaches_nobody(taught_study: TinyStudy) -> None:

@@ -27,9 +27,21 @@ def test_a_grid_is_a_study_of_three_seeds_and_has_a_tiny_version(name: str) -> N
     assert params.grid(name).study
     assert {cell.seed for cell in cells(params, name)} == {0, 1, 2}
     assert not params.grid(f"{name}-tiny").study
-    full, tiny = ("r101-r18-compiled", "r10t-tiny-folded") if name == "tuned" else ("r101-r18", "r10t-tiny")
+    full, tiny = ("r101c-r18c-compiled", "r10t-tiny-folded") if name == "tuned" else ("r101c-r18c", "r10t-tiny")
     assert {cell.pair for cell in cells(params, name)} == {full}
     assert {cell.pair for cell in cells(params, f"{name}-tiny")} == {tiny}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_grid_is_also_there_for_torchvisions_weights(name: str) -> None:
+    params = load_params(ROOT / "params")
+    found = {(cell.dataset, cell.pair, cell.method, cell.budget, cell.seed) for cell in cells(params, f"{name}-b")}
+    assert found == {
+        (cell.dataset, cell.pair.replace("r101c-r18c", "r101-r18"), cell.method, cell.budget, cell.seed)
+        for cell in cells(params, name)
+    }
+    for model in ("psp-r101", "psp-r18"):
+        assert params.model(model).params == params.model(f"{model}c").params | {"stem": "plain"}
 
 
 def test_the_teacher_runs_eagerly_in_figures_and_as_fast_as_possible_in_tuned() -> None:

@@ -79,7 +79,9 @@ class _Forecaster:
         for dataset, model in teachers_needed(self.params, self.cells):
             recipe = self.params.recipe(dataset, "teacher")
             record = self.results.teacher_record(dataset, model)
-            if record is not None and record.iterations.done:
+            if self.params.model(model).checkpoint is not None:
+                step_s, basis = 0.0, ARITHMETIC  # it is imported
+            elif record is not None and record.iterations.done:
                 step_s, basis = record.clock.train_s / record.iterations.done, MEASURED
             else:
                 step_s, basis = self.costs.teacher_step_s(recipe, dataset, model), ESTIMATED

@@ -1,4 +1,4 @@
-"""Train a teacher."""
+"""Train a teacher, or import the checkpoint of its model."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ def run(arguments: argparse.Namespace) -> int:
     from isoclock.training.precision import check_precision
 
     params, dataset = load_params(), arguments.dataset
+    if params.model(arguments.model).checkpoint is not None:
+        from isoclock.runner.imported import import_teacher
+
+        return exit_status(import_teacher(params, dataset, arguments.model, Layout()))
     recipe = params.recipe(dataset, "teacher")
     device = choose_device(f"teacher {dataset}/{arguments.model}")
     check_precision(recipe, dataset, device, params.folder, study=arguments.study)

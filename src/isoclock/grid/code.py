@@ -21,6 +21,7 @@ TRAINING = ("training.loop", "training.assemble", "methods.none")
 VERB_MODULES = {
     "prepare": ("data.packing.index", "data.packing.sources", "data.packing.pack", "data.packing.verify"),
     "teacher": TRAINING,
+    "import": ("models.checkpoints", "models.trained"),
     "profile": ("budget.measure", "methods.none"),
     "student": TRAINING,
     "evaluate": ("scoring.predict", "scoring.metrics"),

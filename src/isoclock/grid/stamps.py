@@ -74,6 +74,9 @@ def prepare_stamp(params: Params, dataset: str) -> dict[str, Any]:
 def teacher_stamp(params: Params, dataset: str, model: str) -> dict[str, Any]:
     """What a teacher depends on. Not the protocol's version: it is about costs and scores, and weights stay as they are."""
     entry, recipe = params.model(model), _values(params.recipe(dataset, "teacher"))
+    if entry.checkpoint is not None:
+        code = code_digest("import", f"models.{entry.architecture}")
+        return {"recipe": {}, "model": _model_values(entry), "code": code}
     del recipe["teacher_inference"]  # how it runs for its students
     return {
         "recipe": recipe,
@@ -168,9 +171,12 @@ def _method_modules(params: Params, method: str, dataset: str) -> list[str]:
 
 
 def _model_values(model: Model) -> dict[str, Any]:
-    """A model's values; a local weights file counts by its content."""
+    """A model's values; a local weights file or a checkpoint counts by its content."""
     values = _values(model)
-    path = Path(model.weights)
+    if model.checkpoint is not None:
+        checkpoint = model.checkpoint.model_dump(include={"format", "sha256", "classes"})
+        return {**values, "checkpoint": checkpoint}
+    path = Path(model.weights or "")
     return {**values, "weights_sha256": sha256_file(path)} if path.is_file() else values
 
 

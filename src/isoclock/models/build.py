@@ -16,8 +16,8 @@ from isoclock.models.segmenter import Segmenter
 def build_segmenter(name: str, num_classes: int, *, weights: str | Path | None = None, **params: Any) -> Segmenter:
     """A segmenter on the CPU, in float32 and training mode; its weights are drawn from torch's generator.
 
-    `name` is an architecture (`isoclock.models.architectures`), `params` are its own. `weights` is what it starts from:
-    "imagenet", "random", the path of a file, or None if the caller loads trained weights of the whole network later.
+    `name` is an architecture (`isoclock.models.architectures`), `params` are its own. `weights` is what it starts from: a tag
+    of timm, "imagenet", "random", the path of a file, or None if the caller loads trained weights of the network later.
     Raises ParamsError that lists every unknown or unfit name and value, and what the architecture itself raises.
     """
     known = architecture(name)

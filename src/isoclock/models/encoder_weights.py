@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from isoclock.errors import ArtifactError
+from isoclock.models.tensor_files import read_tensors
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "model_state")
 _PREFIXES = ("module.", "backbone.", "encoder.", "model.")
 _SHOWN = 3
 # efficientnet-pytorch's layers (model.py of lukemelas/EfficientNet-PyTorch) -> timm's (_efficientnet_blocks.py).
@@ -28,14 +25,26 @@ _EXPANDED = {
 }
 
 
+# The deep stem of a ResNet in CIRKD (models/base_models/resnet.py) -> timm.
+_CIRKD_STEM = {
+    "conv1": "conv1.0",
+    "bn1": "conv1.1",
+    "conv2": "conv1.3",
+    "bn2": "conv1.4",
+    "conv3": "conv1.6",
+    "bn3": "bn1",
+}
+
+
 def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
     """Load a .safetensors or .pth file into a timm feature extractor. Only tensors are read: no code in the file is run.
 
     Unwraps {"state_dict": ...}, strips prefixes such as "module." and "backbone.", ignores tensors that the encoder does not
-    have (a classifier's), and accepts the layer names of the package efficientnet-pytorch. Raises ArtifactError if the file is
-    missing or unreadable, lacks a tensor, or has a tensor of another shape.
+    have (a classifier's), and accepts the layer names of mmsegmentation (ResNetV1c), of CIRKD (deep stem) and of the package
+    efficientnet-pytorch. Raises ArtifactError if the file is missing or unreadable, lacks a tensor, or has a tensor of another
+    shape.
     """
-    given = _without_prefixes(_read(path))
+    given = deep_stem_as_in_timm(_without_prefixes(read_tensors(path).tensors))
     wanted = encoder.state_dict()
     if "_conv_stem.weight" in given:
         given = _timm_names(given, [key for key in wanted if key.startswith("blocks.")])
@@ -54,39 +63,23 @@ def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
     encoder.load_state_dict({key: given[key] for key in wanted if key in given}, strict=False)
 
 
-def _read(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise ArtifactError(f"{path}: no such file; `weights:` must be imagenet, random, or the path of a weights file")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            content: Any = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # safetensors, zipfile and pickle each raise their own
-        reason = (
-            "it contains more than tensors" if isinstance(error, pickle.UnpicklingError) else str(error).split("\n")[0]
-        )
-        raise ArtifactError(f"{path}: cannot be read ({reason}); save it as .safetensors, tensors only") from error
-    for wrapper in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
-    if not isinstance(content, Mapping):
-        raise ArtifactError(
-            f"{path}: contains a {type(content).__name__}, not named tensors; save the encoder's state_dict()"
-        )
-    return content
+def deep_stem_as_in_timm(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of a ResNet with the deep stem of mmsegmentation (`stem.0` to `stem.7`) or CIRKD renamed to timm's names."""
+    names = {f"stem.{number}": f"conv1.{number}" for number in range(7)} | {"stem.7": "bn1"}
+    if "conv3.weight" in given:
+        names |= _CIRKD_STEM
+    return {
+        f"{names.get(layer, layer)}.{last}": given[name] for name in given for layer, _, last in [name.rpartition(".")]
+    }
 
 
-def _without_prefixes(tensors: Mapping[str, Any]) -> dict[str, Tensor]:
+def _without_prefixes(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     plain = {}
     for key, tensor in tensors.items():
         name = key
         while prefix := next((prefix for prefix in _PREFIXES if name.startswith(prefix)), None):
             name = name.removeprefix(prefix)
-        if isinstance(tensor, Tensor):
-            plain[name] = tensor
+        plain[name] = tensor
     return plain
 
 

@@ -5,9 +5,6 @@ An architecture that takes another kind of encoder builds it in its own file.
 
 from __future__ import annotations
 
-import os
-import urllib.error
-import urllib.request
 import warnings
 from pathlib import Path
 from typing import Any, cast
@@ -16,97 +13,109 @@ from torch import nn
 
 from isoclock.errors import ParamsError, UserError
 from isoclock.models.encoder_weights import load_encoder_weights
+from isoclock.models.hub_weights import RANDOM, hub_file, hub_name
 
-RANDOM = "random"
-IMAGENET = "imagenet"
-_PROBE_S = 5.0
+STEMS: dict[str, dict[str, Any]] = {
+    "own": {},
+    "plain": {"stem_width": 64, "stem_type": ""},
+    "deep": {"stem_width": 32, "stem_type": "deep"},
+    "deep64": {"stem_width": 64, "stem_type": "deep"},
+}
+"""Arguments of timm's ResNet for each stem; `own` is that of the encoder as timm defines it."""
+
+_WIDTHS = {"plain": [64], "deep": [32, 32, 64], "deep64": [64, 64, 128]}
 
 
 class RandomWeightsWarning(UserWarning):
     """An encoder starts from random weights: fine for a demo or a test, far below published numbers in a study."""
 
 
-def build_encoder(name: str, weights: str | Path | None = None, *, output_stride: int = 8) -> nn.Module:
+def build_encoder(
+    name: str,
+    weights: str | Path | None = None,
+    *,
+    output_stride: int = 8,
+    stem: str = "own",
+    dilation: str = "timm",
+) -> nn.Module:
     """An encoder that maps (B, 3, H, W) to its stages, the deepest at `output_stride`.
 
-    `weights`: "imagenet" (timm's, from the Hugging Face hub or its cache), "random" (with a warning), the path of a local
-    .safetensors or .pth file, or None if the caller loads a whole segmenter later. Raises ParamsError for names that do not
-    exist and encoders that cannot have that stride, UserError if the hub is out of reach, ArtifactError if a file does not fit.
+    `weights`: a full tag of timm (resnet18.tv_in1k) or "imagenet" for timm's default tag, from the Hugging Face hub or its
+    cache; "random" (with a warning); the path of a local .safetensors or .pth file; or None if the caller loads a whole
+    segmenter later. `weights_file` of the result is the file that was read, or None.
 
-    Dilations follow mmsegmentation's contract_dilation: stage 3 has 2 and stage 4 has 4, their first blocks half of
-    that. (In a basic block, as of R18, timm dilates the second convolution too, by the stage's full amount;
-    mmsegmentation never dilates a second convolution. Parameters and operations are the same.)
+    `stem`, of a ResNet: "plain" is one 7x7 convolution; "deep" is three 3x3 convolutions of 32, 32 and 64 channels
+    (ResNet-C, mmsegmentation's v1c); "deep64" has 64, 64 and 128 (ResNet-S, CIRKD's v1s); "own" is timm's of that name.
+
+    Dilations are contracted: stage 3 has 2 and stage 4 has 4, the first convolution of a stage half of that. `dilation` says
+    what the second 3x3 convolution of a basic block (as of R18) has: 1 in "mmsegmentation", the full amount of its stage in
+    "timm", whose rule CIRKD has too. Parameters and operations are the same, outputs are not. Other blocks do not differ.
+
+    Raises ParamsError for names that do not exist and encoders that cannot have that stride or stem, UserError if the hub is
+    out of reach, ArtifactError if a file does not fit.
     """
     if not name.startswith("tu-"):
         raise ParamsError(f"encoder: {name!r}: only timm's encoders can be dilated; write 'tu-{name}' if timm has it")
-    if weights == IMAGENET:
-        _check_hub(name)
+    fetched = None if weights is None else hub_name(name, str(weights))
+    file = None if fetched is None else hub_file(fetched)
+    # timm ignores what it does not find in the file; with a stem that is not its own, every tensor has to be there.
+    by_timm = file if stem == "own" else None
     try:
-        built = _make_encoder(name, weights == IMAGENET, output_stride)
-    except (TypeError, ValueError, AssertionError, RuntimeError, OSError) as error:
-        raise _encoder_problem(name, weights, output_stride, error) from error
+        built = _make_encoder(f"tu-{fetched}" if fetched else name, by_timm, output_stride, STEMS[stem])
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        raise _encoder_problem(name, output_stride, error) from error
     stride = built.model.feature_info.reduction()[-1]
     if stride != output_stride:
         raise ParamsError(f"encoder: {name!r}: has output stride {stride}, not {output_stride}; choose another encoder")
+    if stem != "own" and _stem_widths(built.model) != _WIDTHS[stem]:
+        raise ParamsError(f"stem: {stem!r}: {name} does not have this stem; it is for ResNets, write 'own'")
+    if dilation == "mmsegmentation":
+        _undilate_second(built.model)
     if weights == RANDOM:
         warnings.warn(
-            f"{name}: starts from random weights; for a study set `weights: imagenet` or give a file",
+            f"{name}: starts from random weights; for a study set `weights:` to a tag of timm or to a file",
             RandomWeightsWarning,
             stacklevel=2,
         )
-    elif weights is not None and weights != IMAGENET:
-        load_encoder_weights(built.model, Path(weights))
+    elif weights is not None and by_timm is None:
+        file = file or Path(weights)
+        load_encoder_weights(built.model, file)
+    built.weights_file = file
     return cast("nn.Module", built)
 
 
-def _make_encoder(name: str, pretrained: bool, output_stride: int) -> Any:
+def _make_encoder(name: str, file: Path | None, output_stride: int, stem: dict[str, Any]) -> Any:
     # Imported here: smp and timm (with torchvision) take 2 s, which users of the losses alone need not wait for.
     from segmentation_models_pytorch.encoders import get_encoder
 
-    return get_encoder(name, in_channels=3, depth=5, weights=pretrained or None, output_stride=output_stride)
+    source = {} if file is None else {"pretrained_cfg_overlay": {"file": str(file)}}
+    return get_encoder(
+        name,
+        in_channels=3,
+        depth=5,
+        weights=None if file is None else True,
+        output_stride=output_stride,
+        **source,
+        **stem,
+    )
 
 
-def _encoder_problem(name: str, weights: str | Path | None, output_stride: int, error: Exception) -> UserError:
+def _encoder_problem(name: str, output_stride: int, error: Exception) -> UserError:
     first_line = str(error).strip().split("\n")[0]
-    if weights == IMAGENET and isinstance(error, OSError):
-        return UserError(f"weights: imagenet: {name} could not be fetched ({first_line}); {_WITHOUT_HUB}")
     return ParamsError(
         f"encoder: {name!r}: timm cannot build it at stride {output_stride} ({first_line}); choose another encoder"
     )
 
 
-_WITHOUT_HUB = (
-    "fetch it once on a machine with internet access and copy the cache (HF_HOME), or set `weights:` to a local .safetensors"
-    " or .pth file of the encoder, or `weights: random`"
-)
+def _stem_widths(encoder: nn.Module) -> list[int]:
+    """Channels of the convolutions before the first stage of a ResNet; empty for other encoders."""
+    stem = getattr(encoder, "conv1", None)
+    return [layer.out_channels for layer in stem.modules() if isinstance(layer, nn.Conv2d)] if stem is not None else []
 
 
-def _check_hub(name: str) -> None:
-    """Raise within seconds if the hub is out of reach: its own client retries for 47 s (measured)."""
-    import timm
-    from huggingface_hub import constants, try_to_load_from_cache
+def _undilate_second(encoder: nn.Module) -> None:
+    from timm.models.resnet import BasicBlock
 
-    timm_name = name.removeprefix("tu-")
-    if not timm.is_model(timm_name):
-        raise ParamsError(f"encoder: {name!r}: timm has no model {timm_name!r}; `timm.list_models()` lists them")
-    config = timm.get_pretrained_cfg(timm_name)
-    if config is None or not config.has_weights:
-        raise ParamsError(f"weights: imagenet: timm has none for {name!r}; give a local file, or set `weights: random`")
-    cached = config.hf_hub_id and any(
-        isinstance(try_to_load_from_cache(config.hf_hub_id, file), str)
-        for file in ("model.safetensors", "pytorch_model.bin")
-    )
-    if not cached and (constants.HF_HUB_OFFLINE or not _reachable(os.environ.get("HF_ENDPOINT", constants.ENDPOINT))):
-        raise UserError(
-            f"weights: imagenet: {name} is not in the cache and {constants.ENDPOINT} is out of reach; {_WITHOUT_HUB}"
-        )
-
-
-def _reachable(address: str) -> bool:
-    try:
-        urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=_PROBE_S).close()
-    except urllib.error.HTTPError:
-        return True  # an error status is an answer
-    except OSError:
-        return False
-    return True
+    for block in encoder.modules():
+        if isinstance(block, BasicBlock):
+            block.conv2.dilation = block.conv2.padding = (1, 1)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
+from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from isoclock.errors import UserError
 from isoclock.models.outputs import AUX_LOGITS, LOGITS, ChannelSpec, SegmenterOutput
 
 
 class Segmenter(nn.Module, ABC):
     """A network that gives logits and taps, and computes only the outputs that it is asked for.
 
-    The constructor takes `(num_classes, *, weights=None, **params)`. `weights` is "random", "imagenet" or the path of a file:
-    what the network starts from. None means that trained weights of the whole network are loaded later. The constructor draws
-    from torch's generator, on the CPU, and leaves the network in float32 and in training mode.
+    The constructor takes `(num_classes, *, weights=None, **params)`. `weights` is "random", a tag of timm, "imagenet" or the
+    path of a file: what the network starts from. None means that trained weights of the whole network are loaded later. The
+    constructor draws from torch's generator, on the CPU, and leaves the network in float32 and in training mode. It sets
+    `weights_file` to the file that it read, whose digest goes into the record.
 
     A subclass states these facts as literals in its class body, where they are read without torch:
 
@@ -36,6 +39,7 @@ class Segmenter(nn.Module, ABC):
     auxiliary_head: ClassVar[bool] = False
     channels: ChannelSpec
     num_classes: int
+    weights_file: Path | None = None
 
     @abstractmethod
     def forward(self, images: Tensor, want: Set[str] = frozenset({LOGITS})) -> SegmenterOutput:
@@ -43,6 +47,13 @@ class Segmenter(nn.Module, ABC):
 
         An output of stride s has ceil(H / s) x ceil(W / s) pixels. Raises ValueError for an unknown name (`check_wanted`).
         """
+
+    def reorder_classes(self, order: Sequence[int]) -> None:
+        """Make output `order[k]` output k, for a trained network whose classes are in another order.
+
+        Raises UserError for an architecture that does not define it.
+        """
+        raise UserError(f"{type(self).__name__}: its {len(order)} classes are in another order; define reorder_classes")
 
     def check_wanted(self, want: Set[str]) -> None:
         """Raise ValueError if `want` names an output that this architecture does not have."""

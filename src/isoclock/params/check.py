@@ -12,7 +12,7 @@ from isoclock.models.card import architectures
 from isoclock.params.check_datasets import teacher_problems, unlabelled_problems
 from isoclock.params.credentials import credential_problems
 from isoclock.params.load import Params, read_params
-from isoclock.params.networks import model_problems, network_problems
+from isoclock.params.networks import checkpoint_problems, model_problems, network_problems
 from isoclock.params.recipes import ROLES
 
 FOLDER = Path("params")
@@ -61,7 +61,7 @@ def problems_of(params: Params) -> list[str]:
         problems += teacher_problems(params, name)
     for name, model in params.models.items():
         known("models.yaml", f"models.{name}.architecture", model.architecture, architectures(), "architecture")
-    problems += model_problems(params)
+    problems += model_problems(params) + checkpoint_problems(params)
     for name, pair in params.pairs.items():
         known("models.yaml", f"pairs.{name}.teacher", pair.teacher, params.models, "model")
         known("models.yaml", f"pairs.{name}.student", pair.student, params.models, "model")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from isoclock.facts import param_problems
+from isoclock.errors import ParamsError
+from isoclock.facts import defaults, param_problems
 from isoclock.methods.card import cards
 from isoclock.models.card import architectures
+from isoclock.models.checkpoint_formats import format_problems
+from isoclock.models.hub_weights import hub_name
 from isoclock.models.outputs import AUX_LOGITS
 from isoclock.params.load import Params
 
@@ -14,15 +18,52 @@ from isoclock.params.load import Params
 def model_problems(params: Params) -> list[str]:
     """Parameters in models.yaml that an architecture does not have, or that break its rules, and weights below `~`."""
     file, known = params.folder / "models.yaml", architectures()
+    paths = [(f"{name}.weights", model.weights) for name, model in params.models.items() if model.weights]
+    paths += [(f"{name}.checkpoint.path", m.checkpoint.path) for name, m in params.models.items() if m.checkpoint]
+    tags = [
+        problem for name, model in params.models.items() for problem in _tag_problems(name, model.weights, model.params)
+    ]
+    return (
+        [
+            f"{file}: models.{key}: {path!r}: `~` is not expanded here; write the whole path"
+            for key, path in paths
+            if path.startswith("~")
+        ]
+        + [
+            f"{file}: models.{problem}"
+            for name, model in params.models.items()
+            if model.architecture in known
+            for problem in param_problems(f"{name}.params", known[model.architecture].params, model.params)
+        ]
+        + [f"{file}: models.{problem}" for problem in tags]
+    )
+
+
+def _tag_problems(name: str, weights: str | None, values: Mapping[str, Any]) -> list[str]:
+    """A tag of timm that is not of the encoder; whether timm has it is not known here."""
+    if weights is None or not isinstance(encoder := values.get("encoder"), str):
+        return []
+    try:
+        hub_name(encoder, weights)
+    except ParamsError as error:
+        return [f"{name}.{problem}" for problem in error.problems]
+    return []
+
+
+def checkpoint_problems(params: Params) -> list[str]:
+    """Models with a checkpoint that is of another kind of network, and students that have one."""
+    file, known = params.folder / "models.yaml", architectures()
     return [
-        f"{file}: models.{name}.weights: {model.weights!r}: `~` is not expanded here; write the whole path"
+        f"{file}: models.{name}.{problem}"
         for name, model in params.models.items()
-        if model.weights.startswith("~")
+        if model.checkpoint and model.architecture in known
+        for problem in format_problems(
+            model.checkpoint.format, model.architecture, defaults(known[model.architecture].params) | model.params
+        )
     ] + [
-        f"{file}: models.{problem}"
-        for name, model in params.models.items()
-        if model.architecture in known
-        for problem in param_problems(f"{name}.params", known[model.architecture].params, model.params)
+        f"{file}: pairs.{name}.student: {pair.student!r}: has a checkpoint, so it is not trained; choose another model"
+        for name, pair in params.pairs.items()
+        if pair.student in params.models and params.models[pair.student].checkpoint
     ]
 
 
@@ -49,7 +90,7 @@ def _task_problems(params: Params, dataset: str, pair_name: str) -> Iterator[str
     pair = params.pair(pair_name)
     trained = (("student", dataset, pair.student), ("teacher", params.teacher_dataset(dataset), pair.teacher))
     for role, trained_on, model in trained:
-        recipe = params.recipes.get((trained_on, role))
+        recipe = params.recipes.get((trained_on, role)) if params.model(model).checkpoint is None else None
         if recipe and recipe.aux_weight > 0 and AUX_LOGITS not in _strides(params, model):
             yield (
                 f"{role} {model}: it has no auxiliary head, and {trained_on}.{role} in training.yaml has aux_weight "

@@ -9,19 +9,21 @@ from pydantic import Field
 from isoclock.records.document import Measured, Part
 from isoclock.records.parts import Epochs, Number, StudentCell, TeacherCell, is_none
 from isoclock.records.plan import Plan
-from isoclock.records.run import Planned, RunDigests, RunParams
+from isoclock.records.run import RunDigests, RunParams
 from isoclock.schema import Count, NonNegative, Positive, Share, Unix
 
 
 class RecordDigests(RunDigests):
-    """SHA-256 of what a run depends on, and of the weights that it made."""
+    """SHA-256 of what a run depends on, and of the weights that it made. `start_weights`: of the file that it started from."""
 
     weights: str
+    start_weights: str | None = Field(None, exclude_if=is_none)
 
 
-class Iterations(Planned):
-    """Iterations that a run trains for, and those that it did."""
+class Iterations(Part):
+    """Iterations that a run trains for, and those that it did; none of a teacher that is imported."""
 
+    planned: Number
     done: Number
 
 
@@ -135,11 +137,24 @@ class StudentRecord(Record):
         return self.params.get("method", {}).get("implementation")
 
 
+class Imported(Part):
+    """The checkpoint that a teacher is a copy of, and what was not used of it."""
+
+    path: str
+    format: str
+    sha256: str
+    source: str
+    licence: str
+    classes: list[str]  # of its outputs, in its order
+    unused: list[str]  # its tensors that the network does not have
+
+
 class TeacherRecord(Record):
-    """A teacher's record.json."""
+    """A teacher's record.json. `imported` says what a teacher is made from that was not trained here."""
 
     MADE_BY: ClassVar[str] = "teacher {0.cell.dataset} {0.cell.model}"
 
     kind: Literal["teacher"]
     cell: TeacherCell
     plan: None
+    imported: Imported | None = Field(None, exclude_if=is_none)

@@ -47,7 +47,7 @@ def publish(
     for segment in segments:
         steps = segment["anchor_steps"] = anchor_steps(segment["train_s"], segment["anchors"])
         segment["anchor_s"] = segment["train_s"] / steps if steps else None
-    logged = read_totals(ledger.path)
+    logged, start = read_totals(ledger.path), step.student.weights_file
     kept = ("protocol_version", "run_id", "kind", "cell", "plan", "params", "started_unix")
     content = {
         **{key: value for key, value in plain(run).items() if key in kept},
@@ -69,7 +69,7 @@ def publish(
             "every_s": checkpoint_every_s,
             "share_of_train": logged.saves_s / outcome.clock["train"] if outcome.clock["train"] else None,
         },
-        "digests": {**spec.digests, "weights": sha256_file(weights)},
+        "digests": {**spec.digests, "weights": sha256_file(weights), "start_weights": start and sha256_file(start)},
         "ended_unix": round(time.time(), 3),
         "environment": environment(device),
         "hardware": hardware(device),

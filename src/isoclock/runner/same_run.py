@@ -45,7 +45,7 @@ def take_over(spec: Spec, others: Sequence[Cell], layout: Layout) -> str | None:
 
 def _is_same(spec: Spec, record: StudentRecord, weights: Path) -> bool:
     assert spec.plan is not None
-    digests = record.digests.model_dump(exclude={"plan", "weights"})
+    digests = record.digests.model_dump(exclude={"plan", "weights", "start_weights"})
     return (
         record.trained_as is None
         and record.protocol_version == VERSION

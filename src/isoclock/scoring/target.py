@@ -76,7 +76,8 @@ class Target:
             )
         trained = {**record.params["recipe"], **record.params.get("student", record.params.get("model", {}))}
         now = self.model.model_dump(mode="json", include={"architecture", "params"})
-        now |= self.recipe.model_dump(mode="json", include={"precision", "colour"})
+        if self.model.checkpoint is None:
+            now |= self.recipe.model_dump(mode="json", include={"precision", "colour"})
         if other := [key for key, value in now.items() if trained.get(key) != value]:
             raise ArtifactError(
                 f"{TrainedFiles(self.trained).record}: {self.name} was trained with another {other[0]} ("

@@ -122,7 +122,7 @@ def profile_source(path: Path, profile: Profile) -> RunSource:
 def _trained(results: Results, key: str, dataset: str, folder: Path, run: Record | Run) -> RunSource:
     """What teachers and students have in common."""
     live, kind = isinstance(run, Run), "student" if isinstance(run, StudentRecord | StudentRun) else "teacher"
-    every = -(-run.iterations.planned // POINTS)
+    every = max(1, -(-run.iterations.planned // POINTS))
     problems: list[str] = []
     found = list(events(TrainedFiles(folder).ledger, every=every, problems=problems))
     for problem in problems:

@@ -7,6 +7,7 @@ from isoclock.params.schema.grids import Grid as Grid
 from isoclock.params.schema.grids import ProfileSettings as ProfileSettings
 from isoclock.params.schema.methods import MethodEntry as MethodEntry
 from isoclock.params.schema.methods import Published as Published
+from isoclock.params.schema.training import Checkpoint as Checkpoint
 from isoclock.params.schema.training import Model as Model
 from isoclock.params.schema.training import Pair as Pair
 from isoclock.params.schema.training import Recipe as Recipe

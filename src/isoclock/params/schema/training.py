@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from isoclock.params.schema.base import Entry
 from isoclock.schema import Count, Name, NonNegative, Positive, Share
 
+Text = Annotated[str, Field(min_length=1)]
 TeacherInference = Literal["eager", "folded", "compiled"]
 
 
@@ -17,12 +18,33 @@ def _is_none(value: object) -> bool:
     return value is None
 
 
+class Checkpoint(BaseModel):
+    """A trained network from elsewhere (`checkpoint` of a model), which is imported as a teacher and not trained."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: Text  # of a local file
+    format: Name  # one of isoclock.models.checkpoint_formats
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # of the file
+    source: Text  # where the file is from
+    licence: Text  # of the weights
+    classes: list[Text] | None = Field(None, min_length=1)  # of its outputs, in order; None: those in the file
+
+
 class Model(Entry):
     """A segmenter (params/models.yaml, section `models`)."""
 
     architecture: Name  # a file of src/isoclock/models, a plugin or an entry point
     params: dict[str, Any] = {}  # of the architecture, by the rules that its class states
-    weights: str  # what training starts from: random | imagenet | path of a local file
+    # What training starts from: a tag of timm | random | imagenet | path of a local file.
+    weights: str | None = Field(None, exclude_if=_is_none)
+    checkpoint: Checkpoint | None = Field(None, exclude_if=_is_none)  # in place of training
+
+    @model_validator(mode="after")
+    def _starts_from_one(self) -> Model:
+        if (self.weights is None) == (self.checkpoint is None):
+            raise ValueError("needs either weights, to start training from, or checkpoint, to import; give one")
+        return self
 
 
 class Pair(Entry):
