@@ -9,7 +9,7 @@ from isoclock.errors import ParamsError
 from isoclock.models import architecture, build_segmenter
 from isoclock.models.testing import SegmenterContract, Subject, check_shapes
 
-SMALL = {"encoder": "tu-test_resnet", "channels": 16, "aux_channels": 8}
+SMALL = {"encoder": "tu-test_resnet", "channels": 32, "aux_channels": 8}
 
 
 class TestSMP(SegmenterContract):

@@ -73,6 +73,10 @@ def build_network(network: Any, config: Any, weights: str | Path | None, encoder
     UserError if the hub is out of reach, ArtifactError if a folder is no such folder or holds another network.
     """
     built = network(config).train()
+    if any(parameter.is_meta for parameter in built.parameters()):
+        built.to(
+            "meta"
+        )  # Mask2Former makes a parameter with torch.Tensor(...), on the CPU whatever the default device is
     if weights == "random":
         warnings.warn(
             f"{network.__name__}: starts from random weights; for a study set `weights: imagenet` or give a folder",
@@ -156,6 +160,9 @@ def _load_encoder(encoder: Any, source: str, local: bool) -> None:
 
 
 def _from_pretrained(kind: Any, source: str, config: Any, local: bool) -> tuple[Any, dict[str, Any]]:
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
     extra = {} if config is None else {"config": config}
     try:
         return kind.from_pretrained(  # type: ignore[no-any-return]

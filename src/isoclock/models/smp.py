@@ -27,8 +27,9 @@ class SMP(Segmenter):
 
     `encoder` is a name of that package (resnet101, mobilenet_v2, ...) or tu-<name in timm>. `encoder_stride` is the stride of
     the encoder's last stage: 8 or 16 by dilation for deeplabv3 and deeplabv3plus, 16 or 32 for pan, 32 for the others.
-    `channels` are those of the map before the classifier. `dropout` is where the package has it: in the pyramid of deeplab,
-    otherwise (whole channels) before the classifier. The decoder's other settings are the package's defaults.
+    `channels` are those of the map before the classifier; fpn needs a multiple of 32, for its group norms. `dropout` is where
+    the package has it: in the pyramid of deeplab, otherwise (whole channels) before the classifier. The decoder's other
+    settings are the package's defaults.
 
     Auxiliary head: 3x3 conv-BN-ReLU to `aux_channels` on the encoder's stage before the last, dropout, 1x1 classifier, as in
     our PSPNet; that package has none. Images whose sides are no multiples of 32 are padded, below and to the right, with 0
