@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from isoclock.budget.flops import forward_gflops
 from isoclock.errors import ArtifactError, ParamsError
 from isoclock.models import Segmenter, build_segmenter
 from isoclock.models.class_scores import query_logits
 from isoclock.models.hub import load_folder
 from isoclock.models.testing import SegmenterContract
+from isoclock.params.schema import Model
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
 MICRO: dict[str, dict[str, object]] = {
@@ -133,6 +135,12 @@ def test_what_cannot_be_started_from() -> None:
         micro("segformer", weights="imagenet")
     with pytest.raises(ArtifactError, match=r"none: has no readable config\.json"):
         micro("segformer", weights="none")
+
+
+@pytest.mark.parametrize("name", MICRO)
+def test_operations_are_counted_without_memory(name: str) -> None:
+    entry = Model(architecture=name, params=MICRO[name], weights="random", provenance={"*": "ours"})
+    assert forward_gflops(entry, len(NAMES), (64, 96)) > 0
 
 
 @pytest.mark.parametrize(

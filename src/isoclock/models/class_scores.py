@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor
 
@@ -28,7 +30,8 @@ def query_logits(classes: Tensor, masks: Tensor) -> Tensor:
     compares class distributions of pixels (KD, DKD, DIST) reads the network's own distribution, at temperature 1 as at
     others. The smallest value is about log FLOOR = -13.8.
     """
-    with torch.autocast(classes.device.type, enabled=False):
+    # There is no autocast for the device "meta", on which operations are counted.
+    with nullcontext() if classes.is_meta else torch.autocast(classes.device.type, enabled=False):
         at_least = torch.promote_types(classes.dtype, torch.float32)
         scores = query_scores(classes.to(at_least), masks.to(at_least)) + FLOOR
         return scores.log() - scores.sum(dim=1, keepdim=True).log()
