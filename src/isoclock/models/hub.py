@@ -165,7 +165,7 @@ def _from_pretrained(kind: Any, source: str, config: Any, local: bool) -> tuple[
     logging.disable_progress_bar()
     extra = {} if config is None else {"config": config}
     try:
-        return kind.from_pretrained(  # type: ignore[no-any-return]
+        return kind.from_pretrained(
             source, **extra, dtype=torch.float32, local_files_only=local, output_loading_info=True
         )
     except (OSError, RuntimeError, ValueError, KeyError) as error:

@@ -106,7 +106,7 @@ class SMP(Segmenter):
             nn.Dropout2d(dropout),
             nn.Conv2d(aux_channels, num_classes, 1),
         )
-        self.channels = ChannelSpec(backbone=stages[-1], head=self.classifier[-1].in_channels)
+        self.channels = ChannelSpec(backbone=stages[-1], head=built.segmentation_head[0].in_channels)
         self.num_classes = num_classes
 
     def forward(self, images: Tensor, want: Set[str] = frozenset({LOGITS})) -> SegmenterOutput:
