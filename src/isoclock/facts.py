@@ -26,11 +26,13 @@ _TYPES = ("choice", "flag", "text", "number", "integer")
 def literal_facts(source: Source, required: Mapping[str, type], optional: Mapping[str, Any]) -> dict[str, Any]:
     """The facts that a class states in its body: those of `required` (name: type) and of `optional` (name: default).
 
+    A default of None allows every type.
+
     Raises UserError with one line for each that is missing, no literal or of another type, and each rule of `params` that is
     incomplete or that its own default breaks.
     """
     assert isinstance(source.definition, ast.ClassDef)
-    types = {**required, **{name: type(value) for name, value in optional.items()}}
+    types = {**required, **{name: object if value is None else type(value) for name, value in optional.items()}}
     facts: dict[str, Any] = dict(optional)
     problems = []
     for name, value in _assignments(source.definition):

@@ -17,7 +17,7 @@ SMALL = {"encoder": "tu-test_resnet", "head_channels": 8, "aux_channels": 4}
 def test_architectures_are_found_by_file() -> None:
     facts = architectures()["pspnet"]
     assert (facts.class_name, facts.output_stride, facts.auxiliary_head) == ("PSPNet", 8, True)
-    assert facts.strides == {"logits": 8, "aux_logits": 8, "backbone": 8, "head": 8}
+    assert facts.strides({}) == {"logits": 8, "aux_logits": 8, "backbone": 8, "head": 8}
     with pytest.raises(ParamsError, match=r"unknown architecture 'unet'; choose from .*pspnet"):
         build_segmenter("unet", 5, **SMALL)
 

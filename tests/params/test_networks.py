@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from isoclock.errors import ParamsError
+from isoclock.models.card import architecture
 from tiny_study import TinyStudy, edit
 
 
@@ -83,15 +84,10 @@ def test_a_model_has_weights_or_a_checkpoint(empty_study: TinyStudy) -> None:
     assert line.startswith("models.yaml: models.small: needs either weights, to start training from, or checkpoint")
 
 
-def test_an_auxiliary_loss_needs_an_auxiliary_head(plugin_study: TinyStudy) -> None:
+def test_a_network_without_an_auxiliary_head_goes_with_a_recipe_that_weights_one(plugin_study: TinyStudy) -> None:
     text = (plugin_study.folder / "params" / "training.yaml").read_text().replace("aux_weight: 0.0", "aux_weight: 0.4")
     (plugin_study.folder / "params" / "training.yaml").write_text(text)
-    found = problems(plugin_study)
-    assert len(found) == 4, "student and teacher on both data sets"
-    assert found[0] == (
-        "grids/plugins.yaml: blocks[0]: student convformer-slim: it has no auxiliary head, and streets.student in "
-        "training.yaml has aux_weight 0.4; set it to 0"
-    )
+    assert plugin_study.params.recipe("streets", "student").aux_weight == 0.4
 
 
 def test_a_tap_has_to_be_one_of_both_networks(plugin_study: TinyStudy) -> None:
@@ -100,12 +96,29 @@ def test_a_tap_has_to_be_one_of_both_networks(plugin_study: TinyStudy) -> None:
         "    teacher: convformer-wide\n",
         "    teacher: small\n",
     )
-    found = problems(plugin_study)
+    found = problems(plugin_study)  # other strides are no problem: maps are resampled
     assert [line.partition("method ")[2] for line in found] == [
-        "kd: it compares logits, of stride 4 in convformer-slim and 8 in small; choose networks of one stride",
-        "huber: it reads stem, which small does not have; choose another tap or model",
-        "kd: it compares logits, of stride 4 in convformer-slim and 8 in small; choose networks of one stride",
+        "huber: it reads stem, which small does not have; choose another tap or model"
     ]
-    plugin_study.edit("grids/plugins.yaml", "methods: [none, kd, huber]", "methods: [none]")
-    plugin_study.edit("grids/plugins.yaml", "methods: [kd]", "methods: [none]")
-    assert plugin_study.params.grids, "a method that reads nothing goes with any pair"
+    plugin_study.edit("grids/plugins.yaml", "methods: [none, kd, huber]", "methods: [none, kd]")
+    assert plugin_study.params.grids, "a method goes with every pair that has what it reads"
+
+
+SMP = "architecture: smp\n    params: {decoder: fpn, encoder: resnet18, encoder_stride: 32}\n"
+
+
+def test_a_stride_may_depend_on_parameters(empty_study: TinyStudy) -> None:
+    small = empty_study.folder / "params" / "models.yaml"
+    text = small.read_text()
+    start, end = text.index("architecture: pspnet"), text.index("    weights: random")
+    small.write_text(text[:start] + SMP + text[end:])
+    assert architecture("smp").strides(empty_study.params.model("small").params) == {
+        "logits": 4,
+        "aux_logits": 16,
+        "backbone": 32,
+        "head": 4,
+    }
+    edit(small, "encoder_stride: 32", "encoder_stride: 8")
+    assert problems(empty_study) == [
+        "models.yaml: models.small.params.encoder_stride: 8: does not go with the other parameters; choose from 32"
+    ]

@@ -40,7 +40,7 @@ class _Pass:
 
 def forward_gflops(model: Model, num_classes: int, size: tuple[int, int]) -> float:
     """GFLOPs of the scores of one image of `size` (height, width), as in evaluation."""
-    stride = max(architecture(model.architecture).strides.values())
+    stride = max(architecture(model.architecture).strides(model.params).values())
     padded = (-(-size[0] // stride) * stride, -(-size[1] // stride) * stride)
     return _pass(model, num_classes, 1, padded, {LOGITS}, False).gflops
 
@@ -67,7 +67,7 @@ def method_gflops(
     for part in method:
         if not part.active_terms():
             continue
-        outputs = set(architecture(teacher.architecture).strides)
+        outputs = set(architecture(teacher.architecture).outputs)
         taught = _pass(teacher, num_classes, recipe.batch, recipe.crop, outputs, False)
         with META:
             built = build_method(
@@ -92,7 +92,7 @@ def method_gflops(
 
 
 def _learning(recipe: Recipe, model: Model, num_classes: int) -> _Pass:
-    wanted = set(architecture(model.architecture).strides) - (set() if recipe.aux_weight > 0 else {AUX_LOGITS})
+    wanted = set(architecture(model.architecture).outputs) - (set() if recipe.aux_weight > 0 else {AUX_LOGITS})
     return _pass(model, num_classes, recipe.batch, recipe.crop, wanted, True)
 
 

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("--grid", help="also count its cells")
+    parser.add_argument(
+        "--grid", help="only this grid; also look for its weights files, compare its crops with the images, count cells"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -20,16 +22,45 @@ def run(arguments: argparse.Namespace) -> int:
     from isoclock.errors import ParamsError
     from isoclock.grid.cells import cells
     from isoclock.params.check import load_params
+    from isoclock.training.buildable import build_problems, file_problems
 
     params = load_params()
     problems = reader_problems({dataset.reader for dataset in params.datasets.values()})
     if problems := problems + _colour_problems(params):
         raise ParamsError(problems)
-    if arguments.grid:
-        print(f"params/ is valid; grid {arguments.grid} has {len(cells(params, arguments.grid))} cells")
+    grid = arguments.grid
+    count = len(cells(params, grid)) if grid else 0
+    problems = build_problems(params, [grid] if grid else params.grids)
+    if problems := problems + (file_problems(params, grid) + _crop_problems(params, grid) if grid else []):
+        raise ParamsError(problems)
+    if grid:
+        print(f"params/ is valid; grid {grid} has {count} cells")
     else:
         print(f"params/ is valid; grids: {', '.join(params.grids)}")
     return 0
+
+
+def _crop_problems(params: Params, grid: str) -> list[str]:
+    """Crops that are larger than every image of a prepared data set, after the largest random scale. One line each."""
+    from isoclock.data.packing.packed import PackedSplit
+    from isoclock.errors import UserError
+    from isoclock.grid.layout import Layout
+
+    problems = []
+    for dataset in dict.fromkeys(name for block in params.grid(grid).blocks for name in block.datasets):
+        try:
+            sizes = PackedSplit(Layout().prepared(dataset), "train").sizes
+        except UserError:
+            continue  # not prepared yet, or to be made again: training says so
+        for role, of in (("student", dataset), ("teacher", params.teacher_dataset(dataset))):
+            recipe = params.recipe(of, role)
+            largest = tuple(int(max(sides) * recipe.scale[1]) for sides in zip(*sizes, strict=True))
+            if recipe.crop[0] > largest[0] or recipe.crop[1] > largest[1]:
+                problems.append(
+                    f"{params.folder / 'training.yaml'}: {of}.{role}.crop: {list(recipe.crop)} is larger than every image of "
+                    f"{dataset}, even scaled ({list(largest)}); choose a smaller crop"
+                )
+    return problems
 
 
 def _colour_problems(params: Params) -> list[str]:

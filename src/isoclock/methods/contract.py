@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from isoclock.errors import ArtifactError, ParamsError
 from isoclock.kernels.precision import in_loss_precision as in_loss_precision  # which methods use
 from isoclock.methods.card import REFERENCE, Card, card_of
+from isoclock.methods.resampling import on_grid_of
 from isoclock.models.outputs import ChannelSpec, SegmenterOutput
 
 Draw = Mapping[str, Tensor]
@@ -127,13 +128,13 @@ class Method(nn.Module, ABC):
     ) -> dict[str, Tensor]:
         """Unweighted terms, one scalar for each active term: float32, or float64 if the inputs are.
 
-        `draw` replaces the random tensors. Raises ParamsError if an output is missing or the two networks' maps
-        differ in size.
+        The teacher's maps are resampled where they differ from the student's in size (`isoclock.methods.resampling`).
+        `draw` replaces the random tensors. Raises ParamsError if an output is missing.
         """
         if not self.active_terms:
             return {}
-        teacher = detached(teacher)
         self._check_outputs(student, teacher)
+        teacher = on_grid_of(student, detached(teacher))
         compute = self.compiled or self.compute
         return compute(student, teacher, batch, self.draw(student, batch) if draw is None else draw)
 
@@ -222,13 +223,6 @@ class Method(nn.Module, ABC):
             if absent := sorted(need for need in needs if output.get(need) is None):
                 raise ParamsError(
                     f"{self.card().name}: the {whose} did not return {', '.join(absent)}; request all of `{whose}_needs`"
-                )
-        for need in sorted(self.student_needs & self.teacher_needs):
-            ours, theirs = student.get(need), teacher.get(need)
-            if ours is not None and theirs is not None and ours.shape[-2:] != theirs.shape[-2:]:
-                raise ParamsError(
-                    f"{self.card().name}: {need} is {tuple(ours.shape[-2:])} in the student, {tuple(theirs.shape[-2:])} in the"
-                    " teacher; choose two networks with the same output stride"
                 )
 
 

@@ -10,11 +10,14 @@ from typing import Any
 
 from isoclock.discovery import Source, plugin_folder, sources
 from isoclock.errors import ParamsError, UserError
-from isoclock.facts import Rules, literal_facts
+from isoclock.facts import Rules, defaults, literal_facts
 from isoclock.models.outputs import AUX_LOGITS, BACKBONE, HEAD, LOGITS
 
-_REQUIRED = {"output_stride": int, "taps": dict}
-_OPTIONAL: dict[str, Any] = {"params": {}, "auxiliary_head": False}
+Stride = int | str | Mapping[str, Mapping[Any, Any]]
+"""Pixels; or the name of the parameter that gives them; or {parameter: {its value: Stride}}."""
+
+_REQUIRED = {"output_stride": object, "taps": dict}
+_OPTIONAL: dict[str, Any] = {"params": {}, "auxiliary_head": False, "auxiliary_stride": None}
 
 
 @dataclass(frozen=True)
@@ -24,16 +27,37 @@ class Architecture:
     name: str
     class_name: str
     params: Rules
-    output_stride: int
-    taps: Mapping[str, int]
+    output_stride: Stride
+    taps: Mapping[str, Stride]
     auxiliary_head: bool
+    auxiliary_stride: Stride | None  # None: that of the logits
     defined: Source
 
     @property
-    def strides(self) -> dict[str, int]:
-        """The stride of every output, by name."""
-        logits = {LOGITS: self.output_stride} | ({AUX_LOGITS: self.output_stride} if self.auxiliary_head else {})
-        return {**logits, **self.taps}
+    def outputs(self) -> frozenset[str]:
+        """Names of all outputs."""
+        return frozenset({LOGITS, *self.taps, *([AUX_LOGITS] if self.auxiliary_head else [])})
+
+    def strides(self, params: Mapping[str, Any]) -> dict[str, int]:
+        """The stride of every output by name, of a network with these `params`. Raises ParamsError if it has none."""
+        rules = {LOGITS: self.output_stride, **self.taps}
+        if self.auxiliary_head:
+            rules[AUX_LOGITS] = self.auxiliary_stride or self.output_stride
+        values = defaults(self.params) | dict(params)
+        return {name: self._pixels(rule, values) for name, rule in rules.items()}
+
+    def _pixels(self, rule: Stride, values: Mapping[str, Any]) -> int:
+        if isinstance(rule, str):
+            return int(values[rule])
+        if not isinstance(rule, Mapping):
+            return rule
+        ((name, of_value),) = rule.items()
+        if values[name] not in of_value:
+            fit = ", ".join(str(value) for value in of_value)
+            raise ParamsError(
+                f"{self.name}.{name}: {values[name]!r}: does not go with the other parameters; choose from {fit}"
+            )
+        return self._pixels(of_value[values[name]], values)
 
 
 def architectures() -> dict[str, Architecture]:
@@ -60,4 +84,20 @@ def _architecture(source: Source) -> Architecture:
         raise UserError(
             f"{source.path}: class {source.attribute}: taps has no {', '.join(missing)}, which methods read"
         )
+    rules = {"output_stride": facts["output_stride"], **{f"taps.{name}": rule for name, rule in facts["taps"].items()}}
+    rules |= {"auxiliary_stride": facts["auxiliary_stride"]} if facts["auxiliary_stride"] else {}
+    if wrong := [name for name, rule in rules.items() if not _is_stride(rule, facts["params"])]:
+        raise UserError(
+            f"{source.path}: class {source.attribute}: {wrong[0]} must be pixels, the name of a parameter, or "
+            "{parameter: {value: stride}}"
+        )
     return Architecture(name=source.name, class_name=source.attribute, defined=source, **facts)
+
+
+def _is_stride(rule: object, params: Rules) -> bool:
+    if isinstance(rule, str):
+        return rule in params
+    if not isinstance(rule, dict):
+        return isinstance(rule, int) and rule > 0
+    (name, of_value), *more = [*rule.items(), (None, None)]
+    return len(more) == 1 and name in params and all(_is_stride(inner, params) for inner in of_value.values())

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from isoclock.errors import ArtifactError
 
 _SHOWN = 3
+_SAME = {"television receiver": "television"}  # ADE20K: the first synonym in objectInfo150.txt, and mmsegmentation's name
 
 
 def class_order(theirs: Sequence[str], ours: Sequence[str], source: str) -> list[int]:
@@ -22,13 +23,7 @@ def class_order(theirs: Sequence[str], ours: Sequence[str], source: str) -> list
             f"{source}: has {len(theirs)} classes, and the data set has {len(ours)}; give a checkpoint of this data set"
         )
     known = [_synonyms(name) for name in theirs]
-    found = [[place for place, names in enumerate(known) if names & _synonyms(name)] for name in ours]
-    # A name that is equal as a whole comes before a shared synonym.
-    whole = {_plain(name): place for place, name in enumerate(theirs)}
-    order = [
-        whole.get(_plain(name), places[0] if len(places) == 1 else None)
-        for name, places in zip(ours, found, strict=True)
-    ]
+    order = [_place(_synonyms(name), known) for name in ours]
     unmatched = [name for name, place in zip(ours, order, strict=True) if place is None]
     if not unmatched and len(set(order)) == len(ours):
         return [place for place in order if place is not None]
@@ -39,12 +34,21 @@ def class_order(theirs: Sequence[str], ours: Sequence[str], source: str) -> list
     )
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]+", " ", name).strip().casefold()
+def _place(names: list[str], known: list[list[str]]) -> int | None:
+    """Where a class is among the known: equal lists first, then equal first names, then the only one with a name in common."""
+    for fits in (
+        [place for place, theirs in enumerate(known) if theirs == names],
+        [place for place, theirs in enumerate(known) if theirs[:1] == names[:1]],
+        [place for place, theirs in enumerate(known) if set(theirs) & set(names)],
+    ):
+        if fits:
+            return fits[0] if len(fits) == 1 else None
+    return None
 
 
-def _synonyms(name: str) -> set[str]:
-    return {_plain(part) for part in re.split(r"[,;]", name) if part.strip()}
+def _synonyms(name: str) -> list[str]:
+    plain = (re.sub(r"[\s_-]+", " ", part).strip().casefold() for part in re.split(r"[,;]", name))
+    return [_SAME.get(part, part) for part in plain if part]
 
 
 def _some(names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from isoclock.errors import UserError
+from isoclock.models.card import Stride
 from isoclock.models.outputs import AUX_LOGITS, LOGITS, ChannelSpec, SegmenterOutput
 
 
@@ -24,19 +25,27 @@ class Segmenter(nn.Module, ABC):
     A subclass states these facts as literals in its class body, where they are read without torch:
 
     - params: the rule of each parameter under `params` in params/models.yaml, see `isoclock.facts.Rules`.
-    - output_stride: pixels of the image for each pixel of the logits, along a side.
+    - output_stride: pixels of the image for each pixel of the logits, along a side. Where a parameter determines it, the
+      name of that parameter, or {parameter: {value: stride}}, and the constructor sets the attribute to the number. The same
+      holds for the strides of `taps` and for `auxiliary_stride`.
     - taps: the stride of each feature map that methods may read, by name. Every architecture has `backbone` (last stage of the
       encoder) and `head` (input of the classifier, before dropout), which our methods read; it may have more.
-    - auxiliary_head: whether there is an auxiliary head that gives `aux_logits`, at `output_stride`.
+    - auxiliary_head: whether there is an auxiliary head that gives `aux_logits`, at `auxiliary_stride` or, without that, at
+      `output_stride`. A network without one trains without auxiliary cross-entropy.
 
-    Distillation compares maps of one size: student and teacher must have the same stride at each output that a method reads.
-    The `tuned` kernels of our methods are measured at stride 8; at another stride they give the same values, at other costs.
+    Distillation compares maps of one size: where the strides of student and teacher differ, the teacher's maps are resampled
+    to the student's size (`isoclock.methods.resampling`). The `tuned` kernels of our methods are measured at stride 8; at
+    another stride they give the same values, at other costs.
+
+    Logits are class scores whose softmax is the class distribution of a pixel. A network that gives probabilities returns
+    their logarithms.
     """
 
     params: ClassVar[Mapping[str, Mapping[str, Any]]]
-    output_stride: ClassVar[int]
-    taps: ClassVar[Mapping[str, int]]
+    output_stride: Stride
+    taps: Mapping[str, Stride]
     auxiliary_head: ClassVar[bool] = False
+    auxiliary_stride: Stride | None = None
     channels: ChannelSpec
     num_classes: int
     weights_file: Path | None = None

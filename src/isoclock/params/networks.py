@@ -8,10 +8,9 @@ from typing import Any
 from isoclock.errors import ParamsError
 from isoclock.facts import defaults, param_problems
 from isoclock.methods.card import cards
-from isoclock.models.card import architectures
+from isoclock.models.card import Architecture, architectures
 from isoclock.models.checkpoint_formats import format_problems
 from isoclock.models.hub_weights import hub_name
-from isoclock.models.outputs import AUX_LOGITS
 from isoclock.params.load import Params
 
 
@@ -33,7 +32,7 @@ def model_problems(params: Params) -> list[str]:
             f"{file}: models.{problem}"
             for name, model in params.models.items()
             if model.architecture in known
-            for problem in param_problems(f"{name}.params", known[model.architecture].params, model.params)
+            for problem in _param_problems(name, known[model.architecture], model.params)
         ]
         + [f"{file}: models.{problem}" for problem in tags]
     )
@@ -67,52 +66,38 @@ def checkpoint_problems(params: Params) -> list[str]:
     ]
 
 
-def network_problems(params: Params) -> list[str]:
-    """Outputs that the cells of grids read and a network lacks, or has at another stride than its teacher.
+def _param_problems(name: str, known: Architecture, values: Mapping[str, Any]) -> list[str]:
+    """Values that break the rules, or that do not go together."""
+    if found := param_problems(f"{name}.params", known.params, values):
+        return found
+    try:
+        known.strides(values)
+    except ParamsError as error:
+        return [f"{name}.params{problem.removeprefix(known.name)}" for problem in error.problems]
+    return []
 
-    Names in `params` have to be checked before.
-    """
+
+def network_problems(params: Params) -> list[str]:
+    """Outputs that the cells of grids read and a network lacks. Names in `params` have to be checked before."""
     return [
         f"{params.folder / 'grids' / name}.yaml: blocks[{number}]: {problem}"
         for name, grid in params.grids.items()
         for number, block in enumerate(grid.blocks)
         for dataset in block.datasets
         for pair in block.pairs
-        for problem in (
-            *_task_problems(params, dataset, pair),
-            *(line for method in block.methods for line in _method_problems(params, dataset, pair, method)),
-        )
+        for method in block.methods
+        for problem in _method_problems(params, dataset, pair, method)
     ]
 
 
-def _task_problems(params: Params, dataset: str, pair_name: str) -> Iterator[str]:
-    """An auxiliary loss for a network that has no auxiliary head."""
-    pair = params.pair(pair_name)
-    trained = (("student", dataset, pair.student), ("teacher", params.teacher_dataset(dataset), pair.teacher))
-    for role, trained_on, model in trained:
-        recipe = params.recipes.get((trained_on, role)) if params.model(model).checkpoint is None else None
-        if recipe and recipe.aux_weight > 0 and AUX_LOGITS not in _strides(params, model):
-            yield (
-                f"{role} {model}: it has no auxiliary head, and {trained_on}.{role} in training.yaml has aux_weight "
-                f"{recipe.aux_weight}; set it to 0"
-            )
-
-
 def _method_problems(params: Params, dataset: str, pair_name: str, method: str) -> Iterator[str]:
-    """Outputs that a method reads and that the two networks do not have at one stride, as far as its file states them."""
+    """Outputs that a method reads and that one of the two networks does not have, as far as its file states them."""
     pair = params.pair(pair_name)
-    student, teacher = _strides(params, pair.student), _strides(params, pair.teacher)
     for part in params.method_parts(method, dataset):
         for output in sorted(cards()[part.method].outputs_read(part.params, part.active_terms())):
-            lacking = [model for model in (pair.student, pair.teacher) if output not in _strides(params, model)]
-            if lacking:
+            if lacking := [model for model in (pair.student, pair.teacher) if output not in _outputs(params, model)]:
                 yield f"method {method}: it reads {output}, which {lacking[0]} does not have; choose another tap or model"
-            elif student[output] != teacher[output]:
-                yield (
-                    f"method {method}: it compares {output}, of stride {student[output]} in {pair.student} and "
-                    f"{teacher[output]} in {pair.teacher}; choose networks of one stride"
-                )
 
 
-def _strides(params: Params, model: str) -> dict[str, int]:
-    return architectures()[params.model(model).architecture].strides
+def _outputs(params: Params, model: str) -> frozenset[str]:
+    return architectures()[params.model(model).architecture].outputs

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from isoclock.data.loading.normalise import Normalise, filled
 from isoclock.methods.bundle import Bundle
 from isoclock.methods.contract import Batch, Method, detached, in_loss_precision
+from isoclock.methods.resampling import on_grid_of
 from isoclock.models.folding import folded
 from isoclock.models.outputs import SegmenterOutput
 from isoclock.models.segmenter import Segmenter
@@ -83,7 +84,8 @@ class TrainingStep:
                 teacher = folded(teacher, DTYPES[recipe.precision])
             self.teacher = teacher.eval().requires_grad_(False)
             _place(teacher, device, self.memory_format)
-        task = TASK_NEEDS if recipe.aux_weight > 0 else TASK_NEEDS - {"aux_logits"}
+        self.aux_weight = recipe.aux_weight if student.auxiliary_head else 0.0
+        task = TASK_NEEDS if self.aux_weight > 0 else TASK_NEEDS - {"aux_logits"}
         self.student_needs = task | frozenset(method.student_needs)
         self.compiler = Compiler(recipe, device)
         self._run_student = self.compiler("student", self.student)
@@ -125,12 +127,13 @@ class TrainingStep:
             mark("teacher")
             student_out = self._run_student(images, self.student_needs)
             mark("student")
+            teacher_out = on_grid_of(student_out, teacher_out)  # once, for all terms and the adversary
             labels = Labels(samples.target, self._pixel_weight)
             terms = {"ce": upsampled_cross_entropy(student_out.logits, labels)}
             total = terms["ce"]
-            if self.recipe.aux_weight > 0:
+            if self.aux_weight > 0:
                 terms["aux"] = upsampled_cross_entropy(student_out.aux_logits, labels)
-                total = total + self.recipe.aux_weight * terms["aux"]
+                total = total + self.aux_weight * terms["aux"]
         outputs = student_out, teacher_out, samples
         for name, value in self._call(self.method, *outputs, under_autocast=self._losses_in_autocast).items():
             terms[name] = value

@@ -99,7 +99,7 @@ class Recipe(Entry):
     weight_decay: NonNegative
     poly_power: NonNegative  # lr = lr0 * (1 - progress) ** poly_power
     min_lr: NonNegative  # floor of the schedule
-    aux_weight: NonNegative  # weight of the auxiliary cross-entropy
+    aux_weight: NonNegative  # weight of the auxiliary cross-entropy, of networks that have such a head
     class_weights: Literal["none", "sqrt-median-frequency"]
     precision: Literal["fp32", "bf16", "fp16"]  # of the networks under autocast; fp16 with a gradient scaler
     loss_precision: Literal["autocast", "fp32"]  # products of the distillation losses: as the networks', or fp32
