@@ -11,14 +11,15 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("--grid", help="also count its cells")
+    parser.add_argument("--grid", help="also count its cells, and look for its weights files")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb; returns the exit status."""
     from isoclock.data.readers.reader import reader_problems
-    from isoclock.errors import ParamsError
+    from isoclock.errors import ArtifactError, ParamsError
     from isoclock.grid.cells import cells
+    from isoclock.models.weights_files import weights_files
     from isoclock.params.check import load_params
 
     params = load_params()
@@ -26,6 +27,9 @@ def run(arguments: argparse.Namespace) -> int:
     if problems := problems + _colour_problems(params):
         raise ParamsError(problems)
     if arguments.grid:
+        files = weights_files(params, arguments.grid)
+        if absent := [problem for file in files if (problem := file.problem(arguments.grid)) is not None]:
+            raise ArtifactError(absent)
         print(f"params/ is valid; grid {arguments.grid} has {len(cells(params, arguments.grid))} cells")
     else:
         print(f"params/ is valid; grids: {', '.join(params.grids)}")

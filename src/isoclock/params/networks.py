@@ -49,11 +49,11 @@ def _task_problems(params: Params, dataset: str, pair_name: str) -> Iterator[str
     pair = params.pair(pair_name)
     trained = (("student", dataset, pair.student), ("teacher", params.teacher_dataset(dataset), pair.teacher))
     for role, trained_on, model in trained:
-        recipe = params.recipes.get((trained_on, role))
+        recipe = params.recipe_if_any(trained_on, role)
         if recipe and recipe.aux_weight > 0 and AUX_LOGITS not in _strides(params, model):
             yield (
-                f"{role} {model}: it has no auxiliary head, and {trained_on}.{role} in training.yaml has aux_weight "
-                f"{recipe.aux_weight}; set it to 0"
+                f"{role} {model}: it has no auxiliary head, and {params.section(trained_on)}.{role} in training.yaml has "
+                f"aux_weight {recipe.aux_weight}; set it to 0"
             )
 
 
