@@ -19,8 +19,8 @@ def run(arguments: argparse.Namespace) -> int:
     from isoclock.data.readers.reader import reader_problems
     from isoclock.errors import ArtifactError, ParamsError
     from isoclock.grid.cells import cells
-    from isoclock.models.weights_files import weights_files
     from isoclock.params.check import load_params
+    from isoclock.params.weights_files import weights_files
 
     params = load_params()
     problems = reader_problems({dataset.reader for dataset in params.datasets.values()})

@@ -16,8 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb; returns the exit status."""
     from isoclock.errors import UserError
-    from isoclock.models.weights_files import weights_files
     from isoclock.params.check import load_params
+    from isoclock.params.weights_files import weights_files
 
     files = weights_files(load_params(), arguments.grid)
     problems: list[str] = []

@@ -131,7 +131,7 @@ def draw_sample(
 
 def _is_dominated(label: Pixels, ratio: float) -> bool:
     """Whether one class has `ratio` of the labelled pixels or more, or no two classes occur."""
-    counts = cv2.calcHist([label], [0], None, [256], [0, 256])[:, 0].astype(np.int64)
+    counts = cv2.calcHist([label], [0], None, [256], [0, 256]).ravel().astype(np.int64)
     counts[IGNORE] = 0
     return bool(np.count_nonzero(counts) < 2 or counts.max() >= ratio * counts.sum())
 

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from isoclock.cli.main import main
-from isoclock.models import weights_files as module
-from isoclock.models.weights_files import weights_files
+from isoclock.params import weights_files as module
+from isoclock.params.weights_files import weights_files
 from tiny_study import TinyStudy
 
 CONTENT = b"weights"

@@ -111,7 +111,9 @@ def _files_of(params: Params, name: str) -> Iterator[WeightsFile]:
     checkpoint = getattr(model, "checkpoint", None)
     if checkpoint is not None:  # an imported network starts from nothing else
         place = f"{file}: models.{name}.checkpoint"
-        yield WeightsFile(place, model, Path(checkpoint.path), url=model.url, sha256=checkpoint.sha256)
+        source = getattr(checkpoint, "source", "")  # an address, or in words
+        url = model.url or (source if source.startswith("https://") and " " not in source else None)
+        yield WeightsFile(place, model, Path(checkpoint.path), url=url, sha256=checkpoint.sha256)
         return
     place, encoder = f"{file}: models.{name}.weights", str(model.params.get("encoder", ""))
     if model.weights == RANDOM:
