@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _VALUES = np.arange(256, dtype=np.float32)
 _SAME = np.arange(256, dtype=np.uint8)
 _HUES = 180  # values of a hue in 8 bits
+_HUE, _SATURATION = 0, 1  # channels of HSV
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,10 @@ class PhotoMetricDistortion:
             table = self._contrast(random)[table]
         image = _looked_up(image, table)
         if random.integers(2):
-            image = _in_hsv(image, saturation=_cut(_VALUES * np.float32(random.uniform(*self.saturation_range))))
+            image = _in_hsv(image, _SATURATION, _cut(_VALUES * np.float32(random.uniform(*self.saturation_range))))
         if random.integers(2):
             shift = int(random.integers(-self.hue_delta, self.hue_delta))
-            image = _in_hsv(image, hue=((np.arange(256) + shift) % _HUES).astype(np.uint8))
+            image = _in_hsv(image, _HUE, ((np.arange(256) + shift) % _HUES).astype(np.uint8))
         return image if contrast_first else _looked_up(image, self._contrast(random))
 
     def _contrast(self, random: np.random.Generator) -> Pixels:
@@ -80,11 +81,12 @@ def _looked_up(image: Pixels, table: Pixels) -> Pixels:
     return image if table is _SAME else np.asarray(cv2.LUT(image, table), np.uint8)
 
 
-def _in_hsv(image: Pixels, *, hue: Pixels = _SAME, saturation: Pixels = _SAME) -> Pixels:
+def _in_hsv(image: Pixels, channel: int, table: Pixels) -> Pixels:
     import cv2
 
-    tables = np.stack([hue, saturation, _SAME], axis=-1)[None]  # (1, 256, 3)
-    hsv = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_RGB2HSV), tables)
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+    # One channel by itself: a table for all three takes four times as long.
+    cv2.insertChannel(cv2.LUT(cv2.extractChannel(hsv, channel), table), hsv, channel)
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.uint8)
 
 
