@@ -41,8 +41,8 @@ class Labels:
         `pixels`: how many the loss is a mean over. None: the summed weight.
         """
         weights = pixel_weight.index_select(0, target.reshape(-1)).view(target.shape)
-        total = weights.sum().clamp_(min=torch.finfo(weights.dtype).tiny) if pixels is None else pixels
-        self.shares = weights.div_(total)
+        least = torch.finfo(weights.dtype).tiny if pixels is None else pixels
+        self.shares = weights.div_(weights.sum().clamp_(min=least, max=pixels))  # the same operators in both cases
         self.classes = target * (target != IGNORE)
 
 
