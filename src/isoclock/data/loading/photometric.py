@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isoclock.errors import ParamsError
 
@@ -71,7 +72,7 @@ class PhotoMetricDistortion:
         return _cut(_VALUES * np.float32(random.uniform(*self.contrast_range)))
 
 
-def _cut(values: np.ndarray) -> Pixels:
+def _cut(values: NDArray[np.float32]) -> Pixels:
     return np.clip(values, 0, 255).astype(np.uint8)
 
 
