@@ -31,6 +31,7 @@ localrules:
     all,
     prepared,
     teachers,
+    teacher_gate,
     profiles,
     plans,
     students,
@@ -51,6 +52,7 @@ rule all:
 include: "workflow/rules/targets.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/teacher.smk"
+include: "workflow/rules/teacher_gate.smk"
 include: "workflow/rules/profile.smk"
 include: "workflow/rules/plan.smk"
 include: "workflow/rules/student.smk"

@@ -56,6 +56,9 @@ def asked(text: str, targets: GridTargets, job: Job) -> dict[str, list[str]]:
 @pytest.fixture
 def jobs(empty_study: TinyStudy) -> GridJobs:
     add_avenues(empty_study.folder / "params")
+    empty_study.edit(
+        "grids/both.yaml", "study: false\n", "study: false\nteacher_miou_at_least: {avenues: {tiny: 0.5}}\n"
+    )
     return GridJobs.of_grid(empty_study.params, "both", Layout())
 
 

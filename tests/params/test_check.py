@@ -271,3 +271,43 @@ def test_an_implementation_that_is_not_there(empty_study: TinyStudy) -> None:
     empty_study.edit("methods.yaml", KD, KD.replace("reference", "fastest"))
     (found,) = problems(empty_study)
     assert "methods.yaml: kd.implementation: 'fastest'" in found
+
+
+def test_a_data_set_may_choose_a_section_of_training_yaml(empty_study: TinyStudy) -> None:
+    path = empty_study.folder / "params" / "training.yaml"
+    path.write_text(
+        path.read_text() + path.read_text().replace("streets:", "streets.slow:").replace("lr: 0.02", "lr: 0.01")
+    )
+    assert empty_study.params.recipe("streets", "student").lr == 0.02, "a section that nobody chose does no harm"
+    empty_study.edit("datasets.yaml", "  val: val\n", "  val: val\n  recipe: streets.slow\n")
+    assert [empty_study.params.recipe("streets", role).lr for role in ("student", "teacher")] == [0.01, 0.01]
+    empty_study.edit("datasets.yaml", "streets.slow", "streets.fast")
+    (found,) = (line for line in problems(empty_study) if "recipe" in line and "datasets" in line)
+    assert found.endswith(
+        "datasets.yaml: streets.recipe: unknown recipe 'streets.fast'; choose from streets, streets.slow"
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ("scale_step: 0.3", "scale_step 0.3 does not lead from 0.5 to 1.5"),
+        ("long_side_at_most: 9", "long_side_at_most needs short_side; give short_side, or remove it"),
+        ("cat_max_ratio: 0.0", "streets.shared.cat_max_ratio: "),
+        ("padding: start", "streets.shared.padding: "),
+        ("cross_entropy_over: most", "streets.shared.cross_entropy_over: "),
+    ],
+)
+def test_how_crops_are_drawn_is_checked(empty_study: TinyStudy, keys: str, expected: str) -> None:
+    empty_study.edit("training.yaml", "    flip: 0.5\n", f"    flip: 0.5\n    {keys}\n")
+    assert any(expected in problem for problem in problems(empty_study))
+
+
+@pytest.mark.parametrize(("where", "is_there"), [("{streets: {tiny: 0.5}}", True), ("{streets: {large: 0.5}}", False)])
+def test_a_gate_is_of_a_pair_of_the_grid(empty_study: TinyStudy, where: str, is_there: bool) -> None:
+    empty_study.edit("grids/toy.yaml", "study: false\n", f"study: false\nteacher_miou_at_least: {where}\n")
+    if is_there:
+        assert empty_study.params.grid("toy").teacher_miou_at_least == {"streets": {"tiny": 0.5}}
+        return
+    (found,) = problems(empty_study)
+    assert "grids/toy.yaml: teacher_miou_at_least.streets.large: no block has this pair on this data set" in found

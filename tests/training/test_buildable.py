@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from isoclock.cli.main import main
-from isoclock.training.buildable import build_problems, file_problems
+from isoclock.params.weights_files import weights_files_problems
+from isoclock.training.buildable import build_problems
 from tiny_study import TinyStudy
 
 MASK2FORMER = (
@@ -14,7 +15,7 @@ MASK2FORMER = (
 
 
 def found(study: TinyStudy) -> list[str]:
-    problems = build_problems(study.params, ["toy"]) + file_problems(study.params, "toy")
+    problems = build_problems(study.params, ["toy"]) + weights_files_problems(study.params, "toy")
     return [problem.removeprefix(f"{study.folder}/params/") for problem in problems]
 
 
@@ -43,7 +44,7 @@ def test_a_weights_file_that_does_not_exist(empty_study: TinyStudy) -> None:
     old = 'random\n    provenance: {"*": ours}\n  tiny'
     empty_study.edit("models.yaml", old, old.replace("random", "weights/none.pth"))
     (line,) = found(empty_study)
-    assert line.startswith("models.yaml: models.small.weights: 'weights/none.pth': no such file; put it there")
+    assert line.startswith("models.yaml: models.small.weights: weights/none.pth: not here; copy it there")
     (empty_study.folder / "params" / "grids" / "toy.yaml").write_text(
         (empty_study.folder / "params" / "grids" / "toy.yaml")
         .read_text()

@@ -27,6 +27,21 @@ def test_cross_entropy_is_the_mean_over_labelled_pixels() -> None:
     )
 
 
+def test_cross_entropy_may_be_a_mean_over_all_pixels_of_labelled_images() -> None:
+    batch, half = batch_at(0), dict(batch_at(0))
+    half["target"] = half["target"].clone()
+    half["target"][:, ::2] = 255
+
+    def value(given: Any, **changes: Any) -> float:
+        return float(training_step(aux_weight=0.0, **changes)(given, 0.01).total)
+
+    for given in (batch, half):
+        share = float((given["target"] != 255).float().mean())
+        assert value(given, cross_entropy_over="all") == pytest.approx(share * value(given), rel=1e-5)
+    mixed = value(batch, cross_entropy_over="all", batch=4, unlabelled_per_batch=3)
+    assert mixed == pytest.approx(4 * value(batch, cross_entropy_over="all"), rel=1e-5)
+
+
 def test_what_lies_under_ignored_pixels_does_not_count() -> None:
     first, second = dict(batch_at(0)), dict(batch_at(0))
     first["target"][:, 8:] = 255

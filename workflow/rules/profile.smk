@@ -5,6 +5,7 @@ rule profile:
     input:
         stamp="results/stamps/profile/{dataset}/{pair}/{method}.json",
         data="results/data/{dataset}/index.json",
+        gate=TARGETS.gate,
     output:
         profile="results/profile/{dataset}/{pair}/{method}.json",
     log:

@@ -22,7 +22,8 @@ def run(arguments: argparse.Namespace) -> int:
     from isoclock.errors import ParamsError
     from isoclock.grid.cells import cells
     from isoclock.params.check import load_params
-    from isoclock.training.buildable import build_problems, file_problems
+    from isoclock.params.weights_files import weights_files_problems
+    from isoclock.training.buildable import build_problems
 
     params = load_params()
     problems = reader_problems({dataset.reader for dataset in params.datasets.values()})
@@ -31,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     grid = arguments.grid
     count = len(cells(params, grid)) if grid else 0
     problems = build_problems(params, [grid] if grid else params.grids)
-    if problems := problems + (file_problems(params, grid) + _crop_problems(params, grid) if grid else []):
+    if problems := problems + (weights_files_problems(params, grid) + _crop_problems(params, grid) if grid else []):
         raise ParamsError(problems)
     if grid:
         print(f"params/ is valid; grid {grid} has {count} cells")
@@ -45,6 +46,7 @@ def _crop_problems(params: Params, grid: str) -> list[str]:
     from isoclock.data.packing.packed import PackedSplit
     from isoclock.errors import UserError
     from isoclock.grid.layout import Layout
+    from isoclock.training.batches import crop_rules
 
     problems = []
     for dataset in dict.fromkeys(name for block in params.grid(grid).blocks for name in block.datasets):
@@ -54,7 +56,8 @@ def _crop_problems(params: Params, grid: str) -> list[str]:
             continue  # not prepared yet, or to be made again: training says so
         for role, of in (("student", dataset), ("teacher", params.teacher_dataset(dataset))):
             recipe = params.recipe(of, role)
-            largest = tuple(int(max(sides) * recipe.scale[1]) for sides in zip(*sizes, strict=True))
+            scaled = [[side * crop_rules(recipe).resized_by(size) * recipe.scale[1] for side in size] for size in sizes]
+            largest = tuple(int(max(sides)) for sides in zip(*scaled, strict=True))
             if recipe.crop[0] > largest[0] or recipe.crop[1] > largest[1]:
                 problems.append(
                     f"{params.folder / 'training.yaml'}: {of}.{role}.crop: {list(recipe.crop)} is larger than every image of "

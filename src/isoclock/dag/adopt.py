@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from isoclock.dag.dvc_lock import DVC_LOCK, compare_with_dvc_lock
+from isoclock.dag.gate import open_gates
 from isoclock.dag.verify import Verifier
 from isoclock.errors import ArtifactError, UserError
 from isoclock.files import write_bytes, written_atomically
@@ -45,6 +46,7 @@ def adopt(params: Params, grid_name: str, layout: Layout, show: Callable[[str], 
     for output, accepted_path in _accepted(params, grid_name, layout):
         if not accepted_path.is_file():  # it is in runs/, which is not copied with results/
             write_bytes(accepted_path, output.read_bytes())
+    open_gates(GridJobs.of_grid(params, grid_name, layout))  # their marks are not tracked
     for path in layout.results.rglob("*"):
         if path.is_file() and os.geteuid() not in (0, path.stat().st_uid):
             _make_ours(path)

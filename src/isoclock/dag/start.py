@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from isoclock.cluster.site import exit_with, in_use
+from isoclock.dag.gate import close_gates
 from isoclock.dag.targets import GridTargets
 from isoclock.errors import UserError
 from isoclock.grid.jobs import GridJobs
@@ -40,6 +41,7 @@ def open_targets(config: Mapping[str, Any]) -> GridTargets:
             _leave_stamps(params, grid, layout)
         else:
             refresh(params, grid, layout)
+            close_gates(GridJobs.of_grid(params, grid, layout))
         targets = GridTargets(GridJobs.of_grid(params, grid, layout), in_use())
         return targets if "method" not in config else targets.of_method(str(config["method"]))
     except UserError as error:

@@ -65,6 +65,25 @@ class GridTargets:
         """Record of a student's teacher. Empty if its method has none, so that it does not wait for one."""
         return _strings(self.jobs.rules.teacher_of(wildcards.dataset, wildcards.pair, wildcards.method))
 
+    def gate(self, wildcards: Any) -> list[str]:
+        """What a profile or a student waits for: the mark that the teacher of its pair scored enough. Empty without a gate.
+
+        Empty too where the result is there already: a teacher that is scored again makes nothing again.
+        """
+        dataset, pair, layout = wildcards.dataset, wildcards.pair, self.jobs.layout
+        if (mark := self.jobs.gates.get((dataset, pair))) is None:
+            return []
+        if hasattr(wildcards, "seed"):
+            cell = Cell(dataset, pair, wildcards.method, wildcards.budget, int(wildcards.seed))
+            own = layout.student_files(cell).record
+        else:
+            own = layout.profile(dataset, pair, wildcards.method)
+        return [] if own.is_file() and mark.is_file() else [str(mark)]
+
+    def gated_scores(self, wildcards: Any) -> list[str]:
+        """Scores of a pair's teacher, which its gate reads."""
+        return _strings(self.jobs.teacher_gate(wildcards.dataset, wildcards.pair).inputs["scores"])
+
     def trained_before(self, wildcards: Any) -> list[str]:
         """Record of the cell of this grid that is the same training as a yardstick's compute-matched cell. Else empty."""
         cell = Cell(wildcards.dataset, wildcards.pair, wildcards.method, wildcards.budget, int(wildcards.seed))

@@ -7,7 +7,7 @@ literals; a test compares them with this module.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from isoclock.grid.cells import Cell, trained_before
@@ -33,6 +33,7 @@ class Rules:
 
     params: Params
     layout: Layout
+    gates: Mapping[tuple[str, str], Path] = field(default_factory=dict)  # marks by data set and pair (`GridJobs.gates`)
 
     def prepare(self, dataset: str) -> Job:
         """Packing of a data set. The raw files are no input: their times depend on the checkout."""
@@ -47,8 +48,12 @@ class Rules:
         return Job("teacher", {"dataset": dataset, "model": model}, inputs, outputs)
 
     def profile(self, dataset: str, pair: str, method: str) -> Job:
-        """Measuring what an iteration of a method costs."""
-        inputs = {"stamp": self._stamp("profile", dataset, pair, method), "data": self._data(dataset)}
+        """Measuring what an iteration of a method costs, after the teacher's gate."""
+        inputs = {
+            "stamp": self._stamp("profile", dataset, pair, method),
+            "data": self._data(dataset),
+            "gate": self._gate(dataset, pair),
+        }
         wildcards = {"dataset": dataset, "pair": pair, "method": method}
         return Job("profile", wildcards, inputs, {"profile": self.layout.profile(dataset, pair, method)})
 
@@ -81,6 +86,7 @@ class Rules:
             "plan": (self.layout.plan(cell.dataset, cell.pair, cell.method, cell.budget),),
             "teacher": self.teacher_of(cell.dataset, cell.pair, cell.method),
             "same": tuple(self.layout.student_files(other).record for other in same),
+            "gate": self._gate(cell.dataset, cell.pair),
         }
         outputs = {"record": files.record, "weights": files.weights, "ledger": files.ledger}
         return Job("student", _names(cell), inputs, outputs)
@@ -105,6 +111,10 @@ class Rules:
         inputs = {"stamp": self._stamp("evaluate_teacher", dataset), "data": self._data(dataset), "record": (record,)}
         outputs = {"scores": files.scores, "confusion": files.confusion}
         return Job("evaluate_teacher", {"dataset": dataset, "model": model}, inputs, outputs)
+
+    def _gate(self, dataset: str, pair: str) -> Files:
+        mark = self.gates.get((dataset, pair))
+        return () if mark is None else (mark,)
 
     def _stamp(self, verb: str, *parts: str) -> Files:
         return (self.layout.stamp(verb, *parts),)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import starmap
+from pathlib import Path
 
 from isoclock.grid.cells import Cell, cells, datasets_needed, profiles_needed, teachers_needed
 from isoclock.grid.dependencies import Files, Job, Rules
@@ -32,7 +33,27 @@ class GridJobs:
     @cached_property
     def rules(self) -> Rules:
         """What each job reads and writes."""
-        return Rules(self.params, self.layout)
+        return Rules(self.params, self.layout, self.gates)
+
+    @cached_property
+    def gates(self) -> dict[tuple[str, str], Path]:
+        """Marks of the pairs whose teacher is scored before anything is measured or trained, by data set and pair.
+
+        These are the pairs with a `teacher_miou_at_least` in the grid, and those whose teacher is imported.
+        """
+        demanded, pairs = self.params.grid(self.grid).teacher_miou_at_least, self.params.pairs
+        return {
+            (dataset, pair): self.layout.gate_mark(self.grid, dataset, pair)
+            for dataset, pair, _method in profiles_needed(self.params, self.grid)
+            if pair in demanded.get(dataset, {}) or self.params.is_imported(pairs[pair].teacher)
+        }
+
+    def teacher_gate(self, dataset: str, pair: str) -> Job:
+        """Comparing the score of a pair's teacher with what the grid demands."""
+        teacher = self.params.teacher_dataset(dataset), self.params.pair(pair).teacher
+        inputs = {"scores": (self.layout.teacher_scores(*teacher).scores,)}
+        wildcards = {"grid": self.grid, "dataset": dataset, "pair": pair}
+        return Job("teacher_gate", wildcards, inputs, {"mark": self.layout.gate_mark(**wildcards)})
 
     @cached_property
     def known(self) -> frozenset[Cell]:
@@ -85,6 +106,7 @@ class GridJobs:
             "prepare": lambda: map(rules.prepare, datasets_needed(params, found)),
             "teacher": lambda: starmap(rules.teacher, teachers_needed(params, found)),
             "evaluate_teacher": lambda: starmap(rules.evaluate_teacher, teachers_needed(params, found)),
+            "teacher_gate": lambda: starmap(self.teacher_gate, self.gates),
             "profile": lambda: starmap(rules.profile, profiles_needed(params, self.grid)),
             "budget": lambda: starmap(rules.budget, dict.fromkeys((c.dataset, c.pair, c.budget) for c in found)),
             "plan": lambda: starmap(rules.plan, dict.fromkeys((c.dataset, c.pair, c.method, c.budget) for c in found)),

@@ -93,6 +93,10 @@ class Layout:
         """Scores of a teacher."""
         return ScoreFiles(self.teacher(dataset, model))
 
+    def gate_mark(self, grid: str, dataset: str, pair: str) -> Path:
+        """Empty file that says that a pair's teacher scored what a grid demands."""
+        return self.results / "gate" / grid / dataset / f"{pair}.done"
+
     def profile(self, dataset: str, pair: str, method: str) -> Path:
         """Cost profile of a method."""
         return self.results / "profile" / dataset / pair / f"{method}.json"

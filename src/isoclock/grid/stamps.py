@@ -181,5 +181,7 @@ def _model_values(model: Model) -> dict[str, Any]:
 
 
 def _values(entry: Entry) -> dict[str, Any]:
-    # How images are scored does not change weights, a data set does not depend on its teachers, and nothing on a time limit.
-    return entry.model_dump(mode="json", exclude={"provenance", "scoring", "teacher_from", "loader_timeout_s"})
+    # How images are scored does not change weights, a data set does not depend on its recipe or its teachers, weights not on
+    # where they can be fetched, and nothing on a time limit.
+    without = {"provenance", "scoring", "teacher_from", "loader_timeout_s", "recipe", "url", "sha256"}
+    return entry.model_dump(mode="json", exclude=without)

@@ -9,7 +9,7 @@ from isoclock.discovery import sources
 from isoclock.errors import ParamsError
 from isoclock.methods.card import IMPLEMENTATIONS, cards
 from isoclock.models.card import architectures
-from isoclock.params.check_datasets import teacher_problems, unlabelled_problems
+from isoclock.params.check_datasets import gate_problems, teacher_problems, unlabelled_problems
 from isoclock.params.credentials import credential_problems
 from isoclock.params.load import Params, read_params
 from isoclock.params.networks import checkpoint_problems, model_problems, network_problems
@@ -42,6 +42,7 @@ def problems_of(params: Params) -> list[str]:
             there = ", ".join(sorted(str(entry) for entry in table if not str(entry).endswith(SUFFIXES))) or "none"
             problems.append(f"{params.folder / file}: {key}: unknown {what} {name!r}; choose from {there}")
 
+    sections = dict.fromkeys(section for section, _role in params.recipes)
     for name, dataset in params.datasets.items():
         known(
             "datasets.yaml",
@@ -51,12 +52,14 @@ def problems_of(params: Params) -> list[str]:
             "reader",
         )
         for role in ROLES:
-            recipe = params.recipes.get((name, role))
+            recipe = params.recipe_if_any(name, role)
             if recipe and dataset.size and (recipe.crop[0] > dataset.size[0] or recipe.crop[1] > dataset.size[1]):
                 problems.append(
-                    f"{params.folder / 'training.yaml'}: {name}: crop: {list(recipe.crop)} is larger than the images of "
-                    f"{name}, {list(dataset.size)} (datasets.yaml); choose a smaller crop"
+                    f"{params.folder / 'training.yaml'}: {params.section(name)}: crop: {list(recipe.crop)} is larger than the "
+                    f"images of {name}, {list(dataset.size)} (datasets.yaml); choose a smaller crop"
                 )
+        if dataset.recipe is not None:
+            known("datasets.yaml", f"{name}.recipe", dataset.recipe, sections, "recipe")
         problems += unlabelled_problems(params, name)
         problems += teacher_problems(params, name)
     for name, model in params.models.items():
@@ -66,8 +69,10 @@ def problems_of(params: Params) -> list[str]:
         known("models.yaml", f"pairs.{name}.teacher", pair.teacher, params.models, "model")
         known("models.yaml", f"pairs.{name}.student", pair.student, params.models, "model")
         known("models.yaml", f"pairs.{name}.profile", pair.profile, params.profiles, "profile set")
-    for dataset_name, _role in params.recipes:
-        known("training.yaml", dataset_name, dataset_name, params.datasets, "data set")
+    chosen = {params.section(name) for name in params.datasets}
+    for section in sections:  # `DATASET.RECIPE` may wait to be chosen
+        if section not in chosen and not any(section.startswith(f"{name}.") for name in params.datasets):
+            known("training.yaml", section, section, params.datasets, "data set")
     for name, method in params.methods.items():
         if name in RESERVED_NAMES or name.endswith(SUFFIXES):
             problems.append(f"{params.folder / 'methods.yaml'}: {name}: this name is taken; choose another")
@@ -99,9 +104,9 @@ def problems_of(params: Params) -> list[str]:
             for entry in block.datasets:
                 known(f"grids/{name}.yaml", f"{where}.datasets", entry, params.datasets, "data set")
                 for dataset_name in _trained_on(params, entry):
-                    if not any((dataset_name, role) in params.recipes for role in ROLES):
+                    if not any(params.recipe_if_any(dataset_name, role) for role in ROLES):
                         file = params.folder / "training.yaml"
-                        problems.append(f"{file}: {dataset_name}: missing, and grid {name} needs it")
+                        problems.append(f"{file}: {params.section(dataset_name)}: missing, and grid {name} needs it")
             for key, table, what in (
                 ("pairs", params.pairs, "pair"),
                 ("methods", variants, "method"),
@@ -109,6 +114,7 @@ def problems_of(params: Params) -> list[str]:
             ):
                 for entry in getattr(block, key):
                     known(f"grids/{name}.yaml", f"{where}.{key}", entry, table, what)
+        problems += gate_problems(params, name)
     problems = problems or network_problems(params)
     return list(dict.fromkeys(problems))  # a mistake in `shared` is found for both roles
 

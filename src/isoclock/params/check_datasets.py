@@ -1,4 +1,4 @@
-"""Checks of data sets and their recipes: images without labels, and teachers that several data sets share."""
+"""Checks of data sets and their recipes: images without labels, teachers that several data sets share, and their scores."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ FIELDS_SHARED_WITH_TEACHER = (
 
 def unlabelled_problems(params: Params, name: str) -> list[str]:
     """Recipes with images without labels: for a data set that has none, or for a teacher."""
-    file = params.folder / "training.yaml"
-    used_by = {role for role in ROLES if (r := params.recipes.get((name, role))) and r.unlabelled_per_batch}
+    file, section = params.folder / "training.yaml", params.section(name)
+    used_by = {role for role in ROLES if (r := params.recipe_if_any(name, role)) and r.unlabelled_per_batch}
     problems = []
     if "teacher" in used_by:
         problems.append(
-            f"{file}: {name}.teacher.unlabelled_per_batch: a teacher learns from labels; move it to student"
+            f"{file}: {section}.teacher.unlabelled_per_batch: a teacher learns from labels; move it to student"
         )
     if used_by and not params.datasets[name].has_unlabelled:
         problems.append(
-            f"{file}: {name}.student.unlabelled_per_batch: {name} has no images without labels; set `unlabelled` or "
+            f"{file}: {section}.student.unlabelled_per_batch: {name} has no images without labels; set `unlabelled` or "
             "`labelled_images` in datasets.yaml"
         )
     return problems
@@ -36,7 +36,7 @@ def teacher_problems(params: Params, name: str) -> list[str]:
     """A `teacher_from` that does not exist or does not fit, and data sets with two recipes for teachers, or none."""
     where, recipes = f"{params.folder / 'datasets.yaml'}: {name}.teacher_from", params.folder / "training.yaml"
     entry, other = params.datasets[name], params.datasets[name].teacher_from
-    own, trained = (name, "teacher") in params.recipes, (name, "student") in params.recipes
+    own, trained = (params.recipe_if_any(name, role) is not None for role in ("teacher", "student"))
     if other is None:
         missing = f"{recipes}: {name}.teacher: missing; add a recipe for its teachers, or teacher_from in datasets.yaml"
         return [missing] if trained and not own else []
@@ -60,3 +60,14 @@ def teacher_problems(params: Params, name: str) -> list[str]:
                 "its students' classes and is scored on the same images"
             )
     return problems
+
+
+def gate_problems(params: Params, grid: str) -> list[str]:
+    """Scores that a grid demands of a teacher on a data set and pair that it does not have."""
+    file, found = params.folder / "grids" / f"{grid}.yaml", params.grids[grid]
+    return [
+        f"{file}: teacher_miou_at_least.{dataset}.{pair}: no block has this pair on this data set; remove it"
+        for dataset, demanded in found.teacher_miou_at_least.items()
+        for pair in demanded
+        if not any(dataset in block.datasets and pair in block.pairs for block in found.blocks)
+    ]

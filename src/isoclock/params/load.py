@@ -36,7 +36,7 @@ class Params:
     datasets: Mapping[str, Dataset]
     models: Mapping[str, Model]
     pairs: Mapping[str, Pair]
-    recipes: Mapping[tuple[str, str], Recipe]  # (dataset, role)
+    recipes: Mapping[tuple[str, str], Recipe]  # (section of training.yaml, role)
     methods: Mapping[str, MethodEntry]
     budgets: Mapping[str, Budget]
     profiles: Mapping[str, ProfileSettings]  # the sets of section `profile`
@@ -54,6 +54,10 @@ class Params:
     def model(self, name: str) -> Model:
         """The model called `name`. Raises ParamsError if there is none."""
         return self._one("models.yaml", self.models, name, "model")
+
+    def is_imported(self, model: str) -> bool:
+        """Whether the weights of a model come from a checkpoint that was trained elsewhere."""
+        return getattr(self.model(model), "checkpoint", None) is not None
 
     def pair(self, name: str) -> Pair:
         """The pair called `name`. Raises ParamsError if there is none."""
@@ -127,7 +131,16 @@ class Params:
                 f"{self.folder / 'datasets.yaml'}: {dataset}.teacher_from: {other!r}: {dataset} has no teachers of its own; "
                 f"use those of {other}"
             )
-        return self._one("training.yaml", self.recipes, (dataset, role), "recipe")
+        return self._one("training.yaml", self.recipes, (self.section(dataset), role), "recipe")
+
+    def recipe_if_any(self, dataset: str, role: str) -> Recipe | None:
+        """How `role` is trained on `dataset`; None if training.yaml does not say."""
+        return self.recipes.get((self.section(dataset), role))
+
+    def section(self, dataset: str) -> str:
+        """Section of training.yaml with the recipes of `dataset`: by default, of the same name."""
+        entry = self.datasets.get(dataset)
+        return dataset if entry is None else entry.recipe or dataset
 
     def student_recipe(self, dataset: str, pair: str) -> Recipe:
         """How students of a pair are trained on `dataset`: the recipe, with the pair's own `teacher_inference` if it has one."""

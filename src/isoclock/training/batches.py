@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from isoclock.data.loading.augment import CropRules
 from isoclock.data.loading.limits import check_machine
 from isoclock.data.loading.stream import TrainingStream
 from isoclock.labels import UNLABELLED
@@ -35,6 +37,7 @@ def training_batches(
         scale=recipe.scale,
         flip=recipe.flip,
         colour=recipe.colour,
+        rules=crop_rules(recipe),
         unlabelled=data.split(UNLABELLED) if recipe.unlabelled_per_batch else None,
         unlabelled_per_batch=recipe.unlabelled_per_batch,
         start_iteration=start,
@@ -43,6 +46,11 @@ def training_batches(
         timeout_s=recipe.loader_timeout_s,
         device=device,
     )
+
+
+def crop_rules(recipe: Recipe) -> CropRules:
+    """How the crops of a recipe are drawn, besides scale and flip."""
+    return CropRules(**{rule.name: getattr(recipe, rule.name) for rule in fields(CropRules)})
 
 
 def check_loading(recipe: Recipe) -> None:

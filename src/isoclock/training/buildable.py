@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -54,21 +53,6 @@ def build_problems(params: Params, grids: Iterable[str]) -> list[str]:
     return list(problems)
 
 
-def file_problems(params: Params, grid: str) -> list[str]:
-    """Weights files that the networks of a grid start from and that are not there, one line each."""
-    names: dict[str, None] = {}
-    for dataset, pair, method in _points(params, grid):
-        names[params.pair(pair).student] = None
-        if params.has_teacher(method, dataset):
-            names[params.pair(pair).teacher] = None
-    return [
-        f"{params.folder / 'models.yaml'}: models.{name}.weights: {weights!r}: no such file; put it there (`make weights` fetches "
-        "those of the package), or write imagenet or random"
-        for name in names
-        if _is_path(weights := params.model(name).weights) and not Path(weights).exists()
-    ]
-
-
 def _points(params: Params, grid: str) -> Iterator[tuple[str, str, str]]:
     """(data set, pair, method) of a grid, each once."""
     blocks = params.grid(grid).blocks
@@ -79,11 +63,6 @@ def _points(params: Params, grid: str) -> Iterator[tuple[str, str, str]]:
         for pair in block.pairs
         for method in block.methods
     )
-
-
-def _is_path(weights: str | None) -> bool:
-    """Whether `weights` is the path of a file: words and names of weights have neither a slash nor a suffix of files."""
-    return weights is not None and ("/" in weights or weights.endswith((".pth", ".pt", ".safetensors", ".bin")))
 
 
 def _channels(model: Model, crop: tuple[int, int]) -> ChannelSpec:

@@ -128,7 +128,7 @@ class TrainingStep:
             student_out = self._run_student(images, self.student_needs)
             mark("student")
             teacher_out = on_grid_of(student_out, teacher_out)  # once, for all terms and the adversary
-            labels = Labels(samples.target, self._pixel_weight)
+            labels = Labels(samples.target, self._pixel_weight, self._mean_over(samples.target))
             terms = {"ce": upsampled_cross_entropy(student_out.logits, labels)}
             total = terms["ce"]
             if self.aux_weight > 0:
@@ -178,6 +178,12 @@ class TrainingStep:
             images = self._images = self._normalise(images, out=self._images)
         self._target = filled(self._target, there["target"], torch.int64)
         return images, Batch(**{**there, "target": self._target})
+
+    def _mean_over(self, target: Tensor) -> float | None:
+        """Pixels that the cross-entropy is a mean over: all of images with labels, or None for the labelled ones."""
+        if self.recipe.cross_entropy_over == "labelled":
+            return None
+        return target.numel() * (1 - self.recipe.unlabelled_per_batch / self.recipe.batch)
 
     def _autocast(self, *, enabled: bool = True) -> torch.autocast:
         return autocast(self.recipe.precision, self.device, enabled=enabled)

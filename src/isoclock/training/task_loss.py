@@ -32,18 +32,24 @@ class Labels:
     """What the task losses of all heads need of a batch's labels, computed once.
 
     `classes` (B, H, W) int64, 0 where ignored. `shares` (B, H, W): weight of a pixel over the summed weight, so that they
-    add up to 1; 0 where ignored, and everywhere if no pixel is labelled.
+    add up to 1, or over a number of pixels; 0 where ignored, and everywhere if no pixel is labelled.
     """
 
-    def __init__(self, target: Tensor, pixel_weight: Tensor) -> None:
-        """`target` (B, H, W) int64, 255 where ignored; `pixel_weight` (256,): weight of a pixel by its label, 0 for 255."""
+    def __init__(self, target: Tensor, pixel_weight: Tensor, pixels: float | None = None) -> None:
+        """`target` (B, H, W) int64, 255 where ignored; `pixel_weight` (256,): weight of a pixel by its label, 0 for 255.
+
+        `pixels`: how many the loss is a mean over. None: the summed weight.
+        """
         weights = pixel_weight.index_select(0, target.reshape(-1)).view(target.shape)
-        self.shares = weights.div_(weights.sum().clamp_(min=torch.finfo(weights.dtype).tiny))
+        least = torch.finfo(weights.dtype).tiny if pixels is None else pixels
+        self.shares = weights.div_(weights.sum().clamp_(min=least, max=pixels))  # the same operators in both cases
         self.classes = target * (target != IGNORE)
 
 
 def upsampled_cross_entropy(logits: Tensor, labels: Labels) -> Tensor:
     """Weighted mean over labelled pixels of the cross-entropy of logits (B, K, h, w) at the labels' size; 0 without any.
+
+    Where `labels` have a number of pixels of their own, the sum over labelled pixels is divided by that.
 
     The same as `F.cross_entropy` of `F.interpolate(..., mode="bilinear", align_corners=False)` to rounding. Computed in
     float32, or in float64 if the logits are; neither waits for the device nor holds a map (B, K, H, W). A label that is

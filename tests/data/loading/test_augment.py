@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isoclock.data.loading.augment import GEOMETRY, Geometry, crop_sample, draw_geometry, generator
+from isoclock.data.loading.augment import (
+    GEOMETRY,
+    TRIES,
+    CropRules,
+    Geometry,
+    crop_sample,
+    draw_geometry,
+    draw_sample,
+    generator,
+)
 from isoclock.data.packing.packed import PackedSplit
 
 FILL = (1, 2, 3)
@@ -159,3 +168,91 @@ def test_geometry_covers_its_range() -> None:
     assert drawn == [
         draw_geometry(generator(0, GEOMETRY, k), (100, 200), (50, 50), (0.5, 2.0), 0.25) for k in range(400)
     ]
+
+
+class Halves(InMemory):
+    """Half of the image is of class 0, the other one of two classes and void."""
+
+    def __init__(self, size: tuple[int, int], *, labelled: bool = True) -> None:
+        super().__init__(0, size)
+        self.labelled = [labelled]
+        self._label[:, : size[1] // 2] = 0
+        self._label[:, size[1] // 2 :] = np.random.default_rng(1).choice([1, 2, 255], (size[0], size[1] - size[1] // 2))
+
+
+def drawn(
+    split: InMemory, number: int, crop: tuple[int, int], rules: CropRules
+) -> tuple[np.ndarray, np.ndarray, tuple]:
+    image, label = np.zeros((*crop, 3), np.uint8), np.zeros(crop, np.uint8)
+    random = generator(5, GEOMETRY, number)
+    inside = draw_sample(random, split, 0, crop, (0.5, 2.0), 0.5, FILL, (image, label), rules)
+    return image, label, inside
+
+
+def by_hand(split: InMemory, number: int, crop: tuple[int, int], ratio: float) -> tuple[np.ndarray, np.ndarray]:
+    """The rule of mmsegmentation's RandomCrop: at most ten more draws, the last of which is not looked at."""
+    random = generator(5, GEOMETRY, number)
+    found = draw_geometry(random, split.sizes[0], crop, (0.5, 2.0), 0.5)
+    for _ in range(TRIES):
+        label = scale_then_crop(split, 0, found, crop)[1]
+        _, counts = np.unique(label[label != 255], return_counts=True)
+        if len(counts) > 1 and counts.max() / counts.sum() < ratio:
+            break
+        room = [scaled - wanted for scaled, wanted in zip(found.scaled, crop, strict=True)]
+        top, left = (int(random.integers(min(0, side), max(0, side) + 1)) for side in room)
+        found = Geometry(found.scaled, top, left, found.flip)
+    return crop_sample(split, 0, found, crop, FILL)
+
+
+@pytest.mark.parametrize("ratio", [0.75, 0.4])
+def test_a_crop_that_one_class_dominates_is_drawn_again(ratio: float) -> None:
+    split, crop, rules = Halves((80, 160)), (30, 30), CropRules(cat_max_ratio=ratio)
+    again = 0
+    for number in range(60):
+        image, label, _ = drawn(split, number, crop, rules)
+        expected_image, expected_label = by_hand(split, number, crop, ratio)
+        np.testing.assert_array_equal(image, expected_image)
+        np.testing.assert_array_equal(label, expected_label)
+        again += not np.array_equal(label, drawn(split, number, crop, CropRules())[1])
+    assert 10 < again < 60, "some crops are good at once"
+
+
+def test_no_class_dominates_an_image_without_labels_or_one_that_is_all_in_the_crop() -> None:
+    rules = CropRules(cat_max_ratio=0.1)
+    unlabelled, small = Halves((80, 160), labelled=False), Halves((10, 20))
+    for number in range(5):
+        for split, crop in ((unlabelled, (30, 30)), (small, (50, 50))):
+            for one, other in zip(
+                drawn(split, number, crop, rules)[:2], drawn(split, number, crop, CropRules())[:2], strict=True
+            ):
+                np.testing.assert_array_equal(one, other)
+
+
+def test_images_are_resized_before_their_scale_is_drawn() -> None:
+    rules, one = CropRules(short_side=512, long_side_at_most=2048), (1.0, 1.0)
+    sizes = {(375, 500): (512, 683), (1024, 683): (768, 512), (100, 1000): (205, 2048)}
+    for size, scaled in sizes.items():
+        assert draw_geometry(generator(0, GEOMETRY, 0), size, (9, 9), one, 0.5, rules).scaled == scaled
+    plain = draw_geometry(generator(0, GEOMETRY, 0), (512, 683), (512, 512), (0.5, 2.0), 0.5)
+    assert draw_geometry(generator(0, GEOMETRY, 0), (375, 500), (512, 512), (0.5, 2.0), 0.5, rules) == plain
+
+
+def test_scales_in_steps() -> None:
+    rules = CropRules(scale_step=0.1)
+    found = {
+        draw_geometry(generator(0, GEOMETRY, k), (100, 200), (9, 9), (0.5, 2.0), 0.5, rules).scaled for k in range(300)
+    }
+    assert found == {(height, 2 * height) for height in range(50, 201, 10)}, "16 scales, as in CIRKD"
+
+
+def test_padding_at_the_end() -> None:
+    split, crop = Halves((20, 40)), (64, 100)
+    for number in range(20):
+        image, label, (rows, columns) = drawn(split, number, crop, CropRules(padding="end"))
+        assert rows.start == 0
+        assert columns.start in (0, 100 - (columns.stop - columns.start)), "a flip mirrors the padding too"
+        outside = np.ones(crop, bool)
+        outside[rows, columns] = False
+        assert outside.any()
+        assert (image[outside] == FILL).all()
+        assert (label[outside] == 255).all()

@@ -20,6 +20,7 @@ import torch
 
 from isoclock.data.loading import stream as stream_module
 from isoclock.data.loading.ahead import CopiedAhead
+from isoclock.data.loading.augment import CropRules
 from isoclock.data.loading.batches import Batches, sample_at
 from isoclock.data.loading.stream import TrainingStream, whole_images
 from isoclock.data.loading.workers import silence_lost_connections
@@ -63,6 +64,16 @@ def test_batches_do_not_depend_on_workers(train_split: PackedSplit, workers: int
 def test_batches_do_not_depend_on_workers_with_colour(train_split: PackedSplit) -> None:
     colour = [{"transform": "ColorJitter", "p": 0.9}, *COLOUR]
     assert_same(stream(train_split, colour=colour), stream(train_split, colour=colour, workers=2))
+
+
+def test_batches_do_not_depend_on_workers_or_a_stop_with_the_augmentation_of_mmsegmentation(
+    train_split: PackedSplit,
+) -> None:
+    rules = CropRules(short_side=48, cat_max_ratio=0.5, padding="end")
+    changes = {"colour": [{"transform": "PhotoMetricDistortion"}, *COLOUR], "rules": rules}
+    whole = list(stream(train_split, **changes))
+    assert_same(whole, stream(train_split, **changes, workers=2))
+    assert_same(whole[3:], stream(train_split, **changes, start_iteration=3, iterations=2))
 
 
 def test_a_resumed_stream_continues_where_the_first_stopped(train_split: PackedSplit) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, get_worker_info
 
-from isoclock.data.loading.augment import GEOMETRY, ORDER, crop_sample, draw_geometry, generator
+from isoclock.data.loading.augment import GEOMETRY, ORDER, PLAIN, CropRules, draw_sample, generator
 from isoclock.data.loading.colour import Colour
 from isoclock.data.loading.pixels import Pixels, SplitPixels
 from isoclock.data.loading.recycled import PinnedMemory, RecycledMemory
@@ -35,9 +35,10 @@ class Batches(Dataset[dict[str, Any]]):
         flip: float,
         colour: Colour,
         *,
+        rules: CropRules = PLAIN,
         pinned: bool = False,
     ) -> None:
-        self.parts, self.seed, self.crop = parts, seed, crop
+        self.parts, self.seed, self.crop, self.rules = parts, seed, crop, rules
         self.batch = sum(images for _, images, _ in parts)
         self.scale, self.flip, self.colour = scale, flip, colour
         self._memory = PinnedMemory() if pinned else RecycledMemory()
@@ -72,12 +73,12 @@ class Batches(Dataset[dict[str, Any]]):
             before_it += len(split)
 
     def _sample(self, split: SplitPixels, i: int, at: int, image: Pixels, label: Pixels) -> None:
-        random = generator(self.seed, GEOMETRY, at)
-        geometry = draw_geometry(random, split.sizes[i], self.crop, self.scale, self.flip)
-        crop_sample(split, i, geometry, self.crop, self.colour.fill, out=(image, label))
-        coloured = self.colour.augment(image, self.seed, at)
-        if coloured is not image:
-            image[:] = coloured
+        random, out = generator(self.seed, GEOMETRY, at), (image, label)
+        inside = draw_sample(random, split, i, self.crop, self.scale, self.flip, self.colour.fill, out, self.rules)
+        drawn = image[inside]  # colour leaves padding as it is
+        coloured = self.colour.augment(drawn, self.seed, at)
+        if coloured is not drawn:
+            drawn[:] = coloured
 
 
 @lru_cache(maxsize=4)

@@ -1,7 +1,7 @@
-"""Colour transforms: a list of albumentations transforms from params/training.yaml.
+"""Colour transforms: a list from params/training.yaml, of PhotoMetricDistortion (`photometric.py`) and of albumentations.
 
 The list ends in Normalize, which is computed on the training device (`normalise.py`). albumentations takes seconds to
-import, so it is imported only if other transforms are listed.
+import, so it is imported only if transforms of it are listed.
 """
 
 from __future__ import annotations
@@ -11,18 +11,22 @@ import inspect
 import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isoclock.data.loading.photometric import PhotoMetricDistortion
 from isoclock.errors import ParamsError
 
 if TYPE_CHECKING:
     from isoclock.data.loading.pixels import Pixels
 
+    Step = Callable[[Pixels, np.random.Generator], Pixels]
+
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_OWN = PhotoMetricDistortion.__name__
 _TRIED = (192, 256, 3)  # shape of the image that each transform is tried on
 
 
@@ -33,7 +37,7 @@ class Colour:
     becomes about zero.
     """
 
-    def __init__(self, normalise: Mapping[str, Any], augment: Any | None = None) -> None:
+    def __init__(self, normalise: Mapping[str, Any], steps: Sequence[Step] = ()) -> None:
         mean = np.array(normalise.get("mean", _IMAGENET_MEAN), np.float32)
         std = np.array(normalise.get("std", _IMAGENET_STD), np.float32)
         top = np.float32(normalise.get("max_pixel_value", 255.0))
@@ -42,25 +46,41 @@ class Colour:
         self.factor: NDArray[np.float32] = np.reciprocal(std * top)
         red, green, blue = (int(value) for value in np.clip(np.rint(self.shift), 0, 255))
         self.fill = red, green, blue
-        self._augment = augment
+        self._steps = tuple(steps)
 
     def augment(self, image: Pixels, seed: int, number: int) -> Pixels:
         """Apply the colour transforms to sample `number` of a run; a function of (seed, number)."""
-        if self._augment is None:
+        if not self._steps:
             return image
         from isoclock.data.loading.augment import (  # imports OpenCV, which `isoclock check` does without
             COLOUR,
             generator,
         )
 
-        self._augment.set_random_seed(int(generator(seed, COLOUR, number).integers(1 << 31)))
-        return np.asarray(self._augment(image=image)["image"], np.uint8)
+        random = generator(seed, COLOUR, number)
+        for step in self._steps:
+            image = step(image, random)
+        return image
+
+
+class _Albumentations:
+    """Transforms of albumentations one after another, with a seed that is drawn."""
+
+    def __init__(self, transforms: Sequence[Any]) -> None:
+        import albumentations
+
+        self._apply = albumentations.Compose(transforms)
+
+    def __call__(self, image: Pixels, random: np.random.Generator) -> Pixels:
+        self._apply.set_random_seed(int(random.integers(1 << 31)))
+        return np.asarray(self._apply(image=np.ascontiguousarray(image))["image"], np.uint8)
 
 
 def build_colour(transforms: Sequence[Mapping[str, Any]]) -> Colour:
     """Build colour transforms from entries {"transform": name, **arguments}; the last one is Normalize.
 
-    A name without a dot is a class of albumentations; a dotted name is imported. Each transform is tried on one image.
+    PhotoMetricDistortion is that of `photometric.py`. Another name without a dot is a class of albumentations; a dotted name
+    is imported, and each of these transforms is tried on one image.
     Raises ParamsError that lists every entry that is unknown, has wrong arguments, moves pixels (`augment` does geometry,
     where labels are transformed too), or returns anything but a uint8 image of the same shape.
     """
@@ -72,24 +92,35 @@ def build_colour(transforms: Sequence[Mapping[str, Any]]) -> Colour:
         if problems:
             raise ParamsError(problems)
         return Colour(transforms[-1])
-    # Without this, albumentations looks up its newest version on the network when imported.
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    import albumentations
-
-    built = []
+    steps: list[Step] = []
+    others: list[Any] = []  # of albumentations, one after another
     for number, (name, entry) in enumerate(zip(names[:-1], transforms[:-1], strict=True)):
         arguments = {key: value for key, value in entry.items() if key != "transform"}
         try:
             if not name:
                 raise ParamsError(f"colour[{number}]: has no transform; name a class of albumentations")
-            found = _found(name, albumentations)
-            _try(name, _made(name, found, arguments), albumentations)
-            built.append(_made(name, found, arguments))  # another one, since a transform may remember what it has seen
+            if name == _OWN:
+                own = _made(name, PhotoMetricDistortion, arguments)
+                steps += [_Albumentations(others), own] if others else [own]
+                others = []
+            else:
+                others.append(_tried(name, arguments))
         except ParamsError as error:
             problems += error.problems
     if problems:
         raise ParamsError(problems)
-    return Colour(transforms[-1], albumentations.Compose(built))
+    return Colour(transforms[-1], [*steps, _Albumentations(others)] if others else steps)
+
+
+def _tried(name: str, arguments: Mapping[str, Any]) -> Any:
+    """A transform of albumentations, or one that is imported. Raises ParamsError if it does not do."""
+    # Without this, albumentations looks up its newest version on the network when imported.
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    import albumentations
+
+    found = _found(name, albumentations)
+    _try(name, _made(name, found, arguments), albumentations)
+    return _made(name, found, arguments)  # another one, since a transform may remember what it has seen
 
 
 def _found(name: str, albumentations: Any) -> Any:
@@ -113,6 +144,8 @@ def _made(name: str, found: Any, arguments: Mapping[str, Any]) -> Any:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             transform = None if unknown else found(**arguments)
+    except ParamsError:
+        raise
     except Exception as error:
         raise ParamsError(f"colour: {name} does not accept {dict(arguments)}: {_in_one_line(error)}") from None
     if unknown:

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 
 from isoclock.data.loading import bilinear
 from isoclock.data.loading.ahead import CopiedAhead
-from isoclock.data.loading.augment import ORDER, UNLABELLED_ORDER
+from isoclock.data.loading.augment import ORDER, PLAIN, UNLABELLED_ORDER, CropRules
 from isoclock.data.loading.batches import Batches
 from isoclock.data.loading.colour import build_colour
 from isoclock.data.loading.limits import BATCHES_AHEAD, socket_folder
@@ -71,6 +71,7 @@ class TrainingStream:
         scale: tuple[float, float],
         flip: float,
         colour: Sequence[Mapping[str, Any]],
+        rules: CropRules = PLAIN,
         unlabelled: SplitPixels | None = None,
         unlabelled_per_batch: int = 0,
         start_iteration: int = 0,
@@ -88,7 +89,7 @@ class TrainingStream:
         self._timeout_s = timeout_s
         # A loader process cannot pin memory: the loader copies what it sends to pinned memory, in a thread here.
         pinned = self._on_gpu and workers == 0
-        self._batches = Batches(parts, seed, crop, scale, flip, build_colour(colour), pinned=pinned)
+        self._batches = Batches(parts, seed, crop, scale, flip, build_colour(colour), rules=rules, pinned=pinned)
         end = _ENDLESS if iterations is None else start_iteration + iterations
         self._numbers = range(start_iteration, end)
         self._source: Iterator[dict[str, Any]] | None = None

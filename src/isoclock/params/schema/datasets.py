@@ -35,6 +35,7 @@ class Dataset(Entry):
     max_pixels: Annotated[int, Field(gt=0, le=1 << 30, strict=True)] | None = Field(
         None, exclude_if=_is_none
     )  # of an image or label; larger ones are refused; none: 2 ** 26
+    recipe: Name | None = Field(None, exclude_if=_is_none)  # section of training.yaml; none: the data set's own name
     teacher_from: Name | None = None  # the data set that its teachers are trained on; none: itself
 
     @model_validator(mode="after")

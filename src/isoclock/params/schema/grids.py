@@ -75,4 +75,6 @@ class Grid(BaseModel):
 
     about: str
     study: bool  # a study refuses profiles that are marked noisy or input-bound
+    # By data set and pair, 0..1: a teacher that scores less stops the grid before a profile or a student starts.
+    teacher_miou_at_least: dict[Name, dict[Name, Share]] = {}
     blocks: list[GridBlock] = Field(min_length=1)

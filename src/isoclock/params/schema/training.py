@@ -34,6 +34,11 @@ class Checkpoint(BaseModel):
 class Model(Entry):
     """A segmenter (params/models.yaml, section `models`)."""
 
+    # For `isoclock fetch`. Stamps have the digest of the file itself, not these two.
+    url: str | None = Field(
+        None, pattern=r"^(https?|file)://\S+$", exclude_if=_is_none
+    )  # of the weights file or checkpoint
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{8,64}$", exclude_if=_is_none)  # of that file, or how it begins
     architecture: Name  # a file of src/isoclock/models, a plugin or an entry point
     params: dict[str, Any] = {}  # of the architecture, by the rules that its class states
     # What training starts from: a tag of timm | random | imagenet | path of a local file.
@@ -59,6 +64,14 @@ class Pair(Entry):
 
 def _is_zero(value: object) -> bool:
     return value == 0
+
+
+def _is_one(value: object) -> bool:
+    return value == 1
+
+
+def _is_default(value: object) -> bool:
+    return value in ("anywhere", "labelled")
 
 
 class Scoring(BaseModel):
@@ -93,7 +106,20 @@ class Recipe(Entry):
     crop: tuple[Count, Count]  # pixels (height, width)
     scale: tuple[Positive, Positive]  # random scale, uniform between
     flip: Share  # probability of a horizontal flip
-    colour: list[dict[str, Any]]  # albumentations transforms by name with their arguments, in order
+    colour: list[dict[str, Any]]  # PhotoMetricDistortion and albumentations transforms with their arguments, in order
+    # How a crop is drawn besides (`CropRules`), and what the cross-entropy is divided by. Stamps leave out what is not given.
+    scale_step: Positive | None = Field(
+        None, exclude_if=_is_none
+    )  # scales are multiples of it above the smallest; none: any
+    short_side: Count | None = Field(None, exclude_if=_is_none)  # pixels; images are resized to it before the scale
+    long_side_at_most: Count | None = Field(None, exclude_if=_is_none)  # pixels; an upper limit of the resized image
+    cat_max_ratio: Annotated[Share, Field(gt=0)] = Field(1.0, exclude_if=_is_one)  # 1: crops are never drawn again
+    padding: Literal["anywhere", "end"] = Field(
+        "anywhere", exclude_if=_is_default
+    )  # place of an image below the crop's size
+    cross_entropy_over: Literal["labelled", "all"] = Field(
+        "labelled", exclude_if=_is_default
+    )  # pixels that it is a mean over
     lr: Positive  # at progress 0
     momentum: Share
     weight_decay: NonNegative
@@ -122,6 +148,12 @@ class Recipe(Entry):
     def _ranges(self) -> Recipe:
         if self.scale[0] > self.scale[1]:
             raise ValueError(f"scale is {list(self.scale)}; give the smaller number first")
+        if self.scale_step is not None:
+            steps = (self.scale[1] - self.scale[0]) / self.scale_step
+            if abs(steps - round(steps)) > 1e-6:
+                raise ValueError(f"scale_step {self.scale_step} does not lead from {self.scale[0]} to {self.scale[1]}")
+        if self.long_side_at_most is not None and self.short_side is None:
+            raise ValueError("long_side_at_most needs short_side; give short_side, or remove it")
         if self.min_lr > self.lr:
             raise ValueError(f"min_lr is {self.min_lr}, above lr {self.lr}")
         if self.unlabelled_per_batch >= self.batch:
