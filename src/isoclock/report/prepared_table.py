@@ -26,7 +26,7 @@ def print_prepared(index: Index, folder: Path, params: Params, notes: Sequence[s
     if (hidden := len(index.classes) - MAX_CLASSES) > 0:
         console.print(f"{hidden} classes between these are in {escape(str(folder))}/index.json.")
     for line in (*_left_out(index, notes), *_next(index.dataset, params)):
-        console.print(escape(line), soft_wrap=True)
+        console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def _splits(index: Index, folder: Path) -> Table:
@@ -88,9 +88,7 @@ def _left_out(index: Index, notes: Sequence[str]) -> list[str]:
 
 def _next(dataset: str, params: Params) -> list[str]:
     """The step after `isoclock prepare`."""
-    grids = [
-        name for name, grid in params.grids.items() if any(dataset in block.datasets for block in grid.blocks)
-    ]
+    grids = [name for name, grid in params.grids.items() if any(dataset in block.datasets for block in grid.blocks)]
     if (dataset, "student") not in params.recipes:
         step = f"add a recipe `{dataset}` to params/training.yaml (docs/own-dataset.md has one to copy)"
     elif not grids:

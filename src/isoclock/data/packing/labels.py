@@ -57,8 +57,10 @@ def _colour_values(content: bytes, header: Header, reader: Reader) -> Pixels:
             f"a label must have colours of 8 bits, but this has {header.colours}, {header.bits} bits; convert it, or download "
             "it again"
         )
-    red, green, blue = (colours[..., channel].astype(np.int32) for channel in range(3))
-    codes = red << 16 | green << 8 | blue
+    codes = colours[..., 0].astype(np.int32)
+    for channel in (1, 2):
+        codes <<= 8
+        codes |= colours[..., channel]
     values = reader.colour_table[codes]
     if (values == IGNORE).any():
         unknown, counts = np.unique(codes[values == IGNORE], return_counts=True)

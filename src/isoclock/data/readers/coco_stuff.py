@@ -19,6 +19,8 @@ from isoclock.data.readers.reader import Reader, Sample, index_colour, match
 from isoclock.labels import IGNORE
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -69,13 +71,18 @@ def _scan(root: RawTree, split: str) -> tuple[list[Sample], list[str]]:
     names = images.keys() | labels.keys()
     if list_file is not None:
         lists = root.holding(list_file).glob(list_file)
-        names = {line.strip() for file in lists for line in file.read_bytes().decode("ascii", "replace").split("\n")} - {""}
-    needed = {image_files: images, label_files: labels} | ({list_file: names} if list_file else {})
+        names = {
+            line.strip() for file in lists for line in file.read_bytes().decode("ascii", "replace").split("\n")
+        } - {""}
+    needed: dict[str, Collection[str]] = {image_files: images, label_files: labels}
+    needed |= {} if list_file is None else {list_file: names}
     if missing := [pattern for pattern, found in needed.items() if not found]:
         return [], [f"{root}/{pattern}: no such files; put {archives} there" for pattern in missing]
     samples, problems = match(*({name: found[name] for name in names & found.keys()} for found in (images, labels)))
     lost = sorted(names - images.keys() - labels.keys())
-    return samples, problems + [f"{root}: {name} of split {split} is missing; put {archives} there again" for name in lost]
+    return samples, problems + [
+        f"{root}: {name} of split {split} is missing; put {archives} there again" for name in lost
+    ]
 
 
 def _by_stem(root: RawTree, pattern: str) -> dict[str, RawFile]:

@@ -58,10 +58,13 @@ def _rgb(colour: str) -> tuple[int, int, int]:
 def _scan(entry: Dataset, folder: Folder, root: RawTree, split: str) -> tuple[list[Sample], list[str]]:
     with_labels = split != entry.unlabelled
     images, problems = _files(root, folder.images, split, _IMAGES)
-    labels, wrong = _files(root, folder.labels, split, _LABELS) if with_labels else ({}, [])
-    problems += wrong
-    for key, pattern, there in (("images", folder.images, images), ("labels", folder.labels, labels or not with_labels)):
-        if not there:
+    labels: Files = {}
+    if with_labels:
+        labels, wrong = _files(root, folder.labels, split, _LABELS)
+        problems += wrong
+    patterns = [("images", folder.images, images), ("labels", folder.labels, labels)]
+    for key, pattern, found in patterns if with_labels else patterns[:1]:
+        if not found:
             where = f"{root}/{_of_split(pattern, split)}"
             problems.append(f"{where}: no such files; correct folder.{key} of the entry, or put them there")
     if problems:

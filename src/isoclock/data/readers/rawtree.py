@@ -121,8 +121,8 @@ class RawTree:
     def glob(self, pattern: str, *, use: bool = True) -> list[RawFile]:
         """Files that match a pattern such as `*/*.png` (`*` within a name), sorted by path, without hidden files.
 
-        Files that are not used are reported when the data set is prepared. Raises DataError if two archives contain different files of the same path, and for two files in a folder whose names
-        differ only in case or Unicode form.
+        Files that are not used are reported when the data set is prepared. Raises DataError if two archives contain different
+        files of the same path, and for two files in a folder whose names differ only in case or Unicode form.
         """
         parts = [_translated(part) for part in (self._below / pattern).parts]
         whole = re.compile("/".join(parts))

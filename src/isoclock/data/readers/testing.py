@@ -95,7 +95,8 @@ def check_reader(
 ) -> None:
     """Run every check on the reader called `name`, on `splits` of the raw data below `root` too if they are given.
 
-    `entry` is that of the data set, for a reader that takes its classes from there (such as `folder`). Raises AssertionError at the first check that fails, DataError if files of a split do not fit together.
+    `entry` is that of the data set, for a reader that takes its classes from there (such as `folder`). Raises AssertionError
+    at the first check that fails, DataError if files of a split do not fit together.
     """
     run_checks(name, CHECKS, Subject(name, root, splits, entry))
 

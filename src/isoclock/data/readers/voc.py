@@ -17,13 +17,28 @@ from isoclock.data.readers.reader import Reader, Sample, index_colour, match
 from isoclock.labels import IGNORE
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import numpy as np
     from numpy.typing import NDArray
 
     from isoclock.data.readers.rawtree import RawFile, RawTree
 
 _CLASSES = (
-    *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable"),
+    *(
+        "background",
+        "aeroplane",
+        "bicycle",
+        "bird",
+        "boat",
+        "bottle",
+        "bus",
+        "car",
+        "cat",
+        "chair",
+        "cow",
+        "diningtable",
+    ),
     *("dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 _IMAGES, _LABELS, _LISTS = "JPEGImages/*.jpg", "SegmentationClass/*.png", "ImageSets/Segmentation"
@@ -38,7 +53,8 @@ def _scan(root: RawTree, split: str) -> tuple[list[Sample], list[str]]:
     voc = root.holding(f"{_LISTS}/val.txt")
     images, labels = _by_stem(voc, _IMAGES), _by_stem(voc, _LABELS)
     names = {name: _names(voc, name) for name in (("train", "val") if split == _WITH_SBD else (split,))}
-    needed = {_IMAGES: images, _LABELS: labels} | {f"{_LISTS}/{name}.txt": found for name, found in names.items()}
+    needed: dict[str, Collection[str]] = {_IMAGES: images, _LABELS: labels}
+    needed |= {f"{_LISTS}/{name}.txt": found for name, found in names.items()}
     problems = [
         f"{voc}/{pattern}: no such files; unpack VOCtrainval_11-May-2012.tar in {root}"
         for pattern, found in needed.items()
@@ -56,7 +72,9 @@ def _scan(root: RawTree, split: str) -> tuple[list[Sample], list[str]]:
         wanted = names["train"] | further
     samples, problems = match(*({name: found[name] for name in wanted & found.keys()} for found in (images, labels)))
     lost = sorted(wanted - images.keys() - labels.keys())
-    return samples, problems + [f"{voc}: {name} of split {split} is missing; unpack the data set again" for name in lost]
+    return samples, problems + [
+        f"{voc}: {name} of split {split} is missing; unpack the data set again" for name in lost
+    ]
 
 
 def _names(voc: RawTree, name: str) -> set[str]:

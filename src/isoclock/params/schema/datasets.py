@@ -59,9 +59,14 @@ class Dataset(Entry):
     @model_validator(mode="after")
     def _folder_is_of_its_reader(self) -> Dataset:
         if (self.reader == "folder") != (self.folder is not None):
-            what = "missing; add images, labels and classes" if self.folder is None else "is read by reader `folder` only"
+            what = (
+                "missing; add images, labels and classes" if self.folder is None else "is read by reader `folder` only"
+            )
             raise ValueError(f"folder: {what} (docs/own-dataset.md)")
-        if self.unlabelled is not None and self.folder is not None and self.folder.val_share is not None:
+        shared = self.folder is not None and self.folder.val_share is not None
+        if shared and self.train == self.val:
+            raise ValueError(f"train and val are both {self.val!r}, but folder.val_share needs two names; change one")
+        if shared and self.unlabelled is not None:
             raise ValueError(
                 "unlabelled names a split, but folder.val_share splits all images into train and val; use labelled_images, "
                 "or split by folder or lists"

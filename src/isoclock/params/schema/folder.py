@@ -78,7 +78,9 @@ class Folder(BaseModel):
     colours: dict[str, str] | None = None  # of classes, for overlays; none: those of the labels, or a fixed list
     # One of three ways to split: `{split}` in `images`, or
     lists: Pattern | None = None  # files with one name of an image a line, such as lists/{split}.txt; or
-    val_share: Annotated[float, Field(gt=0, lt=1, strict=True)] | None = None  # share of the images that are split `val`
+    val_share: Annotated[float, Field(gt=0, lt=1, strict=True)] | None = (
+        None  # share of the images that are split `val`
+    )
     split_seed: Seed | None = None  # selects them; none: 0
 
     @property
