@@ -124,7 +124,8 @@ def test_lists_split_and_files_of_no_list_are_reported(meadow: Path, tmp_path: P
     prepare(reader_of(listed), meadow, tmp_path / "out", splits=raw_splits(listed), report=notes.append)
     assert PackedSplit(tmp_path / "out", "train").names == ["train/train0", "train/train2", "val/val1"]
     assert PackedSplit(tmp_path / "out", "val").names == ["train/train1", "val/val0"]
-    assert "1 *.jpg (images/train/train3.jpg), 1 *.png (masks/train/train3.png)" in notes[0]
+    for unused in ("1 *.jpg (images/train/train3.jpg)", "1 *.png (masks/train/train3.png)"):
+        assert unused in notes[0]
 
     (meadow / "lists/train.txt").write_text("train0\ntrain0\ntrain1\nnothing\n")
     found = problems(meadow, listed)
@@ -229,7 +230,7 @@ def test_the_section_belongs_to_its_reader() -> None:
     with pytest.raises(ValidationError, match="folder: is read by reader `folder` only"):
         entry(BY_FOLDER, reader="camvid")
     with pytest.raises(ValidationError, match="folder: missing; add images, labels and classes"):
-        entry(BY_FOLDER, folder=None)
+        Dataset.model_validate(entry(BY_FOLDER).model_dump(exclude={"folder"}))
     with pytest.raises(ValidationError, match=r"folder.val_share splits all images"):
         entry(FLAT | {"val_share": 0.2}, unlabelled="extra")
 
