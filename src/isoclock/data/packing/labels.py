@@ -66,9 +66,9 @@ def _colour_values(content: bytes, header: Header, reader: Reader) -> Pixels:
         unknown, counts = np.unique(codes[values == IGNORE], return_counts=True)
         names = [f"#{code:06x}" for code in unknown[np.argsort(-counts, kind="stable")][:_UNKNOWN_SHOWN]]
         more = f" and {len(unknown) - len(names)} more" if len(unknown) > len(names) else ""
+        what = f"colours {', '.join(names)}{more} ({counts.sum() / codes.size:.2%} of its pixels)"
         raise ValueError(
-            f"colours {', '.join(names)}{more} ({counts.sum() / codes.size:.2%} of its pixels), which {reader.has_values} does "
-            "not have; add them there, or restore the label if it was scaled or saved as JPEG"
+            f"{reader.unknown_problem(what)}; add them there, or restore the label if it was scaled or saved as JPEG"
         )
     return values
 

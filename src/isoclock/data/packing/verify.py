@@ -76,7 +76,7 @@ def verify(
         illegal = np.flatnonzero((counts > 0) & (reader.label_table == ILLEGAL))
         if illegal.size:
             values = ", ".join(str(value) for value in illegal)
-            problems.append(f"{sample.label_path}: label values {values}, which {reader.has_values} does not have")
+            problems.append(f"{sample.label_path}: {reader.unknown_problem(f'label values {values}')}")
         if image is not None and image.shape[:2] != raw.shape:
             problems.append(f"{sample.label_path}: size {_times(raw.shape)}, but its image is {_times(image.shape)}")
     if problems or image is None or content is None:

@@ -78,10 +78,10 @@ class Reader:
             table[red << 16 | green << 8 | blue] = value
         return table
 
-    @property
-    def has_values(self) -> str:
-        """Where the values of labels come from, for messages."""
-        return "the entry (folder.classes, folder.void)" if self.name == "folder" else self.name
+    def unknown_problem(self, what: str) -> str:
+        """What is wrong with a label that has values or colours (`what`) which the data set does not have."""
+        where = "the entry (folder.classes, folder.void)" if self.name == "folder" else self.name
+        return f"{what}, which {where} does not have"
 
     def problems(self) -> list[str]:
         """What is wrong with classes, palette and label values, one line each."""
