@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
+from scipy.io import savemat
 
 SIZE = (32, 64)
 CITIES = {"train": ("aachen", "ulm"), "val": ("munster",), "test": ("berlin",)}
@@ -101,6 +102,73 @@ def camvid(root: Path, inside: str = "CamVid") -> Path:
             members[f"{inside}/{split}/0001TP_{k:06d}.png"] = png(photograph(k))
             members[f"{inside}/{split}annot/0001TP_{k:06d}.png"] = png(labels(k, 12))
     return write_zip(root / "camvid.zip", members)
+
+
+VOC = {"train": ("2007_000032", "2007_000039"), "val": ("2007_000033",), "sbd": ("2008_000002", "2008_000003")}
+"""Names of a small VOC; SBD also has labels for the first image of train, and for that of val."""
+
+
+def voc(root: Path) -> None:
+    """VOC2012 with 2 images of train and 1 of val, and SBD's labels for 4 images, both unpacked; another image has no label."""
+    devkit, sbd = root / "VOCdevkit" / "VOC2012", root / "benchmark_RELEASE" / "dataset"
+    for folder in (devkit / "JPEGImages", devkit / "SegmentationClass", devkit / "ImageSets/Segmentation", sbd / "cls"):
+        folder.mkdir(parents=True)
+    for number, name in enumerate((*(name for names in VOC.values() for name in names), "2009_000001")):
+        Image.fromarray(photograph(number)).save(devkit / "JPEGImages" / f"{name}.jpg")
+        values = labels(number, 21)
+        if name in (*VOC["train"], *VOC["val"]):
+            values[:2] = 255
+            image = Image.fromarray(values, "P")
+            image.putpalette([k * 37 % 256 for k in range(768)])
+            image.save(devkit / "SegmentationClass" / f"{name}.png")
+        if name in (VOC["train"][0], VOC["val"][0], *VOC["sbd"]):
+            mat = {"Segmentation": values % 21, "Boundaries": np.zeros((20, 1)), "CategoriesPresent": np.zeros((1, 1))}
+            savemat(sbd / "cls" / f"{name}.mat", {"GTcls": mat}, do_compression=True)
+    for split, names in (("train", VOC["train"]), ("val", VOC["val"]), ("trainval", VOC["train"] + VOC["val"])):
+        (devkit / "ImageSets/Segmentation" / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
+
+
+COCO_VALUES = np.array([0, 10, 12, 89, 91, 181, 255], np.uint8)
+"""Some values of stuffthingmaps: ids less one, and 255."""
+
+
+def coco_stuff(root: Path) -> list[Path]:
+    """The three archives: 3 images of train2017, 2 of val2017."""
+    members: dict[str, dict[str, bytes]] = {"stuffthingmaps_trainval2017": {}}
+    for split, count in (("train2017", 3), ("val2017", 2)):
+        for k in range(count):
+            name, image = f"{split}/{k:012d}", Image.fromarray(photograph(k))
+            members.setdefault(split, {})[f"{name}.jpg"] = _jpeg(image, 0)
+            values = COCO_VALUES[labels(k, len(COCO_VALUES))]
+            members["stuffthingmaps_trainval2017"][f"{name}.png"] = png(values)
+    return [write_zip(root / f"{name}.zip", content) for name, content in members.items()]
+
+
+def coco_stuff_10k(root: Path) -> Path:
+    """cocostuff-10k-v1.1.zip: 2 images of train and 1 of test, whose labels are those of `coco_stuff` in MATLAB files."""
+    members: dict[str, bytes] = {}
+    names = [f"COCO_train2014_{k:012d}" for k in range(3)]
+    for k, name in enumerate(names):
+        members[f"images/{name}.jpg"] = _jpeg(Image.fromarray(photograph(k)), 0)
+        stream = io.BytesIO()
+        ids = COCO_VALUES[labels(k, len(COCO_VALUES))].astype(np.uint16) + 1
+        savemat(stream, {"S": ids % 256, "captions": np.array(["a"], object)}, do_compression=True)
+        members[f"annotations/{name}.mat"] = stream.getvalue()
+    members["imageLists/train.txt"] = "\n".join(names[:2]).encode()
+    members["imageLists/test.txt"] = f"{names[2]}\n".encode()
+    return write_zip(root / "cocostuff-10k-v1.1.zip", members)
+
+
+def meadow(root: Path, *, train: int = 4, val: int = 2) -> None:
+    """The photographs of docs/own-dataset.md: images/SPLIT/*.jpg and masks/SPLIT/*.png with values 0, 1, 2, 4 and 255."""
+    for split, count in (("train", train), ("val", val)):
+        for kind in ("images", "masks"):
+            (root / kind / split).mkdir(parents=True)
+        for number in range(count):
+            size = 40 + number, 60
+            Image.fromarray(photograph(number, size)).save(root / f"images/{split}/{split}{number}.jpg")
+            values = np.array([0, 1, 2, 4, 255], np.uint8)[labels(number, 5, size)]
+            (root / f"masks/{split}/{split}{number}.png").write_bytes(png(values))
 
 
 def _jpeg(image: Image.Image, number: int) -> bytes:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from isoclock.budget.known_flops import KnownFlops
-from isoclock.data.readers.reader import find_reader
+from isoclock.data.readers.reader import reader_of
 from isoclock.params.load import Params
 from isoclock.params.schema import Recipe
 from isoclock.protocol import VERSION
@@ -74,7 +74,7 @@ class StepCosts:
 
     def classes(self, dataset: str) -> int:
         """Number of classes of a data set."""
-        return find_reader(self.params.dataset(dataset).reader).num_classes
+        return reader_of(self.params.dataset(dataset)).num_classes
 
     @cached_property
     def rate(self) -> tuple[float, str]:

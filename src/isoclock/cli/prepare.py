@@ -24,20 +24,21 @@ def run(arguments: argparse.Namespace) -> int:
     from isoclock.data.packing.prepare import prepare
     from isoclock.data.packing.unlabelled import raw_splits
     from isoclock.data.packing.verify import MAX_PIXELS
-    from isoclock.data.readers.reader import find_reader
+    from isoclock.data.readers.reader import reader_of
     from isoclock.errors import one_line
     from isoclock.grid.code import code_digest
     from isoclock.grid.layout import Layout
     from isoclock.params.check import load_params
     from isoclock.progress import ProgressLine
+    from isoclock.report.prepared_table import print_prepared
 
     notes: list[str] = []
     name = arguments.dataset
     params = load_params()
     dataset, out = params.dataset(name), Layout().prepared(name)
     with ProgressLine(f"prepare {name}") as progress:
-        prepare(
-            find_reader(dataset.reader),
+        index = prepare(
+            reader_of(dataset),
             raw_root(name, dataset.root),
             out,
             splits=raw_splits(dataset),
@@ -60,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
             notes.append(f"{left}: of an interrupted `isoclock prepare`, and params/ has no such data set; remove it")
     for note in notes:
         print(f"isoclock: {one_line(note)}", file=sys.stderr)
+    print_prepared(index, out, params, notes)
     return 0
 
 

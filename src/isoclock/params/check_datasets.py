@@ -12,6 +12,7 @@ FIELDS_SHARED_WITH_TEACHER = (
     "size",
     "storage",
     "white_16bit",
+    "folder",
 )  # of a data set and its `teacher_from`
 
 

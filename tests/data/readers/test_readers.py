@@ -34,8 +34,16 @@ class TestADE20K(ReaderContract):
     reader = "ade20k"
 
 
-def test_every_reader_of_the_package_is_tested_here() -> None:
-    assert set(sources("readers")) == {"cityscapes", "camvid", "ade20k"}
+class TestVOC(ReaderContract):
+    reader = "voc"
+
+
+class TestCOCOStuff(ReaderContract):
+    reader = "coco_stuff"
+
+
+def test_every_reader_of_the_package_is_tested() -> None:
+    assert set(sources("readers")) == {"cityscapes", "camvid", "ade20k", "voc", "coco_stuff", "folder"}
 
 
 def test_unknown_reader_lists_the_known() -> None:

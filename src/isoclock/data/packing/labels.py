@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from isoclock.data.loading.pixels import Pixels
-from isoclock.data.png import png_header, without_colours
-from isoclock.labels import ILLEGAL
+from isoclock.data.loading.pixels import Pixels, decode_rgb
+from isoclock.data.png import Header, png_header, without_colours
+from isoclock.labels import IGNORE, ILLEGAL
 
 if TYPE_CHECKING:
     from isoclock.data.readers.reader import Reader
@@ -19,16 +19,27 @@ _SCALED_BY = {1: 255, 2: 85, 4: 17, 8: 1}
 """Decoders stretch fewer than 8 bits to 0..255, by these factors."""
 
 
-def label_values(content: bytes, reader: Reader) -> Pixels:
-    """The values (H, W) stored in a PNG label, grey or palette, with 1 to 8 bits: never scaled, never a palette's colours.
+MATLAB_START = b"MATLAB 5.0 MAT-file"
+_UNKNOWN_SHOWN = 5  # colours in a message
 
-    Raises ValueError for other kinds of PNG, and where values and colours of a palette could both be the label.
+
+def label_values(content: bytes, reader: Reader) -> Pixels:
+    """The values (H, W) stored in a label.
+
+    A PNG label is grey or has a palette, with 1 to 8 bits: values are never scaled, and never a palette's colours. If the
+    labels of the reader are colours, those of a grey, palette or RGB file are looked up. Raises ValueError for other kinds of
+    PNG, where values and colours of a palette could both be the label, and for colours that the reader does not have.
     """
+    if reader.from_matlab is not None and content.startswith(MATLAB_START):
+        return reader.from_matlab(content)
     header = png_header(content)
+    if reader.label_colours:
+        return _colour_values(content, header, reader)
     if header.colours not in ("grey", "a palette") or header.bits > 8:
         raise ValueError(
             f"a label must have one 8-bit channel or a palette, but this has {header.colours}, {header.bits} bits; "
             "convert it so that each pixel has the value of its class"
+            f"{', or give colours as folder.classes of the entry' if reader.name == 'folder' else ''}"
         )
     decoded = cv2.imdecode(np.frombuffer(without_colours(content), np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None or decoded.ndim != 2 or decoded.dtype != np.uint8:
@@ -36,6 +47,29 @@ def label_values(content: bytes, reader: Reader) -> Pixels:
     values = np.asarray(decoded if header.bits == 8 else decoded // _SCALED_BY[header.bits], np.uint8)
     if header.palette is not None:
         _check_palette(header.palette, np.flatnonzero(count_values(values)), reader)
+    return values
+
+
+def _colour_values(content: bytes, header: Header, reader: Reader) -> Pixels:
+    colours = None if header.bits > 8 else decode_rgb(content)
+    if colours is None:
+        raise ValueError(
+            f"a label must have colours of 8 bits, but this has {header.colours}, {header.bits} bits; convert it, or download "
+            "it again"
+        )
+    codes = colours[..., 0].astype(np.int32)
+    for channel in (1, 2):
+        codes <<= 8
+        codes |= colours[..., channel]
+    values = reader.colour_table[codes]
+    if (values == IGNORE).any():
+        unknown, counts = np.unique(codes[values == IGNORE], return_counts=True)
+        names = [f"#{code:06x}" for code in unknown[np.argsort(-counts, kind="stable")][:_UNKNOWN_SHOWN]]
+        more = f" and {len(unknown) - len(names)} more" if len(unknown) > len(names) else ""
+        what = f"colours {', '.join(names)}{more} ({counts.sum() / codes.size:.2%} of its pixels)"
+        raise ValueError(
+            f"{reader.unknown_problem(what)}; add them there, or restore the label if it was scaled or saved as JPEG"
+        )
     return values
 
 

@@ -93,6 +93,7 @@ def prepare(
         raise DataError(source.count_problems + source.problems)
     labels = {split for split, sample in source.samples if sample.label_path is not None}
     how = {"schema": schema_of(Index), "reader": reader.name, "raw_to_train": sorted(reader.raw_to_train.items())}
+    how |= {"label_colours": reader.label_colours} if reader.label_colours else {}
     how |= {"size": size, "storage": storage, "quality": JPEG_QUALITY, "splits": dict(splits)}
     how |= {"accept_damaged": sorted(accept_damaged), "white_16bit": white_16bit, "code": code}
     expected = [(split, sample.name, identities(sample)) for split, sample in source.samples]

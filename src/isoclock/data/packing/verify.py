@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from isoclock.data.formats import JPEG_START, image_size, kind_problem
 from isoclock.data.jpeg.damage import jpeg_problem
 from isoclock.data.loading.pixels import Pixels, decode_rgb
-from isoclock.data.packing.labels import count_values, decode_rgb_16bit, label_values
+from isoclock.data.packing.labels import MATLAB_START, count_values, decode_rgb_16bit, label_values
 from isoclock.data.png import png_header, png_problem
 from isoclock.errors import DataError
 from isoclock.labels import ILLEGAL
@@ -76,7 +76,7 @@ def verify(
         illegal = np.flatnonzero((counts > 0) & (reader.label_table == ILLEGAL))
         if illegal.size:
             values = ", ".join(str(value) for value in illegal)
-            problems.append(f"{sample.label_path}: label values {values}, which {reader.name} does not have")
+            problems.append(f"{sample.label_path}: {reader.unknown_problem(f'label values {values}')}")
         if image is not None and image.shape[:2] != raw.shape:
             problems.append(f"{sample.label_path}: size {_times(raw.shape)}, but its image is {_times(image.shape)}")
     if problems or image is None or content is None:
@@ -113,7 +113,9 @@ def _image(path: RawFile, content: bytes, decoding: Decoding, problems: list[str
     return image
 
 
-def _content(path: RawFile, decoding: Decoding, problems: list[str], damage_accepted: bool) -> bytes | None:
+def _content(
+    path: RawFile, decoding: Decoding, problems: list[str], damage_accepted: bool, matlab: bool = False
+) -> bytes | None:
     try:
         content = path.read_bytes()
     except DataError as error:
@@ -122,6 +124,8 @@ def _content(path: RawFile, decoding: Decoding, problems: list[str], damage_acce
     except OSError as error:
         problems.append(f"{path}: cannot be read ({error.strerror})")
         return None
+    if matlab and content.startswith(MATLAB_START):
+        return content
     jpeg = content.startswith(JPEG_START)
     if (wrong := kind_problem(content)) is not None:
         problems.append(f"{path}: {wrong}")
@@ -151,7 +155,7 @@ def _size_problem(content: bytes, max_pixels: int) -> str | None:
 
 
 def _raw_label(reader: Reader, path: RawFile, decoding: Decoding, problems: list[str]) -> Pixels | None:
-    content = _content(path, decoding, problems, damage_accepted=True)
+    content = _content(path, decoding, problems, damage_accepted=True, matlab=reader.from_matlab is not None)
     if content is None:
         return None
     if content.startswith(JPEG_START):

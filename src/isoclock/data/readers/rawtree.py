@@ -110,11 +110,19 @@ class RawTree:
             raise DataError(f"{self}: {pattern} is in {nearest[0]} and in {nearest[1]}; move one of them away")
         return self / nearest[0]
 
-    def glob(self, pattern: str) -> list[RawFile]:
+    def path_of(self, file: RawFile) -> str:
+        """The path of a file of this tree below the root of the data set."""
+        return str(file.path) if isinstance(file, ArchiveMember) else file.relative_to(self.root).as_posix()
+
+    def use(self, files: Iterable[RawFile]) -> None:
+        """Note that files are used: `glob` with `use=False` leaves that open."""
+        self.found.used |= {folded(self.path_of(file)) for file in files}
+
+    def glob(self, pattern: str, *, use: bool = True) -> list[RawFile]:
         """Files that match a pattern such as `*/*.png` (`*` within a name), sorted by path, without hidden files.
 
-        Raises DataError if two archives contain different files of the same path, and for two files in a folder whose names
-        differ only in case or Unicode form.
+        Files that are not used are reported when the data set is prepared. Raises DataError if two archives contain different
+        files of the same path, and for two files in a folder whose names differ only in case or Unicode form.
         """
         parts = [_translated(part) for part in (self._below / pattern).parts]
         whole = re.compile("/".join(parts))
@@ -139,7 +147,8 @@ class RawTree:
             # Also a link in place of a folder that the pattern goes through.
             if re.fullmatch("/".join(parts[: path.count("/") + 1]), folded(path)):
                 self.found.dangling[path] = None
-        self.found.used |= found.keys()
+        if use:
+            self.found.used |= found.keys()
         self.found.searched.add("/".join(parts[:-1]))
         return [file for _, file in sorted(found.values(), key=lambda pair: pair[0])]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,12 @@ from isoclock.data.readers.rawtree import RawFile, RawTree
 from isoclock.discovery import sources
 from isoclock.errors import DataError, ParamsError, UserError
 from isoclock.labels import IGNORE, ILLEGAL
+
+if TYPE_CHECKING:
+    from isoclock.params.schema import Dataset
+
+Colour = tuple[int, int, int]
+"""Red, green and blue, 0 to 255 each."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +41,21 @@ class Reader:
     `classes` and `palette` (RGB) are in order of train id; `raw_to_train` maps every legal raw label value to a train
     id or IGNORE; `scan(root, split)` finds the samples of a split and the problems (one line each) of those left out.
     `known_bad` names samples that are broken in the published data set, and why: they are left out with a message.
+
+    Labels are PNG files that store values. With `label_colours` they store colours instead: colour k stands for value k.
+    With `from_matlab` they may also be MATLAB files: it returns the values (H, W), or raises ValueError. With `from_entry`,
+    classes and files are those of an entry of params/datasets.yaml: it returns the reader of that entry.
     """
 
     name: str
     classes: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...]
+    palette: tuple[Colour, ...]
     raw_to_train: Mapping[int, int]
     scan: Callable[[RawTree, str], tuple[list[Sample], list[str]]]
     known_bad: Mapping[str, str] = field(default_factory=dict)
+    label_colours: tuple[Colour, ...] = ()
+    from_matlab: Callable[[bytes], NDArray[np.uint8]] | None = None
+    from_entry: Callable[[Dataset], Reader] | None = None
 
     @property
     def num_classes(self) -> int:
@@ -55,6 +69,19 @@ class Reader:
         for raw, train in self.raw_to_train.items():
             table[raw] = train
         return table
+
+    @cached_property
+    def colour_table(self) -> NDArray[np.uint8]:
+        """Colour (red * 65536 + green * 256 + blue) -> value, shape (2 ** 24,): IGNORE where no label colour."""
+        table = np.full(1 << 24, IGNORE, np.uint8)
+        for value, (red, green, blue) in enumerate(self.label_colours):
+            table[red << 16 | green << 8 | blue] = value
+        return table
+
+    def unknown_problem(self, what: str) -> str:
+        """What is wrong with a label that has values or colours (`what`) which the data set does not have."""
+        where = "the entry (folder.classes, folder.void)" if self.name == "folder" else self.name
+        return f"{what}, which {where} does not have"
 
     def problems(self) -> list[str]:
         """What is wrong with classes, palette and label values, one line each."""
@@ -118,6 +145,21 @@ def match(images: Mapping[str, RawFile], labels: Mapping[str, RawFile]) -> tuple
     problems = [f"{images[name]}: this image has no label" for name in sorted(images.keys() - pairs.keys())]
     problems += [f"{labels[name]}: this label has no image" for name in sorted(labels.keys() - set(pairs.values()))]
     return samples, problems
+
+
+def index_colour(index: int) -> Colour:
+    """A colour for each index of 0 to 255, all different: those of the PASCAL VOC devkit, from the bits of the index."""
+    red, green, blue = (sum((index >> 3 * bit + channel & 1) << 7 - bit for bit in range(3)) for channel in range(3))
+    return red, green, blue
+
+
+def reader_of(dataset: Dataset) -> Reader:
+    """The reader of a data set, with the classes and files of its entry if the reader takes them from there.
+
+    Raises ParamsError as `find_reader` does.
+    """
+    found = find_reader(dataset.reader)
+    return found if found.from_entry is None else found.from_entry(dataset)
 
 
 def find_reader(name: str) -> Reader:

@@ -16,27 +16,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from isoclock.data.readers.reader import Reader, find_reader
+from isoclock.data.readers.reader import Reader, find_reader, reader_of
 from isoclock.testing import Check, Contract, run_checks
+
+if TYPE_CHECKING:
+    from isoclock.params.schema import Dataset
 
 SAMPLES = 8  # of each split that are decoded
 
 
 class Subject:
-    """A reader with raw data that it is tested on; `root` None checks its classes alone."""
+    """A reader with raw data that it is tested on; `root` None checks its classes alone.
 
-    def __init__(self, name: str, root: Path | str | None = None, splits: Sequence[str] = ()) -> None:
-        self.name = name
+    `entry` is that of the data set, for a reader that takes its classes from there.
+    """
+
+    def __init__(
+        self, name: str, root: Path | str | None = None, splits: Sequence[str] = (), entry: Dataset | None = None
+    ) -> None:
+        self.name, self.entry = name, entry
         self.root = None if root is None else Path(root)
         self.splits = tuple(splits)
 
     def found(self) -> Reader:
         """The reader that `reader: <name>` in params/datasets.yaml stands for."""
-        return find_reader(self.name)
+        return find_reader(self.name) if self.entry is None else reader_of(self.entry)
 
 
 def check_name(subject: Subject) -> None:
@@ -82,12 +90,15 @@ def check_splits(subject: Subject) -> None:
 CHECKS: tuple[Check, ...] = (check_name, check_classes, check_label_values, check_splits)
 
 
-def check_reader(name: str, root: Path | str | None = None, splits: Sequence[str] = ()) -> None:
+def check_reader(
+    name: str, root: Path | str | None = None, splits: Sequence[str] = (), entry: Dataset | None = None
+) -> None:
     """Run every check on the reader called `name`, on `splits` of the raw data below `root` too if they are given.
 
-    Raises AssertionError at the first check that fails, DataError if files of a split do not fit together.
+    `entry` is that of the data set, for a reader that takes its classes from there (such as `folder`). Raises AssertionError
+    at the first check that fails, DataError if files of a split do not fit together.
     """
-    run_checks(name, CHECKS, Subject(name, root, splits))
+    run_checks(name, CHECKS, Subject(name, root, splits, entry))
 
 
 class ReaderContract(Contract):
@@ -97,8 +108,9 @@ class ReaderContract(Contract):
     reader: ClassVar[str]
     root: ClassVar[Path | str | None] = None
     splits: ClassVar[Sequence[str]] = ()
+    entry: ClassVar[Dataset | None] = None
 
     @property
     def subject(self) -> Subject:
         """The reader with its raw data."""
-        return Subject(self.reader, self.root, self.splits)
+        return Subject(self.reader, self.root, self.splits, self.entry)

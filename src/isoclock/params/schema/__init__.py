@@ -2,6 +2,7 @@
 
 from isoclock.params.schema.base import Entry as Entry
 from isoclock.params.schema.datasets import Dataset as Dataset
+from isoclock.params.schema.folder import Folder as Folder
 from isoclock.params.schema.grids import Budget as Budget
 from isoclock.params.schema.grids import Grid as Grid
 from isoclock.params.schema.grids import ProfileSettings as ProfileSettings

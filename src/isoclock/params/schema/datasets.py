@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from isoclock.params.schema.base import Entry
+from isoclock.params.schema.folder import Folder
 from isoclock.schema import Count, Name, Seed
 
 
@@ -36,6 +37,7 @@ class Dataset(Entry):
         None, exclude_if=_is_none
     )  # of an image or label; larger ones are refused; none: 2 ** 26
     recipe: Name | None = Field(None, exclude_if=_is_none)  # section of training.yaml; none: the data set's own name
+    folder: Folder | None = Field(None, exclude_if=_is_none)  # patterns, classes and splits of reader `folder`
     teacher_from: Name | None = None  # the data set that its teachers are trained on; none: itself
 
     @model_validator(mode="after")
@@ -53,6 +55,23 @@ class Dataset(Entry):
         splits = {split for split in (self.train, self.val, self.unlabelled) if split is not None}
         if unknown := sorted(set(self.images) - splits):
             raise ValueError(f"images.{unknown[0]}: unknown split; choose from {', '.join(sorted(splits))}")
+        return self
+
+    @model_validator(mode="after")
+    def _folder_is_of_its_reader(self) -> Dataset:
+        if (self.reader == "folder") != (self.folder is not None):
+            what = (
+                "missing; add images, labels and classes" if self.folder is None else "is read by reader `folder` only"
+            )
+            raise ValueError(f"folder: {what} (docs/own-dataset.md)")
+        shared = self.folder is not None and self.folder.val_share is not None
+        if shared and self.train == self.val:
+            raise ValueError(f"train and val are both {self.val!r}, but folder.val_share needs two names; change one")
+        if shared and self.unlabelled is not None:
+            raise ValueError(
+                "unlabelled names a split, but folder.val_share splits all images into train and val; use labelled_images, "
+                "or split by folder or lists"
+            )
         return self
 
     @property
