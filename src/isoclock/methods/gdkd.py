@@ -99,8 +99,9 @@ class GDKD(Method):
             terms["high"] = F.kl_div(*masses, reduction="sum") * scale
         for term, others in (("low_top", ~in_top), ("low_other", in_top)):
             if term in wanted:
-                shares = (F.log_softmax(rows - PUBLISHED_OFFSET * others, dim=1) for rows in (ours, theirs))
-                terms[term] = F.kl_div(*shares, reduction="sum", log_target=True) * scale
+                of_student = F.log_softmax(ours - PUBLISHED_OFFSET * others, dim=1)
+                of_teacher = F.log_softmax(theirs - PUBLISHED_OFFSET * others, dim=1)
+                terms[term] = F.kl_div(of_student, of_teacher, reduction="sum", log_target=True) * scale
         return terms
 
 
