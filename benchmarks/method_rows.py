@@ -35,6 +35,7 @@ SETTINGS: Mapping[str, Mapping[str, Setting]] = {
         "head": Setting({"tap": "head"}, ("mgd",)),
         "backbone": Setting({"tap": "backbone"}, ("mgd",), grid=(32, 64)),
     },
+    "cankd": {"backbone": Setting({"tap": "backbone"}, grid=(32, 64))},
     "skd": {
         "pixel": Setting({}, ("pixel",)),
         "pair official": Setting({"nodes": "official"}, ("pair",)),

@@ -50,7 +50,14 @@ T the teacher. The taps are `backbone` (last encoder stage), `head` (input of th
 dropout) and the logits before any upsampling.
 
 Published scores are mIoU in per cent on the validation split, as their sources report them.
-Recipes, teachers and code bases differ from row to row, so the rows are not a ranking.
+Recipes, teachers and code bases differ from row to row, so the rows are not a ranking. Niemann et
+al. 2023 (arXiv 2309.03659) show how much depends on them: the gains of SKD and IFVD vanish with
+tuned hyper-parameters, and only two of eight methods compete with a tuned baseline on ADE20K.
+
+Terms that relate the images of one device (similarities between images, statistics of a batch) are
+computed in groups of `images_per_group` images, by default as many as a device had in the published
+runs. Weights are published for the size of a map: where another map changes the size of a term,
+`params/methods.yaml` has the scaled weight, with the formula (provenance `published, scaled`).
 """
 
 HOW = """\

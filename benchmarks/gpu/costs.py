@@ -28,7 +28,8 @@ ENERGY_S = 0.5  # NVML updates its counter every 0.1 s or so
 # fmt: off
 ENTRIES = [
     "none", "kd", "cwd", "fitnet", "mgd", "cirkd-small", "ifvd", "bpkd", "skd-pair", "dist", "dkd", "skd-official",
-    "cwd-feature", "nkd", "afdcd", "maskd-short", "maskd-head", "at", "rkd", "cc", "crd", "pkd", "raw",
+    "cwd-feature", "nkd", "afdcd", "maskd-short", "maskd-head", "at", "rkd", "cc", "crd", "pkd", "raw", "cankd", "gdkd",
+    "logit-std",
 ]
 BY_CLASSES = ["none", "kd", "cwd", "ifvd", "bpkd", "dist", "dkd", "nkd", "skd-official", "maskd-head"]
 # fmt: on

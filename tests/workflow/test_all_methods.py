@@ -37,11 +37,14 @@ def variants(name: str) -> list[str]:
     return [name, f"{name}.tuned"] if TUNED in card(ENTRIES[name]).implementations else [name]
 
 
-def test_the_grid_lists_every_entry_in_all_implementations() -> None:
+def test_the_grid_lists_every_entry_of_a_published_method_in_all_implementations() -> None:
     """But for `maskd`, whose published pre-training alone takes hours; `maskd-short` is the same with a short one."""
     params = load_params(ROOT / "params")
     (block,) = params.grid("all-methods").blocks
-    assert set(block.methods) == {variant for name in ENTRIES if name != "maskd" for variant in variants(name)}
+    there = {name for name in ENTRIES if name != "maskd"}
+    published = {name for name in there if card(ENTRIES[name]).published or name == "none"}
+    assert {variant for name in published for variant in variants(name)} <= set(block.methods)
+    assert set(block.methods) <= {variant for name in there for variant in variants(name)}
 
 
 @pytest.fixture

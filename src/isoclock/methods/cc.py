@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from isoclock.kernels.grouping import mean_over_groups
 from isoclock.kernels.precision import in_loss_precision
 from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
@@ -13,8 +14,9 @@ class CC(Method):
     """cc = 1 / (B - 1) sum over i < B of |delta_i| . |delta_(i+1)|, delta_i = A^S g^S_i - A^T g^T_i.
 
     g_i is the average of image i's feature over its positions, A^S and A^T are trainable linear maps with bias to
-    `embedding` numbers, |.| is taken number by number. Neighbours in the batch are compared, so that one image alone
-    gives exactly 0 (NaN in the published code). This is not the paper's kernel expansion.
+    `embedding` numbers, |.| is taken number by number. Neighbours are compared within a group of `images_per_group`
+    consecutive images (0: the batch), as on one device; one image alone gives exactly 0 (NaN in the published code). This
+    is not the paper's kernel expansion.
     """
 
     title = "correlation congruence"
@@ -27,6 +29,7 @@ class CC(Method):
     params = {
         "tap": {"type": "choice", "of": ("head", "backbone"), "default": "head"},
         "embedding": {"type": "integer", "at_least": 1, "default": 128},
+        "images_per_group": {"type": "integer", "at_least": 0, "default": 64},
     }
     reads = {"cc": ("{tap}",)}
     cost = "reading the two maps once; 0 for one image"
@@ -49,5 +52,9 @@ class CC(Method):
         ours = self.embed_student(in_loss_precision(student.features[tap]).mean((2, 3)))
         theirs = self.embed_teacher(in_loss_precision(teacher.features[tap]).mean((2, 3)))
         delta = (in_loss_precision(ours) - in_loss_precision(theirs)).abs()
-        pairs = (delta[:-1] * delta[1:]).sum(1)
-        return {"cc": pairs.sum() / max(1, len(pairs))}
+        return {"cc": mean_over_groups(_congruence, self.settings["images_per_group"], delta)}
+
+
+def _congruence(delta: Tensor) -> Tensor:
+    pairs = (delta[:-1] * delta[1:]).sum(1)
+    return pairs.sum() / max(1, len(pairs))

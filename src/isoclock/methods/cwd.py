@@ -15,13 +15,15 @@ class CWD(Method):
 
     tap "logit": x are the logits, C = K. tap "head" or "backbone": x are features, the student's through a trainable
     1x1 projector, and C is the teacher's channel count. `divisor: student_channels` divides by the channels of the
-    *unprojected* student instead, as CIRKD and mmseg-distiller do: the term is then C_T / C_S times larger.
+    *unprojected* student instead, as CIRKD and mmseg-distiller do: the term is then C_T / C_S times larger. `form` is the
+    code whose operations are used: mmrazor's take other time for the same numbers.
     """
 
     title = "channel-wise distillation"
     source = (
         "Shu et al. 2021, arXiv 2011.13256; irfanICMLL/TorchDistiller@78bac7c"
-        " SemSeg-distill/utils/criterion.py (logit); winycg/CIRKD@2d8ad0f losses/cwd.py (feature)"
+        " SemSeg-distill/utils/criterion.py (logit); winycg/CIRKD@2d8ad0f losses/cwd.py (feature);"
+        " open-mmlab/mmrazor@90c7af1 mmrazor/models/losses/cwd.py (`form: mmrazor`)"
     )
     terms = ("cwd",)
     published = {
@@ -32,6 +34,7 @@ class CWD(Method):
         "temperature": {"type": "number", "above": 0, "default": 4.0},
         "projector": {"type": "choice", "of": ("conv", "conv-bn", "conv-bn-relu"), "default": "conv"},
         "divisor": {"type": "choice", "of": ("teacher_channels", "student_channels"), "default": "teacher_channels"},
+        "form": {"type": "choice", "of": ("torchdistiller", "mmrazor"), "default": "torchdistiller"},
     }
 
     reads = {"cwd": ("{tap}",)}
@@ -56,13 +59,13 @@ class CWD(Method):
         draw: Draw,  # noqa: ARG002
     ) -> dict[str, Tensor]:
         """{"cwd": scalar}."""
-        tap, temperature = self.settings["tap"], self.settings["temperature"]
+        tap, temperature, form = (self.settings[key] for key in ("tap", "temperature", "form"))
         if tap == "logit":
             assert student.logits is not None
             assert teacher.logits is not None
-            return {"cwd": channel_divergence(student.logits, teacher.logits, temperature)}
+            return {"cwd": channel_divergence(student.logits, teacher.logits, temperature, form)}
         feature = student.features[tap]
-        divergence = channel_divergence(self.projector(feature), teacher.features[tap], temperature)
+        divergence = channel_divergence(self.projector(feature), teacher.features[tap], temperature, form)
         if self.settings["divisor"] == "student_channels":
             divergence = divergence * (self.teacher_channels.of(tap) / feature.shape[1])
         return {"cwd": divergence}

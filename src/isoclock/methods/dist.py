@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from isoclock.kernels.grouping import mean_over_groups
 from isoclock.kernels.precision import in_loss_precision
 from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import AUX_LOGITS, LOGITS, SegmenterOutput
@@ -15,9 +16,9 @@ class DIST(Method):
     """inter = 1 - mean over pixels of rho along classes, intra = 1 - mean over classes of rho along pixels.
 
     rho is the Pearson correlation of rows or columns of y^S and y^T, y = softmax of the logits as a matrix of M = B h w
-    pixels x K classes; 1e-8 is added to the product of norms. All M pixels of the batch of one process count together,
-    so that intra depends on the images per device. `aux_inter` and `aux_intra` are the same of the auxiliary logits, and
-    make the teacher run its auxiliary head.
+    pixels x K classes; 1e-8 is added to the product of norms. The M pixels of the images of one device count together, so
+    that intra is the mean over groups of `images_per_group` consecutive images (0: the batch is one group). `aux_inter`
+    and `aux_intra` are the same of the auxiliary logits, and make the teacher run its auxiliary head.
     """
 
     title = "DIST"
@@ -29,6 +30,7 @@ class DIST(Method):
         "aux_inter": "weight 0.4 (hunto/DIST_KD, Cityscapes)",
         "aux_intra": "weight 0.4 (hunto/DIST_KD, Cityscapes)",
     }
+    params = {"images_per_group": {"type": "integer", "at_least": 0, "default": 2}}
     reads = {"inter": ("logits",), "intra": ("logits",), "aux_inter": ("aux_logits",), "aux_intra": ("aux_logits",)}
     cost = (
         "2 B K h w exponentials and a dozen passes over both maps, twice with auxiliary logits, for which the"
@@ -51,19 +53,24 @@ class DIST(Method):
             ours, theirs = student.get(output), teacher.get(output)
             assert ours is not None
             assert theirs is not None
-            values = _one_minus_correlations(ours, theirs)
+            values = _one_minus_correlations(ours, theirs, self.settings["images_per_group"])
             terms |= {f"{prefix}inter": values[0]} if inter else {}
             terms |= {f"{prefix}intra": values[1]} if intra else {}
         return terms
 
 
-def _one_minus_correlations(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Both terms, by copies: a row for each pixel, centred, its norm; then the same of the transposed matrix."""
+def _one_minus_correlations(student: Tensor, teacher: Tensor, images: int) -> tuple[Tensor, Tensor]:
+    """Both terms, by copies: a row for each pixel, centred, its norm; then the same of each group's transposed matrix."""
     ours, theirs = (
         in_loss_precision(logits).transpose(1, 3).reshape(-1, logits.shape[1]).softmax(dim=1)
         for logits in (student, teacher)
     )
-    return 1 - _correlation(ours, theirs).mean(), 1 - _correlation(ours.T, theirs.T).mean()
+    pixels = student.shape[2] * student.shape[3]
+    return 1 - _correlation(ours, theirs).mean(), mean_over_groups(_intra, images * pixels, ours, theirs)
+
+
+def _intra(ours: Tensor, theirs: Tensor) -> Tensor:
+    return 1 - _correlation(ours.T, theirs.T).mean()
 
 
 def _correlation(first: Tensor, second: Tensor) -> Tensor:

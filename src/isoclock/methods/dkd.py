@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from isoclock.kernels.labelled_rows import labelled_rows
+from isoclock.kernels.rows import labelled_rows
 from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
 
@@ -21,7 +21,8 @@ class DKD(Method):
 
     KL(p^T || p^S) = tckd + (1 - p_y^T) nckd for a pixel: the second weighted as if the teacher were never sure. N are the
     labelled pixels of the batch on the logits' grid; without any both terms are 0. The published code leaves the label's
-    class out by subtracting 1000 from its scaled logit, and so does this file.
+    class out by subtracting 1000 from its scaled logit, and so does this file. Of a mass p that underflows to 0 the published
+    code takes the logarithm; here it is that of the smallest normal number.
     """
 
     title = "decoupled KD"
@@ -50,12 +51,13 @@ class DKD(Method):
         temperature = self.settings["temperature"]
         student_rows, teacher_rows, label = labelled_rows(student.logits, teacher.logits, batch.target)
         student_rows, teacher_rows = student_rows / temperature, teacher_rows / temperature
-        is_label = F.one_hot(label, student_rows.shape[1]).bool()
+        is_label = torch.zeros_like(student_rows).scatter_(1, label[:, None], 1).bool()
         scale = temperature**2 / max(1, len(label))
         terms = {}
         if "tckd" in self.active_terms:
-            ours, theirs = _target_or_not(student_rows, is_label), _target_or_not(teacher_rows, is_label)
-            terms["tckd"] = F.kl_div(ours, theirs, reduction="sum", log_target=True) * scale
+            ours, theirs = _masses(student_rows, is_label), _masses(teacher_rows, is_label)
+            ours = ours.clamp(min=torch.finfo(ours.dtype).tiny).log()
+            terms["tckd"] = F.kl_div(ours, theirs, reduction="sum") * scale
         if "nckd" in self.active_terms:
             ours = F.log_softmax(student_rows - PUBLISHED_OFFSET * is_label, dim=1)
             theirs = F.softmax(teacher_rows - PUBLISHED_OFFSET * is_label, dim=1)
@@ -63,9 +65,7 @@ class DKD(Method):
         return terms
 
 
-def _target_or_not(rows: Tensor, is_label: Tensor) -> Tensor:
-    """(n, 2): log p_y and log(1 - p_y). The published code takes the log of sums of a softmax, which may underflow."""
-    log_shares = F.log_softmax(rows, dim=1)
-    target = log_shares.masked_fill(~is_label, -torch.inf).logsumexp(dim=1, keepdim=True)
-    others = log_shares.masked_fill(is_label, -torch.inf).logsumexp(dim=1, keepdim=True)
-    return torch.cat([target, others], dim=1)
+def _masses(rows: Tensor, is_label: Tensor) -> Tensor:
+    """(n, 2): p_y and the sum of the other shares."""
+    shares = F.softmax(rows, dim=1)
+    return torch.cat([(shares * part).sum(dim=1, keepdim=True) for part in (is_label, ~is_label)], dim=1)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 
+from isoclock.kernels.grouping import mean_over_groups
 from isoclock.kernels.normalising import standardised, unit_vectors
 from isoclock.kernels.precision import in_loss_precision
 from isoclock.kernels.projector import build_projector
@@ -18,6 +18,9 @@ class FitNet(Method):
     `normalise`: n is the identity ("none", as published), makes each channel of mean 0 and deviation 1 over B, h, w
     ("channel": L is then twice PKD's), or makes each pixel's channel vector one of length 1 ("pixel").
 
+    Statistics of channels, and of a projector's batch norm, are those of `images_per_group` consecutive images, as on one
+    device (0: of the batch); without them the images are independent, and it has no effect.
+
     Where the published code taps the student after dropout, ours taps both before it.
     """
 
@@ -29,6 +32,7 @@ class FitNet(Method):
         "tap": {"type": "choice", "of": ("head", "backbone"), "default": "head"},
         "projector": {"type": "choice", "of": ("conv", "conv-bias", "conv-bn", "conv-bn-relu"), "default": "conv"},
         "normalise": {"type": "choice", "of": ("none", "channel", "pixel"), "default": "none"},
+        "images_per_group": {"type": "integer", "at_least": 0, "default": 2},
     }
     reads = {"fitnet": ("{tap}",)}
     cost = (
@@ -52,10 +56,15 @@ class FitNet(Method):
     ) -> dict[str, Tensor]:
         """{"fitnet": scalar}."""
         ours, theirs = student.features[self.settings["tap"]], teacher.features[self.settings["tap"]]
+        relates = self.settings["normalise"] == "channel" or "bn" in self.settings["projector"]
+        size = self.settings["images_per_group"] if relates else 0
+        return {"fitnet": mean_over_groups(self._squared_error, size, ours, theirs)}
+
+    def _squared_error(self, ours: Tensor, theirs: Tensor) -> Tensor:
         normalise = self.settings["normalise"]
         projected, theirs = in_loss_precision(self.projector(ours)), in_loss_precision(theirs)
         if normalise == "channel":
             projected, theirs = standardised(projected), standardised(theirs)
         elif normalise == "pixel":
             projected, theirs = unit_vectors(projected, dim=1), unit_vectors(theirs, dim=1)
-        return {"fitnet": F.mse_loss(projected, theirs)}
+        return (projected - theirs).square().mean()

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from isoclock.kernels.labels import labels_on_grid
-from isoclock.kernels.precision import in_loss_precision
+from isoclock.kernels.rows import pixel_rows
 from isoclock.labels import IGNORE
 from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
@@ -50,14 +50,8 @@ class KD(Method):
 
 
 def _divergence(student: Tensor, teacher: Tensor, temperature: float, kept: Tensor | None) -> Tensor:
-    student_rows, teacher_rows = _class_rows(student) / temperature, _class_rows(teacher) / temperature
+    student_rows, teacher_rows = pixel_rows(student) / temperature, pixel_rows(teacher) / temperature
     if kept is not None:
         student_rows, teacher_rows = student_rows[kept.flatten()], teacher_rows[kept.flatten()]
     divergence = F.kl_div(F.log_softmax(student_rows, dim=1), F.softmax(teacher_rows, dim=1), reduction="sum")
     return divergence * temperature**2 / max(1, len(student_rows))
-
-
-def _class_rows(logits: Tensor) -> Tensor:
-    """(B, K, h, w) -> (B h w, K): the published code copies the map into one row for each pixel."""
-    rows = in_loss_precision(logits).permute(0, 2, 3, 1).contiguous()
-    return rows.view(-1, logits.shape[1])

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from isoclock.kernels.labelled_rows import labelled_rows
+from isoclock.kernels.rows import labelled_rows
 from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.models.outputs import SegmenterOutput
 

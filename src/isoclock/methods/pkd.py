@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from isoclock.kernels.grouping import mean_over_groups
 from isoclock.kernels.normalising import standardised
 from isoclock.kernels.precision import in_loss_precision
 from isoclock.kernels.projector import build_projector
@@ -15,10 +16,10 @@ from isoclock.models.outputs import SegmenterOutput
 class PKD(Method):
     """L = 1/2 mean over B, C_T, h, w of (s(P f^S) - s(f^T))^2, which is 1 - Pearson correlation averaged over channels.
 
-    s gives every channel mean 0 and deviation 1 over the batch's B h w positions (the unbiased deviation, plus 1e-6),
-    P is a trainable 1x1 projector. The published code, made for detectors with equal widths, has no projector and sums
-    over pyramid levels; here one tap is matched. As the statistics are the batch's, images per device are part of the
-    definition.
+    s gives every channel mean 0 and deviation 1 over B h w positions (the unbiased deviation, plus 1e-6), P is a
+    trainable 1x1 projector. The published code, made for detectors with equal widths, has no projector and sums over
+    pyramid levels; here one tap is matched. The statistics are those of the images of one device, so L is the mean over
+    groups of `images_per_group` consecutive images (0: the batch is one group).
     """
 
     title = "feature correlation (PKD)"
@@ -28,6 +29,7 @@ class PKD(Method):
     params = {
         "tap": {"type": "choice", "of": ("head", "backbone"), "default": "head"},
         "projector": {"type": "choice", "of": ("conv", "conv-bias", "conv-bn", "conv-bn-relu"), "default": "conv"},
+        "images_per_group": {"type": "integer", "at_least": 0, "default": 2},
     }
     reads = {"pkd": ("{tap}",)}
     cost = (
@@ -51,5 +53,8 @@ class PKD(Method):
     ) -> dict[str, Tensor]:
         """{"pkd": scalar}."""
         ours, theirs = student.features[self.settings["tap"]], teacher.features[self.settings["tap"]]
+        return {"pkd": mean_over_groups(self._distance, self.settings["images_per_group"], ours, theirs)}
+
+    def _distance(self, ours: Tensor, theirs: Tensor) -> Tensor:
         projected = standardised(in_loss_precision(self.projector(ours)))
-        return {"pkd": F.mse_loss(projected, standardised(in_loss_precision(theirs))) / 2}
+        return F.mse_loss(projected, standardised(in_loss_precision(theirs))) / 2

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from isoclock.kernels.grouping import mean_over_groups
 from isoclock.kernels.precision import in_loss_precision
 from isoclock.methods.card import TUNED
 from isoclock.methods.contract import Batch, Draw, Method
@@ -34,7 +35,8 @@ class RKD(Method):
     Under autocast the published distances lose the digits in which two images differ, as their products are rounded.
 
     A relation needs several images: for one or two images both terms are exactly 0. The published code gives NaN for one
-    image. The number of images per device is therefore part of the definition.
+    image. B are the images of one device: the terms are means over groups of `images_per_group` consecutive images (0:
+    the batch is one group).
     """
 
     title = "relational knowledge distillation"
@@ -47,6 +49,7 @@ class RKD(Method):
     params = {
         "tap": {"type": "choice", "of": ("head", "backbone"), "default": "head"},
         "pool": {"type": "choice", "of": ("gap", "flatten"), "default": "gap"},
+        "images_per_group": {"type": "integer", "at_least": 0, "default": 64},
     }
     implementations = ("reference", "tuned")
     reads = {"distance": ("{tap}",), "angle": ("{tap}",)}
@@ -70,13 +73,21 @@ class RKD(Method):
         ours, theirs = (output.features[self.settings["tap"]] for output in (student, teacher))
         if self.settings["pool"] == "gap":
             ours, theirs = (in_loss_precision(feature).mean((2, 3)) for feature in (ours, theirs))
+        values = mean_over_groups(self._terms, self.settings["images_per_group"], ours, theirs)
+        return {term: value for term, value in zip(self.terms, values, strict=True) if term in self.active_terms}
+
+    def _terms(self, ours: Tensor, theirs: Tensor) -> Tensor:
+        """Both terms (2,); zero for one that is not active."""
         if self.implementation == TUNED:
-            distance, angle = _Relations.apply(ours, theirs, self.active_terms)
-            found = {"distance": distance, "angle": angle}
-            return {term: found[term] for term in self.terms if term in self.active_terms}
-        functions = {"distance": _distance, "angle": _angle}
+            return torch.stack(_Relations.apply(ours, theirs, self.active_terms))
         ours, theirs = (in_loss_precision(feature).flatten(1) for feature in (ours, theirs))
-        return {term: functions[term](ours, theirs) for term in self.terms if term in self.active_terms}
+        zero = ours.new_zeros(())
+        return torch.stack(
+            [
+                function(ours, theirs) if term in self.active_terms else zero
+                for term, function in (("distance", _distance), ("angle", _angle))
+            ]
+        )
 
 
 def _distance(student: Tensor, teacher: Tensor) -> Tensor:

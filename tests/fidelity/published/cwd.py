@@ -10,7 +10,8 @@ GOLDENS = ("cwd_logit", "cwd_feature")
 def variants(meta: dict[str, Any]) -> dict[str, Variant]:
     temperature = meta["config"]["temperature"]
     if meta["method"] == "cwd_logit":
-        return {"cwd_logit": Variant("cwd", "cwd", {"tap": "logit", "temperature": temperature})}
+        form = "mmrazor" if temperature == 1 else "torchdistiller"  # the same numbers
+        return {"cwd_logit": Variant("cwd", "cwd", {"tap": "logit", "temperature": temperature, "form": form})}
     params = {"tap": "head", "temperature": temperature}
     return {
         "cwd_feature": Variant("cwd", "cwd", params | {"divisor": "student_channels"}),

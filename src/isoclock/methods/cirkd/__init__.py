@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from isoclock.kernels.grouping import mean_over_groups
 from isoclock.kernels.labels import labels_on_grid
 from isoclock.kernels.precision import in_loss_precision
 from isoclock.labels import IGNORE
@@ -27,7 +29,8 @@ class CIRKD(Method):
     With f the features at `tap`, of unit length at each of the N = h w pixels, and softmax over the last index:
 
     minibatch = 1 / (B^2 N) sum over i, j, n of KL(softmax_m(f^T_in . f^T_jm / tau) || same of f^S), over all ordered
-    pairs of images, i = j too, without a projector. `pool: average` first averages f over 2x2 windows.
+    pairs of B images, i = j too, without a projector. `pool: average` first averages f over 2x2 windows. B are the images
+    of one device: the term is the mean over groups of `images_per_group` consecutive images (0: the batch is one group).
 
     pixel_memory, region_memory = T^2 / |V| sum over n in V of KL(softmax_m(f^T_n . k_m / (tau T)) || same of P f^S), V
     the pixels of the batch that have a label, T the `kd_temperature`, P a projector (1x1 conv, batch norm, ReLU, 1x1
@@ -48,7 +51,7 @@ class CIRKD(Method):
     )
     terms = ("minibatch", "pixel_memory", "region_memory")
     published = {
-        "minibatch": "weight 1, tau 0.1, no pooling (CIRKD, Cityscapes and ADE20K)",
+        "minibatch": "weight 1, tau 0.1, no pooling, 2 images on each of 8 GPUs (CIRKD, Cityscapes and ADE20K)",
         "pixel_memory": "weight 0.1, tau 0.1, 20000 slots a class, 4096 // K + 1 keys a class (CIRKD)",
         "region_memory": "weight 0.1, tau 0.1, 2000 slots a class, 1024 // K + 1 keys a class (CIRKD)",
     }
@@ -56,6 +59,7 @@ class CIRKD(Method):
         "tap": {"type": "choice", "of": ("head", "backbone"), "default": "head"},
         "tau": {"type": "number", "at_least": 0.03, "default": 0.1},
         "pool": {"type": "choice", "of": ("none", "average"), "default": "none"},
+        "images_per_group": {"type": "integer", "at_least": 0, "default": 2},
         "kd_temperature": {"type": "number", "at_least": 0.5, "default": 1.0},
         "pixel_memory_size": {"type": "integer", "at_least": 1, "default": 20000},
         "region_memory_size": {"type": "integer", "at_least": 1, "default": 2000},
@@ -67,10 +71,10 @@ class CIRKD(Method):
     implementations = ("reference", "tuned")
     reads = {"minibatch": ("{tap}",), "pixel_memory": ("{tap}",), "region_memory": ("{tap}",)}
     cost = (
-        "minibatch: (B N)^2 (3 C_S + C_T) multiplications and two N x N maps kept for each of B^2 pairs as"
-        " published; as tuned no map, and (B N)^2 (2 C_S + C_T) multiplications in torch, (B N)^2 (3 C_S + 2 C_T) in"
-        " Triton, on tensor cores; memory: 3 B N M C_T for M keys (5130 with 19 classes) in both, and two rings of K x"
-        " 20000 and K x 2000 x C_T (0.86 GB at K = 19, C_T = 512)"
+        "minibatch, for each group of B images: (B N)^2 (3 C_S + C_T) multiplications and two N x N maps kept for each of"
+        " B^2 pairs as published; as tuned no map, and (B N)^2 (2 C_S + C_T) multiplications in torch, (B N)^2 (3 C_S +"
+        " 2 C_T) in Triton, on tensor cores; memory: 3 B N M C_T for M keys (5130 with 19 classes) in both, and two rings"
+        " of K x 20000 and K x 2000 x C_T (0.86 GB at K = 19, C_T = 512)"
     )
     made_fast_by = (
         "no N x N map: two passes over tiles of one (B N) x (B N) problem, exponentials without a shift, (G + G^t) F"
@@ -123,7 +127,9 @@ class CIRKD(Method):
             if self.settings["pool"] == "average":
                 pair = pooled(ours), pooled(theirs)
             divergence = pairwise_divergence if self.implementation == "reference" else fast_pairwise_divergence
-            terms["minibatch"] = divergence(*pair, self.settings["tau"])
+            terms["minibatch"] = mean_over_groups(
+                partial(divergence, tau=self.settings["tau"]), self.settings["images_per_group"], *pair
+            )
         if self.rings:
             terms |= self._memory_terms(ours, theirs, batch, draw)
         return terms

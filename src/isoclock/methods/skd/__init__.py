@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from isoclock.kernels.precision import in_loss_precision
+from isoclock.kernels.rows import pixel_rows
 from isoclock.methods.card import TUNED
 from isoclock.methods.contract import Batch, Draw, Method
 from isoclock.methods.skd.adversary import build_optimiser, generator_loss, gradient_penalty, student_loss, teacher_loss
@@ -139,6 +139,5 @@ class SKD(Method):
 
 def pixel_term(student: Tensor, teacher: Tensor) -> Tensor:
     """- 1 / (h w) sum over b, pixels, c of p^T log p^S for logits (B, K, h, w), as published: one row for each pixel."""
-    rows = [in_loss_precision(logits).permute(0, 2, 3, 1).contiguous().flatten(0, 2) for logits in (student, teacher)]
-    entropy = -(F.softmax(rows[1], dim=1) * F.log_softmax(rows[0], dim=1)).sum()
+    entropy = -(F.softmax(pixel_rows(teacher), dim=1) * F.log_softmax(pixel_rows(student), dim=1)).sum()
     return entropy / (student.shape[2] * student.shape[3])
