@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from isoclock.budget.forecast import forecast
 from isoclock.errors import ParamsError
 from isoclock.grid.cells import Cell, cells, profiles_needed, same_training
 from isoclock.params.schema import TunedWeights
@@ -184,3 +185,11 @@ def test_the_provenance_names_grid_and_digest(tuned: TinyStudy) -> None:
     grid, digest = entry.provenance["*"].removeprefix("tuned: ").split(", ")
     assert grid == "weighed"
     assert len(digest) == 12
+
+
+def test_a_forecast_needs_no_choice(study: TinyStudy) -> None:
+    found = forecast(study.params, "weighed", study.layout, tflops=1.0)
+    assert sum(row.jobs for row in found.of("student")) == 4
+    assert "without tuning, which --grid weighed.sweep forecasts" in found.notes
+    sweep = forecast(study.params, "weighed.sweep", study.layout, tflops=1.0)
+    assert [sum(row.jobs for row in sweep.of(stage)) for stage in ("profile", "student")] == [2, 6]

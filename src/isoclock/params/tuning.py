@@ -8,6 +8,7 @@ sets of `demo` with a part of `train` held out. Its cells are like all others. `
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,14 @@ def sweep_grid(folder: Path, name: str, grid: Grid) -> Grid:
     ]
     about = f"The sweep that chooses the weights of grid {name}."
     return grid.model_copy(update={"about": about, "blocks": blocks, "weights": "published", "tune": None})
+
+
+def before_choice(params: Params, grid: str) -> Params:
+    """The same params, with published weights for a grid whose weights are to be tuned and are not chosen yet."""
+    entry = params.grids.get(grid)
+    if entry is None or entry.weights == "published" or grid in params.tuned:
+        return params
+    return replace(params, grids={**params.grids, grid: entry.model_copy(update={"weights": "published"})})
 
 
 def trained_with(params: Params, dataset: str, pair: str, method: str) -> dict[str, Any]:
