@@ -70,6 +70,15 @@ def test_a_data_set_with_a_part_held_out(study: TinyStudy) -> None:
         params.recipe(HELD_OUT, "teacher")
 
 
+def test_nothing_is_held_out_of_a_data_set_that_scores_a_part_of_train(study: TinyStudy) -> None:
+    study.edit("datasets.yaml", "  val: val\n", "  val: train\n  held_out: 0.2\n")
+    assert study.params.dataset("streets").held_out == 0.2
+    with pytest.raises(
+        ParamsError, match=r"streets\.held_out: 0\.2: a part of train is scored already, so there is no " + HELD_OUT
+    ):
+        study.params.dataset(HELD_OUT)
+
+
 def test_a_grid_uses_what_was_chosen_for_it(tuned: TinyStudy) -> None:
     params = tuned.params
     assert [cell.method for cell in cells(params, "weighed")] == ["none.x2", "none.x2", "kd", "kd"]

@@ -59,7 +59,14 @@ class Params:
         """The data set called `name`, which may have a part held out. Raises ParamsError if there is none."""
         whole, held_out = split_held_out(name)
         entry = self._one("datasets.yaml", self.datasets, whole, "data set")
-        return entry if held_out is None else entry.holding_out(whole, held_out)
+        if held_out is None:
+            return entry
+        if entry.held_out is not None:  # or its validation images would be trained on
+            raise ParamsError(
+                f"{self.folder / 'datasets.yaml'}: {whole}.held_out: {entry.held_out:g}: a part of train is scored already, so "
+                f"there is no {name}; choose a data set with a split of its own for val"
+            )
+        return entry.holding_out(whole, held_out)
 
     def model(self, name: str) -> Model:
         """The model called `name`. Raises ParamsError if there is none."""

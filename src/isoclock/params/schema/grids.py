@@ -117,9 +117,9 @@ class TunedWeights(Entry):
     """The weights of a method on a data set and pair, as `isoclock tune` chose them (params/tuned/GRID.yaml)."""
 
     factor: Positive  # the chosen one
-    weights: dict[Name, NonNegative]  # with that factor
+    weights: dict[str, NonNegative]  # with that factor
     lr: Positive | None = None  # of `none`, with that factor
-    miou: dict[Name, Share | None]  # by factor (`x0.25`), on the images held out, mean over seeds; null: it diverged
+    miou: dict[str, Share | None]  # by factor (`x0.25`), on the images held out, mean over seeds; null: it diverged
     tune: Tuning  # of the grid, when the weights were chosen
     runs: Count  # of the whole sweep, and what they spent together:
     anchor_steps: NonNegative
