@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from isoclock.cli.main import main
@@ -63,6 +65,7 @@ def test_the_verb_says_what_it_chose(study: TinyStudy, capsys: pytest.CaptureFix
     )
     assert kd == "streets tiny kd: x1 (x0.5 44.0, x1 44.0, x2 diverged mIoU; 27 anchor-steps)"
     assert path == "params/tuned/weighed.yaml"
+    assert "*id" not in Path(path).read_text(), "no aliases"
     assert {cell.method for cell in cells(study.params, "weighed")} == {"none.x2", "kd"}
     assert main(["tune", "weighed"]) == 0, "again, with the file there"
 

@@ -35,7 +35,7 @@ def choose_weights(params: Params, grid: str, layout: Layout) -> dict[str, Any]:
     _check(params, grid, study)
     tune = params.grid(grid).tune
     assert tune is not None
-    provenance = {"*": f"tuned: {grid}, {_digest(study)[:12]}"}
+    provenance = f"tuned: {grid}, {_digest(study)[:12]}"
     found: dict[str, Any] = {}
     problems = []
     for (dataset, pair, method), rows in _by_method(study.rows).items():
@@ -54,7 +54,7 @@ def choose_weights(params: Params, grid: str, layout: Layout) -> dict[str, Any]:
             "miou": {f"x{one:g}": mean for one, mean in miou.items()},
             **_spent(rows),
             "tune": tune.model_dump(mode="json"),
-            "provenance": provenance,
+            "provenance": {"*": provenance},  # a mapping for each, or YAML would have aliases
         }
     if problems:
         raise ArtifactError(problems)
