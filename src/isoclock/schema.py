@@ -21,6 +21,7 @@ MAX_SEED = MAX_INT
 Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED, strict=True)]
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
+OpenShare = Annotated[float, Field(gt=0, lt=1, strict=True)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 Count = Annotated[int, Field(ge=1, le=MAX_INT, strict=True)]

@@ -12,6 +12,7 @@ from isoclock.files import sha256_json
 from isoclock.grid.stamps import budget_stamp
 from isoclock.records.document import write
 from tiny_study import TinyStudy, add_avenues
+from tuned_study import HELD_OUT, add_tuned_grid
 
 
 def test_it_names_every_file_once_and_relative_to_the_study(opened: Callable[..., GridTargets]) -> None:
@@ -55,6 +56,17 @@ def test_one_method_keeps_the_grids_yardsticks(opened: Callable[..., GridTargets
     assert {cell.method for cell in targets.jobs.cells} == {"fitnet"}
     assert len(targets.outputs("student")) == 2
     assert "results/profile/streets/tiny/kd.json" in targets.outputs("profile"), "the budget needs its yardstick"
+
+
+def test_a_method_of_a_sweep_has_all_its_factors_and_one_profile(in_the_study: TinyStudy) -> None:
+    add_tuned_grid(in_the_study.folder / "params")
+    targets = open_targets({"grid": "weighed.sweep", "method": "kd"})
+    assert [cell.method for cell in targets.jobs.cells] == ["kd.x0.5", "kd", "kd.x2"]
+    assert len(open_targets({"grid": "weighed.sweep", "method": "kd.x2"}).jobs.cells) == 1
+    profiles = {
+        path for job in targets.jobs.of("plan") for path in targets.profile_of(SimpleNamespace(**job.wildcards))
+    }
+    assert profiles == {f"results/profile/{HELD_OUT}/tiny/kd.json"} <= set(targets.outputs("profile"))
 
 
 def test_input_functions_of_rules(opened: Callable[..., GridTargets]) -> None:

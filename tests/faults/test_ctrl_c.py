@@ -24,7 +24,7 @@ VERBS = {
     "adopt": GRID, "audit": GRID, "check": GRID, "doctor": ("--no-job",), "evaluate": ("streets/small",), "methods": (),
     "plan": ("--dry", *GRID), "prepare": ("streets",), "profile": KD, "report": GRID, "stamp": GRID,
     "streets": ("more",), "student": ("streets/tiny/kd/iteration-6/0",), "sync": (*GRID, "--watch"),
-    "teacher": ("streets", "small"), "ui": (*GRID, "--port", "5917"),
+    "teacher": ("streets", "small"), "tune": ("toy",), "ui": (*GRID, "--port", "5917"),
 }  # fmt: skip
 
 

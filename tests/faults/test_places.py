@@ -20,6 +20,7 @@ from isoclock.files import sha256_file
 from isoclock.modules import modules_of
 from isoclock.records.document import write
 from tiny_study import TinyStudy, write_plan
+from tuned_study import add_tuned_grid, write_sweep
 
 pytestmark = [
     pytest.mark.xdist_group("faults"),
@@ -42,6 +43,7 @@ WRITING = {
     "student": ["student", CELL],
     "evaluate": ["evaluate", "streets/small"],
     "report": ["report", "--grid", "toy"],
+    "tune": ["tune", "weighed"],
     "stamp": ["stamp", "--grid", "toy"],
     "streets": ["streets", "data/more"],
     "sync": ["sync", "--grid", "toy"],
@@ -70,6 +72,8 @@ def complete_study(_taught: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     write_plan(study)
     write(study.layout.profile("streets", "tiny", "kd"), documents.profile())
     write(study.layout.accepted_budget("streets", "tiny", "compute-6"), documents.accepted_budget())
+    add_tuned_grid(folder / "params")
+    write_sweep(study)
     return folder
 
 

@@ -110,6 +110,19 @@ def test_whose_teachers_there_are_is_in_the_students_stamp_alone(shared_study: T
     assert {"prepare/streets.json", "teacher/streets/small.json"} <= {str(path.relative_to(root)) for path in only}
 
 
+def test_a_factor_is_in_the_students_stamp_and_has_no_profile_of_its_own(empty_study: TinyStudy) -> None:
+    empty_study.edit("grids/toy.yaml", "[none, kd, fitnet, cwd, mgd]", "[none, none.x2, kd, kd.x2]")
+    root = empty_study.layout.results / "stamps"
+    found = stamps.stamps(empty_study.params, "toy", empty_study.layout)
+    paths = {str(path.relative_to(root).with_suffix("")): content for path, content in found.items()}
+    assert {path for path in paths if path.startswith("profile/")} == {
+        f"profile/streets/tiny/{m}" for m in ("none", "kd")
+    }
+    none, faster, kd, heavier = (paths[f"student/streets/tiny/{m}"] for m in ("none", "none.x2", "kd", "kd.x2"))
+    assert faster == {**none, "recipe": {**none["recipe"], "lr": 2 * none["recipe"]["lr"]}}
+    assert heavier == {**kd, "method": {**kd["method"], "weights": {"kd": 2.0}}}
+
+
 def test_nothing_changed_writes_nothing(refresh: Callable[[], Refreshed]) -> None:
     assert refresh() == set()
 

@@ -40,7 +40,7 @@ def test_comparison_csv_has_a_line_a_method_and_budget(parts):
 def test_markdown_shows_holes_spread_and_tests(parts):
     text = tables.to_markdown(*parts)
     assert "Teacher pspnet-r18: 54.5 mIoU on val." in text
-    assert "| fitnet | reference | compute | compute-400 | 0 of 3 | 378 / – |" in text
+    assert "| fitnet | reference | – | compute | compute-400 | 0 of 3 | 378 / – |" in text
     assert "noisy, 3 missing" in text
     assert "### Differences in mIoU" in text
     widths = {line.count("|") for line in text.splitlines() if line.startswith("| ")}

@@ -23,7 +23,7 @@ rule budget:
 
 rule plan:
     input:
-        profile="results/profile/{dataset}/{pair}/{method}.json",
+        profile=TARGETS.profile_of,
         accepted="results/plan/{dataset}/{pair}/accepted/{budget}.json",
     output:
         plan="results/plan/{dataset}/{pair}/{method}/{budget}.json",

@@ -14,6 +14,7 @@ from isoclock.budget.step_cost import ESTIMATED, MEASURED, StepCosts
 from isoclock.grid.cells import Cell, cells, datasets_needed, profiles_needed, teachers_needed, trained_before
 from isoclock.grid.layout import Layout
 from isoclock.params.load import Params
+from isoclock.params.tuning import SWEEP, before_choice
 from isoclock.protocol import VERSION
 from isoclock.records.index import Index, Samples
 from isoclock.records.results import Results
@@ -24,9 +25,11 @@ _HOUR_S = 3600.0
 def forecast(params: Params, grid: str, layout: Layout, *, tflops: float | None = None) -> Forecast:
     """Jobs and hours of every stage of a grid. `tflops` overrides every measured rate where times are estimated.
 
+    Weights that are to be tuned need not be chosen yet: costs do not depend on them.
+
     Raises ParamsError for an unknown grid, ArtifactError with all problems for profiles, records or an index that are damaged.
     """
-    forecaster = _Forecaster(params, grid, layout, tflops)
+    forecaster = _Forecaster(before_choice(params, grid), grid, layout, tflops)
     found = forecaster.all()
     forecaster.costs.flops.save()
     forecaster.results.check()
@@ -66,6 +69,8 @@ class _Forecaster:
             notes.append("made: there is an output; `snakemake -n` shows whether it is up to date")
         if any(row.hours is None for row in rows):
             notes.append("not known: the number of images is known once the data are prepared")
+        if self.params.grid(self.grid).tune is not None:
+            notes.append(f"without tuning, which --grid {self.grid}{SWEEP} forecasts")
         return Forecast(self.grid, tuple(rows), rate / 1e12, source, tuple(notes))
 
     def prepare(self) -> list[ForecastRow]:

@@ -69,9 +69,10 @@ def make_plan(
     """
     profile_path = layout.profile(dataset, pair, method)
     accepted_path = layout.accepted_budget(dataset, pair, budget_name)
-    profile = read(profile_path, Profile, f"profile {dataset} {pair} {method}")
+    profiled = f"profile {dataset} {pair} {profile_path.stem}"
+    profile = read(profile_path, Profile, profiled)
     accepted = read(accepted_path, AcceptedBudget, f"plan {dataset} {pair} {budget_name}")
-    check_version(profile_path, profile, f"measure again (isoclock profile {dataset} {pair} {method})")
+    check_version(profile_path, profile, f"measure again (isoclock {profiled})")
     check_version(accepted_path, accepted, f"resolve it again (isoclock plan {dataset} {pair} {budget_name})")
     _check_marks(profile_path, profile, accepted, study)
     _check_device_kind(accepted_path, profile, accepted)

@@ -23,6 +23,7 @@ from isoclock.grid.layout import Layout
 from isoclock.grid.stamps import cost_inputs, profile_stamp
 from isoclock.params.load import Params
 from isoclock.params.schema import Recipe
+from isoclock.params.variants import without_factor
 from isoclock.progress import ProgressLine
 from isoclock.records.document import build
 from isoclock.records.profile import Profile
@@ -33,11 +34,11 @@ from isoclock.training.device import device_kind
 
 
 def profile_method(params: Params, dataset: str, pair_name: str, method_name: str, layout: Layout) -> Profile:
-    """Measure a method, write its profile and return it.
+    """Measure a method, write its profile and return it. A factor in its name does not count.
 
     Where the interval of the ratio stays too wide, or steps wait for data, the profile is marked; a study refuses it.
     """
-    data = PreparedData.open(layout.prepared(dataset))
+    data, method_name = PreparedData.open(layout.prepared(dataset)), without_factor(method_name)
     accepted_path = layout.accepted_record("profile", dataset, pair_name, method_name)
     output = layout.profile(dataset, pair_name, method_name)
     for path in (accepted_path, output):

@@ -11,6 +11,7 @@ from isoclock.budget.known_flops import KnownFlops
 from isoclock.data.readers.reader import reader_of
 from isoclock.params.load import Params
 from isoclock.params.schema import Recipe
+from isoclock.params.variants import without_factor
 from isoclock.protocol import VERSION
 from isoclock.records.profile import Profile
 from isoclock.records.results import Results
@@ -47,7 +48,7 @@ class StepCosts:
 
     def of(self, dataset: str, pair: str, method: str) -> Cost:
         """The cost of a method."""
-        key = (dataset, pair, method)
+        key = (dataset, pair, without_factor(method))
         if key not in self._costs:
             self._costs[key] = self._measured(key) or self._estimated(key)
         return self._costs[key]

@@ -29,6 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     from isoclock.grid.code import code_digest
     from isoclock.grid.layout import Layout
     from isoclock.params.check import load_params
+    from isoclock.params.variants import whole_dataset
     from isoclock.progress import ProgressLine
     from isoclock.report.prepared_table import print_prepared
 
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     with ProgressLine(f"prepare {name}") as progress:
         index = prepare(
             reader_of(dataset),
-            raw_root(name, dataset.root),
+            raw_root(whole_dataset(name), dataset.root),
             out,
             splits=raw_splits(dataset),
             size=dataset.size,
@@ -47,6 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
             images=dataset.images,
             labelled_images=dataset.labelled_images,
             labelled_seed=dataset.labelled_seed or 0,
+            held_out=dataset.held_out,
+            held_out_seed=dataset.held_out_seed or 0,
             accept_damaged=dataset.accept_damaged or (),
             white_16bit=dataset.white_16bit,
             max_pixels=dataset.max_pixels or MAX_PIXELS,
@@ -57,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
             report=notes.append,
         )
     for left in sorted(out.parent.glob(".*.packing")):
-        if left.name[1:].removesuffix(".packing") not in params.datasets:
+        if whole_dataset(left.name[1:].removesuffix(".packing")) not in params.datasets:
             notes.append(f"{left}: of an interrupted `isoclock prepare`, and params/ has no such data set; remove it")
     for note in notes:
         print(f"isoclock: {one_line(note)}", file=sys.stderr)

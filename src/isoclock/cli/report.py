@@ -19,6 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
     from isoclock.grid.layout import Layout
     from isoclock.params.check import load_params
     from isoclock.report import build_report, print_table
+    from isoclock.report.weights import weights_of
 
     params, layout = load_params(), Layout()
     grid_cells = cells(params, arguments.grid)
@@ -32,6 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         layout.report(arguments.grid),
         published=list(params.published.values()),
         protocols=params.protocols,
+        weights=weights_of(params, arguments.grid),
     )
     print(page)
     return 0

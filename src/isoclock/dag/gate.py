@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from isoclock.errors import ArtifactError, ParamsError, UserError
 from isoclock.grid.jobs import GridJobs
+from isoclock.params.tuning import SWEEP
+from isoclock.params.variants import whole_dataset
 from isoclock.protocol import check_version
 from isoclock.records.document import read
 from isoclock.records.record import TeacherRecord
@@ -16,11 +18,12 @@ def pass_gate(jobs: GridJobs, dataset: str, pair: str) -> str:
     Raises UserError, with the figure, if it scored less; ParamsError if the grid does not have this gate; ArtifactError if there
     are no scores of the teacher's weights.
     """
-    file = jobs.params.folder / "grids" / f"{jobs.grid}.yaml"
+    file = jobs.params.folder / "grids" / f"{jobs.grid.removesuffix(SWEEP)}.yaml"
+    whole = whole_dataset(dataset)
     if (dataset, pair) not in jobs.gates:
         known = ", ".join("/".join(where) for where in jobs.gates) or "none"
         raise ParamsError(f"{file}: teacher_miou_at_least: has nothing for {dataset}/{pair}; choose from {known}")
-    at_least = jobs.params.grid(jobs.grid).teacher_miou_at_least.get(dataset, {}).get(pair)
+    at_least = jobs.params.grid(jobs.grid).teacher_miou_at_least.get(whole, {}).get(pair)
     model, trained_on = jobs.params.pair(pair).teacher, jobs.params.teacher_dataset(dataset)
     miou = _scores(jobs, trained_on, model).miou
     found = f"teacher {trained_on}/{model}: {'diverged' if miou is None else f'mIoU {miou:.4f}'}"
@@ -29,7 +32,7 @@ def pass_gate(jobs: GridJobs, dataset: str, pair: str) -> str:
     if miou is None or miou < at_least:
         raise UserError(
             f"{found}, and grid {jobs.grid} demands at least {at_least:g} of pair {pair} ({file}: "
-            f"teacher_miou_at_least.{dataset}.{pair}); nothing of this pair is measured or trained: train it again or import a "
+            f"teacher_miou_at_least.{whole}.{pair}); nothing of this pair is measured or trained: train it again or import a "
             "better one, or lower the value"
         )
     return f"{found}; grid {jobs.grid} demands at least {at_least:g}"

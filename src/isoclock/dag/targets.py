@@ -16,6 +16,7 @@ from isoclock.grid.cells import Cell
 from isoclock.grid.dependencies import Job
 from isoclock.grid.jobs import GridJobs
 from isoclock.grid.stamps import budget_stamp
+from isoclock.params.variants import without_factor
 from isoclock.records.document import read
 from isoclock.records.plan import AcceptedBudget
 
@@ -29,9 +30,9 @@ class GridTargets:
     site: Site | None = None  # of the cluster that this process submits jobs to, if any
 
     def of_method(self, method: str) -> GridTargets:
-        """The targets of the cells of one method. Raises UserError if the grid has none."""
+        """The targets of the cells of one method, with any factor unless it names one. Raises UserError if the grid has none."""
         self.jobs.params.method(method)
-        kept = [cell for cell in self.jobs.cells if cell.method == method]
+        kept = [cell for cell in self.jobs.cells if method in (cell.method, without_factor(cell.method))]
         if not kept:
             raise UserError(f"--config method={method}: grid {self.grid} has no cell of this method")
         return replace(self, jobs=replace(self.jobs, cells=kept))
@@ -88,6 +89,10 @@ class GridTargets:
         """Record of the cell of this grid that is the same training as a yardstick's compute-matched cell. Else empty."""
         cell = Cell(wildcards.dataset, wildcards.pair, wildcards.method, wildcards.budget, int(wildcards.seed))
         return _strings(self.jobs.rules.student(cell, self.jobs.known).inputs["same"])
+
+    def profile_of(self, wildcards: Any) -> list[str]:
+        """Profile that a plan reads: that of its method without a factor of the weights."""
+        return [str(self.jobs.layout.profile(wildcards.dataset, wildcards.pair, wildcards.method))]
 
     def yardstick_profile(self, wildcards: Any) -> list[str]:
         """Profile that a budget is resolved with. Empty for a budget in anchor-steps or iterations."""

@@ -10,6 +10,8 @@ from typing import Any
 
 from isoclock.errors import UserError
 from isoclock.params.load import Params
+from isoclock.params.tuning import chosen_method
+from isoclock.params.variants import without_factor
 from isoclock.schema import MAX_SEED, NAME_RULE, is_name
 
 
@@ -53,11 +55,18 @@ def is_seed(text: str) -> bool:
 
 
 def cells(params: Params, grid_name: str) -> list[Cell]:
-    """All cells of a grid, in order, each once. Raises ParamsError for an unknown grid."""
+    """All cells of a grid, in order, each once.
+
+    Raises ParamsError for an unknown grid, and for one with `weights: tuned` whose weights are not chosen.
+    """
     found: dict[Cell, None] = {}
-    for block in params.grid(grid_name).blocks:
-        for point in product(block.datasets, block.pairs, block.methods, block.budgets, block.seeds):
-            found[Cell(*point)] = None
+    grid = params.grid(grid_name)
+    for block in grid.blocks:
+        for dataset, pair, method, budget, seed in product(
+            block.datasets, block.pairs, block.methods, block.budgets, block.seeds
+        ):
+            name = chosen_method(params, grid_name, dataset, pair, method) if grid.weights == "tuned" else method
+            found[Cell(dataset, pair, name, budget, seed)] = None
     return list(found)
 
 
@@ -67,15 +76,15 @@ def same_training(params: Params, cell: Cell) -> list[Cell]:
     A compute budget of N iterations of a yardstick gives that yardstick N iterations, like the iteration budget of N.
     This holds while the yardstick's cost is the one that the budget was accepted with: compare the planned iterations.
     """
-    budget = params.budget(cell.budget)
-    if budget.iterations is None or (budget.protocol == "compute" and budget.yardstick != cell.method):
+    budget, method = params.budget(cell.budget), without_factor(cell.method)
+    if budget.iterations is None or (budget.protocol == "compute" and budget.yardstick != method):
         return []
     others = [
         name
         for name, other in params.budgets.items()
         if other.iterations == budget.iterations
         and other.protocol != budget.protocol
-        and cell.method in (budget.yardstick, other.yardstick)
+        and method in (budget.yardstick, other.yardstick)
     ]
     return [replace(cell, budget=name) for name in others]
 
@@ -99,10 +108,13 @@ def datasets_needed(params: Params, found: Sequence[Cell]) -> list[str]:
 
 
 def profiles_needed(params: Params, grid_name: str) -> list[tuple[str, str, str]]:
-    """(data set, pair, method) of every profile that a grid reads: those of its cells and of their yardsticks."""
+    """(data set, pair, method) of every profile that a grid reads: those of its cells and of their yardsticks.
+
+    Methods are without factors: a cost does not depend on the size of a weight.
+    """
     needed: dict[tuple[str, str, str], None] = {}
     for cell in cells(params, grid_name):
-        needed[cell.dataset, cell.pair, cell.method] = None
+        needed[cell.dataset, cell.pair, without_factor(cell.method)] = None
         yardstick = params.budget(cell.budget).yardstick
         if yardstick is not None:
             needed[cell.dataset, cell.pair, yardstick] = None

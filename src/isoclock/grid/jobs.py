@@ -12,6 +12,7 @@ from isoclock.grid.cells import Cell, cells, datasets_needed, profiles_needed, t
 from isoclock.grid.dependencies import Files, Job, Rules
 from isoclock.grid.layout import Layout
 from isoclock.params.load import Params
+from isoclock.params.variants import whole_dataset
 
 SYNC_STAGES = ("teacher", "student", "evaluate")
 
@@ -45,7 +46,7 @@ class GridJobs:
         return {
             (dataset, pair): self.layout.gate_mark(self.grid, dataset, pair)
             for dataset, pair, _method in profiles_needed(self.params, self.grid)
-            if pair in demanded.get(dataset, {}) or self.params.is_imported(pairs[pair].teacher)
+            if pair in demanded.get(whole_dataset(dataset), {}) or self.params.is_imported(pairs[pair].teacher)
         }
 
     def teacher_gate(self, dataset: str, pair: str) -> Job:

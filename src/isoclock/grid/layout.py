@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from isoclock.grid.cells import Cell
+from isoclock.params.variants import without_factor
 
 RESULTS = Path("results")
 RUNS = Path("runs")
@@ -98,8 +99,8 @@ class Layout:
         return self.results / "gate" / grid / dataset / f"{pair}.done"
 
     def profile(self, dataset: str, pair: str, method: str) -> Path:
-        """Cost profile of a method."""
-        return self.results / "profile" / dataset / pair / f"{method}.json"
+        """Cost profile of a method, which it has with any factor of its weights."""
+        return self.results / "profile" / dataset / pair / f"{without_factor(method)}.json"
 
     def accepted_budget(self, dataset: str, pair: str, budget: str) -> Path:
         """A budget, resolved into anchor-steps."""

@@ -126,22 +126,25 @@ def budget_stamp(params: Params, dataset: str, pair_name: str, name: str) -> dic
 
 def student_stamp(params: Params, cell: Cell) -> dict[str, Any]:
     """What a student depends on, except plan, teacher and data, which are inputs of their own."""
-    pair, parts = params.pair(cell.pair), params.method_parts(cell.method, cell.dataset)
     modules = (*_pair_modules(params, cell.pair), *_method_modules(params, cell.method, cell.dataset))
-    content = {
-        KEY: VERSION,
-        "recipe": _values(params.student_recipe(cell.dataset, cell.pair)),
+    content = {KEY: VERSION, **student_values(params, cell), "code": code_digest("student", *modules)}
+    # Another teacher may be older than a student of the previous one, so that its time alone would not cause a rerun.
+    other = params.dataset(cell.dataset).teacher_from
+    return content if other is None else {**content, "teacher_from": other}
+
+
+def student_values(params: Params, cell: Cell) -> dict[str, Any]:
+    """The values of params/ that a student is trained with, as its record has them."""
+    pair, parts = params.pair(cell.pair), params.method_parts(cell.method, cell.dataset)
+    return {
+        "recipe": _values(params.student_recipe(cell.dataset, cell.pair, cell.method)),
         "teacher": _model_values(params.model(pair.teacher)),
         "student": _model_values(params.model(pair.student)),
         "method": {
             **_values(parts[0]),
             "extras": {n: _values(p) for n, p in zip(parts[0].extras, parts[1:], strict=True)},
         },
-        "code": code_digest("student", *modules),
     }
-    # Another teacher may be older than a student of the previous one, so that its time alone would not cause a rerun.
-    other = params.dataset(cell.dataset).teacher_from
-    return content if other is None else {**content, "teacher_from": other}
 
 
 def evaluate_stamp(params: Params, dataset: str, role: str = "student") -> dict[str, Any]:
@@ -152,9 +155,13 @@ def evaluate_stamp(params: Params, dataset: str, role: str = "student") -> dict[
 
 def grid_stamp(params: Params, name: str) -> dict[str, Any]:
     """What a grid's report depends on, except the results that it shows."""
+    found = cells(params, name)
+    chosen = params.tuned.get(name, {}) if params.grid(name).weights == "tuned" else {}
     return {
         KEY: VERSION,
-        "cells": [cell.path for cell in cells(params, name)],
+        "cells": [cell.path for cell in found],
+        "provenance": {cell.method: params.method(cell.method).provenance for cell in found},
+        "tuned": {"/".join(key): entry.model_dump(mode="json") for key, entry in chosen.items()},
         "published": {name: row.model_dump(mode="json") for name, row in params.published.items()},
         "code": code_digest("report"),
         "templates": {path.name: sha256_file(path) for path in sorted(TEMPLATES.iterdir())},

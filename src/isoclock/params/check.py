@@ -14,6 +14,8 @@ from isoclock.params.credentials import credential_problems
 from isoclock.params.load import Params, read_params
 from isoclock.params.networks import checkpoint_problems, model_problems, network_problems
 from isoclock.params.recipes import ROLES
+from isoclock.params.tuning import tuning_problems
+from isoclock.params.variants import whole_dataset, without_factor
 
 FOLDER = Path("params")
 SUFFIXES = tuple(f".{kind}" for kind in IMPLEMENTATIONS)
@@ -102,8 +104,8 @@ def problems_of(params: Params) -> list[str]:
         for number, block in enumerate(grid.blocks):
             where = f"blocks[{number}]"
             for entry in block.datasets:
-                known(f"grids/{name}.yaml", f"{where}.datasets", entry, params.datasets, "data set")
-                for dataset_name in _trained_on(params, entry):
+                known(f"grids/{name}.yaml", f"{where}.datasets", whole_dataset(entry), params.datasets, "data set")
+                for dataset_name in _trained_on(params, whole_dataset(entry)):
                     if not any(params.recipe_if_any(dataset_name, role) for role in ROLES):
                         file = params.folder / "training.yaml"
                         problems.append(f"{file}: {params.section(dataset_name)}: missing, and grid {name} needs it")
@@ -113,8 +115,10 @@ def problems_of(params: Params) -> list[str]:
                 ("budgets", params.budgets, "budget"),
             ):
                 for entry in getattr(block, key):
-                    known(f"grids/{name}.yaml", f"{where}.{key}", entry, table, what)
+                    plain = without_factor(entry) if what == "method" else entry
+                    known(f"grids/{name}.yaml", f"{where}.{key}", plain, table, what)
         problems += gate_problems(params, name)
+    problems += tuning_problems(params)
     problems = problems or network_problems(params)
     return list(dict.fromkeys(problems))  # a mistake in `shared` is found for both roles
 

@@ -23,7 +23,10 @@ from isoclock.params.schema import (
     ProfileSettings,
     Published,
     Recipe,
+    TunedWeights,
 )
+from isoclock.params.tuning import SWEEP, read_tuned, sweep_grid
+from isoclock.params.variants import split_factor, split_held_out, whole_dataset, without_factor
 from isoclock.params.yaml_file import EntryT, as_entry, as_mapping, read_entries, read_yaml
 from isoclock.schema import NAME_RULE, is_name
 
@@ -42,14 +45,28 @@ class Params:
     profiles: Mapping[str, ProfileSettings]  # the sets of section `profile`
     grids: Mapping[str, Grid]
     published: Mapping[str, Published] = field(default_factory=dict)
+    # By grid, then by (data set, pair, method): what `isoclock tune` wrote.
+    tuned: Mapping[str, Mapping[tuple[str, str, str], TunedWeights]] = field(default_factory=dict)
 
     def grid(self, name: str) -> Grid:
-        """The grid called `name`. Raises ParamsError if there is none."""
+        """The grid called `name`, or the sweep of a grid: `demo.sweep`. Raises ParamsError if there is none."""
+        base = name.removesuffix(SWEEP)
+        if name not in self.grids and base in self.grids:
+            return sweep_grid(self.folder, base, self.grids[base])
         return self._one("grids", self.grids, name, "grid")
 
     def dataset(self, name: str) -> Dataset:
-        """The data set called `name`. Raises ParamsError if there is none."""
-        return self._one("datasets.yaml", self.datasets, name, "data set")
+        """The data set called `name`, which may have a part held out. Raises ParamsError if there is none."""
+        whole, held_out = split_held_out(name)
+        entry = self._one("datasets.yaml", self.datasets, whole, "data set")
+        if held_out is None:
+            return entry
+        if entry.held_out is not None:  # or its validation images would be trained on
+            raise ParamsError(
+                f"{self.folder / 'datasets.yaml'}: {whole}.held_out: {entry.held_out:g}: a part of train is scored already, so "
+                f"there is no {name}; choose a data set with a split of its own for val"
+            )
+        return entry.holding_out(whole, held_out)
 
     def model(self, name: str) -> Model:
         """The model called `name`. Raises ParamsError if there is none."""
@@ -66,8 +83,9 @@ class Params:
     def method(self, name: str) -> MethodEntry:
         """The method variant called `name`, such as `kd`, or `kd.tuned` for the tuned implementation of `kd`.
 
-        Raises ParamsError if there is none.
+        A factor in the name (`kd.x2`) is applied by `method_parts` and `student_recipe`. Raises ParamsError if there is none.
         """
+        name = without_factor(name)
         if problem := self.implementation_problem(name):
             raise ParamsError(f"{self.folder / 'methods.yaml'}: {problem}")
         base, _, implementation = name.rpartition(".")
@@ -77,7 +95,7 @@ class Params:
 
     def implementation_problem(self, name: str) -> str | None:
         """What is wrong with a name such as `kd.tuned` if the method of `kd` has one implementation; otherwise None."""
-        base, _, implementation = name.rpartition(".")
+        base, _, implementation = (name := without_factor(name)).rpartition(".")
         if name in self.methods or base not in self.methods or implementation not in IMPLEMENTATIONS:
             return None
         known = cards().get(self.methods[base].method)
@@ -88,8 +106,8 @@ class Params:
         )
 
     def method_parts(self, name: str, dataset: str) -> list[MethodEntry]:
-        """The method variant called `name` and its extras, with their weights on `dataset`."""
-        method = self.method(name)
+        """The method variant called `name` and its extras, with their weights on `dataset`, its own times the factor in `name`."""
+        method, (name, factor) = self.method(name), split_factor(name)
         extras = [self.method(extra) for extra in method.extras]
         if name not in self.methods:  # `.tuned` holds for the extras that have it too
             extras = [
@@ -98,7 +116,8 @@ class Params:
                 else extra
                 for extra in extras
             ]
-        return [part.on(dataset) for part in (method, *extras)]
+        own, *others = (part.on(whole_dataset(dataset)) for part in (method, *extras))
+        return [own.times(factor), *others]
 
     def has_teacher(self, method: str, dataset: str) -> bool:
         """Whether students of a variant have a teacher: all except those of method `none`."""
@@ -126,9 +145,10 @@ class Params:
 
         Raises ParamsError if there is no recipe, or if its teachers are those of another data set.
         """
-        if role == "teacher" and dataset in self.datasets and (other := self.teacher_dataset(dataset)) != dataset:
+        dataset, asked = whole_dataset(dataset), dataset
+        if role == "teacher" and dataset in self.datasets and (other := self.teacher_dataset(asked)) != asked:
             raise ParamsError(
-                f"{self.folder / 'datasets.yaml'}: {dataset}.teacher_from: {other!r}: {dataset} has no teachers of its own; "
+                f"{self.folder / 'datasets.yaml'}: {asked}.teacher_from: {other!r}: {asked} has no teachers of its own; "
                 f"use those of {other}"
             )
         return self._one("training.yaml", self.recipes, (self.section(dataset), role), "recipe")
@@ -139,13 +159,27 @@ class Params:
 
     def section(self, dataset: str) -> str:
         """Section of training.yaml with the recipes of `dataset`: by default, of the same name."""
-        entry = self.datasets.get(dataset)
-        return dataset if entry is None else entry.recipe or dataset
+        whole = whole_dataset(dataset)
+        entry = self.datasets.get(whole)
+        return whole if entry is None else entry.recipe or whole
 
-    def student_recipe(self, dataset: str, pair: str) -> Recipe:
-        """How students of a pair are trained on `dataset`: the recipe, with the pair's own `teacher_inference` if it has one."""
+    def student_recipe(self, dataset: str, pair: str, method: str = "none") -> Recipe:
+        """How students of a pair are trained on `dataset`: the recipe, with the pair's own `teacher_inference` if it has one.
+
+        The factor in `none.x2` is of the learning rate. Raises ParamsError if the rate is then below `min_lr`.
+        """
         recipe, inference = self.recipe(dataset, "student"), self.pair(pair).teacher_inference
-        return recipe if inference is None else recipe.model_copy(update={"teacher_inference": inference})
+        if inference is not None:
+            recipe = recipe.model_copy(update={"teacher_inference": inference})
+        factor = split_factor(method)[1]
+        if factor == 1 or self.method(method).method != "none":
+            return recipe
+        if recipe.lr * factor < recipe.min_lr:
+            raise ParamsError(
+                f"{self.folder / 'training.yaml'}: {dataset}.student.min_lr: {recipe.min_lr}: above the lr of {method}, "
+                f"{recipe.lr * factor:g}; choose larger factors"
+            )
+        return recipe.model_copy(update={"lr": recipe.lr * factor})
 
     def _one(self, file: str, table: Mapping[Any, EntryT], name: Any, what: str) -> EntryT:
         if name not in table:
@@ -172,11 +206,12 @@ def read_params(folder: Path) -> Params:
         for path in _grid_files(folder / "grids", problems)
         if (grid := _grid(path, problems)) is not None
     }
+    tuned = {path.stem: read_tuned(path, problems) for path in _grid_files(folder / "tuned", problems)}
     rows = folder / "published.yaml"  # optional
     published = read_entries(rows, Published, problems) if rows.exists() or rows.is_symlink() else {}
     if problems:
         raise ParamsError(list(dict.fromkeys(problems)))
-    return Params(folder, datasets, models, pairs, recipes, methods, budgets, profiles, grids, published)
+    return Params(folder, datasets, models, pairs, recipes, methods, budgets, profiles, grids, published, tuned)
 
 
 def _grid_files(folder: Path, problems: list[str]) -> list[Path]:

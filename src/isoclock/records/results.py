@@ -55,7 +55,8 @@ class Results:
 
     def profile(self, dataset: str, pair: str, method: str) -> Profile | None:
         """The cost profile of a method, as it is now: after a new measurement it may differ from the one a plan was made from."""
-        return self.document(self.layout.profile(dataset, pair, method), Profile, f"profile {dataset} {pair} {method}")
+        path = self.layout.profile(dataset, pair, method)
+        return self.document(path, Profile, f"profile {dataset} {pair} {path.stem}")
 
     def planned_profile(self, plan: Plan) -> Profile | None:
         """The profile that a plan was made from; None if the method was profiled again since, and has another cost."""

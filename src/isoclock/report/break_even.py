@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from isoclock.params.variants import the_one, without_factor
 from isoclock.report.collect import FINISHED
 from isoclock.report.curve import Bounds, Curve
 from isoclock.report.summary import Summary
@@ -115,7 +116,7 @@ class BreakEven:
 
     def verdict(self, row: BreakEvenRow, needed: Needed) -> str:
         """What a tie requires for one of the row's scores: the mean over seeds, or that of one seed."""
-        least = row.point.cost if row.point.method == ANCHOR else None
+        least = row.point.cost if without_factor(row.point.method) == ANCHOR else None
         return needed.verdict(self.yardstick, self.kd_cost, least or 1.0)
 
 
@@ -129,6 +130,7 @@ def break_even(summaries: Sequence[Summary], dataset: str, pair: str) -> BreakEv
         return BreakEven(dataset, pair, why_not=f"its compute budgets have several yardsticks: {', '.join(yardsticks)}")
     (yardstick,) = yardsticks
     points = _points(mine)
+    yardstick = the_one([point.method for point in points], yardstick) or yardstick  # which may have a factor here
     kd = sorted((p for p in points if p.method == yardstick), key=lambda point: point.anchor_steps or 0)
     scored = [point for point in kd if point.miou is not None and point.anchor_steps]
     if not scored:

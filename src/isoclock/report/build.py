@@ -16,6 +16,7 @@ from isoclock.report.break_even_tables import break_even_csv, break_even_markdow
 from isoclock.report.collect import collect
 from isoclock.report.published import published_csv, published_markdown, published_rows
 from isoclock.report.summary import differences, summarise
+from isoclock.report.weights import Weights
 
 
 def build_report(
@@ -25,6 +26,7 @@ def build_report(
     out: Path,
     published: Sequence[Published] = (),
     protocols: Mapping[str, str] = MappingProxyType({}),
+    weights: Mapping[tuple[str, str, str], Weights] = MappingProxyType({}),
 ) -> Path:
     """Write the report of `cells` into `out` and return the page's path.
 
@@ -40,7 +42,7 @@ def build_report(
     from isoclock.report.figures import draw_figures
     from isoclock.report.html import render_page
 
-    study = collect(results, cells, protocols)
+    study = collect(results, cells, protocols, weights)
     summaries = summarise(study.rows)
     found = differences(study, summaries)
     write_text(out / "cells.csv", tables.cells_csv(study.rows))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
@@ -11,12 +11,14 @@ from types import MappingProxyType
 from isoclock.budget.audit import AuditRow, audit_record
 from isoclock.grid.cells import Cell
 from isoclock.grid.layout import Layout
+from isoclock.params.variants import whole_dataset
 from isoclock.protocol import VERSION
 from isoclock.records.profile import Profile
 from isoclock.records.record import StudentRecord
 from isoclock.records.results import Results
 from isoclock.records.scores import ScoreDocument
 from isoclock.report.row import DIVERGED, FINISHED, MISSING, CellRow, read_row
+from isoclock.report.weights import Weights
 
 __all__ = ["DIVERGED", "FINISHED", "MISSING", "CellRow", "Study", "Teacher", "collect"]
 
@@ -58,10 +60,16 @@ class Study:
         return list(dict.fromkeys(row.method for row in self.of_pair(dataset, pair)))
 
 
-def collect(results_folder: Path, cells: Sequence[Cell], protocols: Mapping[str, str] = MappingProxyType({})) -> Study:
+def collect(
+    results_folder: Path,
+    cells: Sequence[Cell],
+    protocols: Mapping[str, str] = MappingProxyType({}),
+    weights: Mapping[tuple[str, str, str], Weights] = MappingProxyType({}),
+) -> Study:
     """Read what `results_folder` holds of `cells`.
 
-    `protocols` has the protocol of each budget (`Params.protocols`), for cells that have neither a record nor a plan.
+    `protocols` has the protocol of each budget (`Params.protocols`), for cells that have neither a record nor a plan. `weights`
+    says by (data set, pair, method) where the weights come from.
 
     A cell without record or scores becomes a row with status "missing" that says what to run; so does one of another version of
     the protocol than the table's, which is the newest of the cells' versions. Raises ArtifactError, with all problems, for files
@@ -77,7 +85,11 @@ def collect(results_folder: Path, cells: Sequence[Cell], protocols: Mapping[str,
     for cell in cells:
         teacher = teachers.get((cell.dataset, cell.pair))
         miou = teacher.scores.miou if teacher else None
-        rows.append(read_row(results, cell, version, miou, protocols.get(cell.budget, "")))
+        row = read_row(results, cell, version, miou, protocols.get(cell.budget, ""))
+        chosen = weights.get((cell.dataset, cell.pair, cell.method), Weights())
+        rows.append(
+            replace(row, weights=chosen.origin, tuning_s=chosen.train_s, tuning_anchor_steps=chosen.anchor_steps)
+        )
     results.check()
     return Study(
         results_folder,
@@ -101,7 +113,8 @@ def _teachers(
     """Each pair's teacher: by the digest that its students recorded, else the data set's only teacher.
 
     The teacher with that digest is looked for first among the data set's own, then, since it may be shared, among all others.
-    Scores of another version of the protocol than the table's are passed over.
+    Scores of another version of the protocol than the table's are passed over. Where images are held out, the students are
+    scored on other images than the teacher.
     """
 
     def scored(dataset: str) -> Iterator[Teacher]:
@@ -112,7 +125,7 @@ def _teachers(
 
     chosen = {}
     everywhere = _names(results.layout.teacher("x", "x").parents[1])
-    for dataset, pair in dict.fromkeys((cell.dataset, cell.pair) for cell in cells):
+    for dataset, pair in dict.fromkeys((c.dataset, c.pair) for c in cells if whole_dataset(c.dataset) == c.dataset):
         mine = [record for cell, record in records.items() if (cell.dataset, cell.pair) == (dataset, pair)]
         used = {record.digests.teacher for record in mine} - {None}
         found = list(scored(dataset))

@@ -21,7 +21,7 @@ from isoclock.report.overlays import overlay_blocks
 from isoclock.report.published import PUBLISHED_NOTE, PUBLISHED_TITLES, PublishedRow
 from isoclock.report.style import FAINT, HOLE, INK, PAPER, RULE
 from isoclock.report.summary import Difference, Summary
-from isoclock.report.tables import COLUMNS, DIFFERENCE_TITLES, FOOTNOTE, difference_cells
+from isoclock.report.tables import DIFFERENCE_TITLES, FOOTNOTE, Column, columns, difference_cells
 from isoclock.training.kind import short_kinds
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -30,7 +30,7 @@ _LOSSES = {"fp32": "losses in float32", "autocast": "losses under autocast"}
 _ARITHMETIC = (
     "precision", "loss_precision", "matmul_precision", "cudnn_benchmark", "teacher_inference", "compile",
 )  # fmt: skip
-_SHOWN = [column for column in COLUMNS if column.title != "protocol"]
+_LEFT_OUT = "protocol"
 """The name of a budget includes its protocol; without that column the marks are visible on a laptop screen."""
 
 
@@ -108,6 +108,7 @@ def _pair(
     devices: Mapping[str, str],
 ) -> dict[str, Any]:
     own = [s for s in summaries if (s.first.dataset, s.first.pair) == (dataset, pair)]
+    shown = [column for column in columns(own) if column.title != _LEFT_OUT]
     teacher = study.teachers.get((dataset, pair))
     highest = max((s for s in own if s.first.protocol == "compute" and s.miou.mean is not None),
                   key=lambda s: s.miou.mean or 0, default=None)  # fmt: skip
@@ -117,8 +118,8 @@ def _pair(
         "highest": f"{highest.first.method}, {highest.first.budget}: {format.points(highest.miou)}"
         if highest
         else None,
-        "titles": [(column.title, column.words) for column in _SHOWN],
-        "rows": [_table_row(s) for s in own],
+        "titles": [(column.title, column.words) for column in shown],
+        "rows": [_table_row(s, shown) for s in own],
         "metrics": metrics_table(own),
         "differences": [difference_cells(d) for d in found if (d.dataset, d.pair) == (dataset, pair)],
         "figures": [
@@ -147,9 +148,9 @@ def _break_even(found: BreakEven) -> dict[str, Any]:
     }
 
 
-def _table_row(s: Summary) -> dict[str, Any]:
+def _table_row(s: Summary, shown: Sequence[Column]) -> dict[str, Any]:
     cells = []
-    for column in _SHOWN:
+    for column in shown:
         value = column.value(s)
         cells.append({"text": column.text(s), "sort": "" if value is None else value, "words": column.words})
     return {"cells": cells, "hole": s.count(FINISHED) < len(s.rows), "protocol": s.first.protocol}

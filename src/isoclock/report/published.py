@@ -12,6 +12,7 @@ from isoclock.errors import ArtifactError
 from isoclock.grid.cells import Cell
 from isoclock.grid.layout import Layout
 from isoclock.params.schema import Published
+from isoclock.params.variants import the_one
 from isoclock.report import format
 from isoclock.report.collect import FINISHED, Study
 from isoclock.report.summary import Summary
@@ -65,7 +66,8 @@ def published_rows(
     """Rows of one pair: this study's scored ones, then the published ones of the same data set."""
     mine = [s for s in summaries if (s.first.dataset, s.first.pair) == (dataset, pair) and s.miou.mean is not None]
     teacher = study.teachers.get((dataset, pair))
-    plain = {s.first.budget: s.miou.mean for s in mine if s.first.method == "none"}
+    undistilled = the_one(list(dict.fromkeys(s.first.method for s in mine)), "none")
+    plain = {s.first.budget: s.miou.mean for s in mine if s.first.method == undistilled}
     return [
         PublishedRow(
             dataset,

@@ -31,6 +31,9 @@ class CellRow:
     protocol_version: int = VERSION  # of the whole table; a cell of another version is a hole in it
     yardstick: str | None = None
     implementation: str | None = None
+    weights: str = ""  # where its weights come from: published, assumed, ours or tuned, and a factor
+    tuning_s: float | None = None  # of the sweep that chose the weights, once for all seeds and budgets
+    tuning_anchor_steps: float | None = None
     device_kind: str | None = None
     iterations_planned: int | None = None
     iterations_done: int | None = None

@@ -10,6 +10,7 @@ from typing import Any
 from isoclock.files import read_arrays
 from isoclock.grid.cells import Cell
 from isoclock.grid.layout import Layout
+from isoclock.params.variants import the_one, without_factor
 from isoclock.report.collect import DIVERGED, FINISHED, MISSING, CellRow, Study
 from isoclock.scoring.stats import Estimate, bootstrap_miou_difference, paired_difference, t_interval
 
@@ -160,8 +161,8 @@ def _over_images(study: Study, first: Summary, second: Summary, seed: int) -> Es
 
 
 def _reference(methods: list[str]) -> str | None:
-    distilling = [method for method in methods if method != "none"]
-    return PREFERRED_REFERENCE if PREFERRED_REFERENCE in methods else next(iter(distilling), None)
+    distilling = [method for method in methods if without_factor(method) != "none"]
+    return the_one(methods, PREFERRED_REFERENCE) or next(iter(distilling), None)
 
 
 def _places(rows: list[CellRow], key: Callable[[CellRow], Any]) -> dict[Any, int]:

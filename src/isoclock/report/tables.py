@@ -44,6 +44,7 @@ def _planned_spent(title: str, spell: Callable[[float | None], str], planned: st
 COLUMNS = (
     _word("method", lambda s: s.first.method),
     _word("implementation", lambda s: s.first.implementation or format.NOTHING),
+    _word("weights", lambda s: s.first.weights or format.NOTHING),
     _word("protocol", lambda s: s.first.protocol),
     _word("budget", lambda s: s.first.budget),
     Column("n", lambda s: f"{s.count(FINISHED)} of {len(s.rows)}", lambda s: s.count(FINISHED)),
@@ -64,8 +65,25 @@ COLUMNS = (
 FOOTNOTE = (
     "n: seeds finished of seeds planned; mIoU: mean over the finished seeds ± half of its 95 % t interval. Cost ratio: "
     "anchor-steps an iteration, median and 95 % bootstrap interval; one anchor-step is one student-only training step "
-    "on the same device. Times and anchor-steps are of training alone, means over the finished seeds."
+    "on the same device. Times and anchor-steps are of training alone, means over the finished seeds. Tuning: train time and "
+    "anchor-steps of all runs that chose the weights on a part of train, spent in addition, once for all seeds and budgets."
 )
+
+_TUNING = Column(
+    "tuning time / anchor-steps",
+    lambda s: format.both(format.seconds(s.first.tuning_s), format.count(s.first.tuning_anchor_steps)),
+    lambda s: s.first.tuning_s,
+)
+
+
+def columns(summaries: Sequence[Summary]) -> list[Column]:
+    """The columns of a table: what tuning took is one of them where weights were tuned."""
+    return [
+        column
+        for column in (*COLUMNS[:-1], _TUNING, COLUMNS[-1])
+        if column is not _TUNING or any(s.first.tuning_s is not None for s in summaries)
+    ]
+
 
 DIFFERENCE_TITLES = (
     "method",
@@ -101,9 +119,10 @@ def to_markdown(study: Study, summaries: Sequence[Summary], found: Sequence[Diff
     parts = []
     for dataset, pair in study.pairs:
         of_pair = [s for s in summaries if (s.first.dataset, s.first.pair) == (dataset, pair)]
-        rows = [[column.text(s) for column in COLUMNS] for s in of_pair]
+        shown = columns(of_pair)
+        rows = [[column.text(s) for column in shown] for s in of_pair]
         parts.append(f"## {dataset} / {pair}\n\n{_head(study, dataset, pair)}\n")
-        parts.append(markdown_table([column.title for column in COLUMNS], rows, [column.words for column in COLUMNS]))
+        parts.append(markdown_table([column.title for column in shown], rows, [column.words for column in shown]))
         titles, metrics = metrics_table(of_pair)
         if metrics:
             parts += ["### All metrics\n", markdown_table(titles, metrics, [title in titles[:2] for title in titles])]
@@ -119,13 +138,13 @@ def to_latex(study: Study, summaries: Sequence[Summary]) -> str:
     parts = []
     for dataset, pair in study.pairs:
         of_pair = [s for s in summaries if (s.first.dataset, s.first.pair) == (dataset, pair)]
-        lines = [f"% {dataset} / {pair}; {_head(study, dataset, pair)}".replace("\n", " ")]
-        lines.append(r"\begin{tabular}{" + "".join("l" if column.words else "r" for column in COLUMNS) + "}")
-        lines += [r"\toprule", _latex_row([column.title for column in COLUMNS]), r"\midrule"]
+        lines, shown = [f"% {dataset} / {pair}; {_head(study, dataset, pair)}".replace("\n", " ")], columns(of_pair)
+        lines.append(r"\begin{tabular}{" + "".join("l" if column.words else "r" for column in shown) + "}")
+        lines += [r"\toprule", _latex_row([column.title for column in shown]), r"\midrule"]
         for number, s in enumerate(of_pair):
             if number and of_pair[number - 1].first.budget != s.first.budget:
                 lines.append(r"\addlinespace")
-            lines.append(_latex_row([column.text(s) for column in COLUMNS]))
+            lines.append(_latex_row([column.text(s) for column in shown]))
         parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""]))
     return "\n".join(parts)
 
@@ -137,7 +156,8 @@ def to_csv(summaries: Sequence[Summary]) -> str:
     for s in summaries:
         first = s.first
         row: dict[str, Any] = {
-            name: getattr(first, name) for name in ("dataset", "pair", "method", "implementation", "protocol", "budget")
+            name: getattr(first, name)
+            for name in ("dataset", "pair", "method", "implementation", "weights", "protocol", "budget")
         }
         row |= {"protocol_version": first.protocol_version, "n": s.count(FINISHED), "n_planned": len(s.rows)}
         averaged = (
@@ -153,6 +173,7 @@ def to_csv(summaries: Sequence[Summary]) -> str:
         row |= {
             name: getattr(first, name) for name in ("cost_ratio", "cost_low", "cost_high", "peak_mib", "device_kind")
         }
+        row |= {name: getattr(first, name) for name in ("tuning_s", "tuning_anchor_steps")}
         row |= {"miou_mean": s.miou.mean, "miou_low": s.miou.low, "miou_high": s.miou.high, "miou_sd": s.miou.sd}
         row |= {f"{name}_mean": metric_estimate(s, name).mean for name in metrics}
         rows.append(

@@ -45,7 +45,7 @@ class Target:
     def of_cell(cls, params: Params, cell: Cell, layout: Layout) -> Target:
         """A student. Raises ParamsError if its recipe or pair is not in params/."""
         model = params.model(params.pair(cell.pair).student)
-        recipe = params.student_recipe(cell.dataset, cell.pair)
+        recipe = params.student_recipe(cell.dataset, cell.pair, cell.method)
         folders = layout.prepared(cell.dataset), layout.student(cell), layout.evaluation(cell)
         return cls(cell.path, cell.dataset, "student", model, recipe, *folders, cell)
 

@@ -21,7 +21,14 @@ from isoclock.data.packing.doubts import doubts, unused_files
 from isoclock.data.packing.index import describe_split
 from isoclock.data.packing.pack import Packed, Packing
 from isoclock.data.packing.packed import INDEX
-from isoclock.data.packing.sources import RawSamples, disk_problem, find_samples, hide_training_labels, identities
+from isoclock.data.packing.sources import (
+    RawSamples,
+    disk_problem,
+    find_samples,
+    hide_training_labels,
+    hold_out,
+    identities,
+)
 from isoclock.data.packing.verify import ACCEPT, JPEG_QUALITY, MAX_PIXELS, Decoding, Size, Storage, verify
 from isoclock.data.readers.rawtree import RawTree
 from isoclock.data.readers.reader import Reader
@@ -49,6 +56,8 @@ def prepare(
     images: Mapping[str, int] | None = None,
     labelled_images: int | None = None,
     labelled_seed: int = 0,
+    held_out: float | None = None,
+    held_out_seed: int = 0,
     accept_damaged: Collection[str] = (),
     white_16bit: int | None = None,
     max_pixels: int = MAX_PIXELS,
@@ -63,8 +72,9 @@ def prepare(
     `splits` maps each packed split to its raw split, as in {"train": "train", "val": "val"}; split `unlabelled` is packed
     without labels. `size` (height, width) resizes all images; None keeps their sizes. `storage` jpeg keeps images encoded.
     `images` has the number of images that a raw split must have. With `labelled_images`, that many samples of split
-    `train` keep their labels; the others go to split `unlabelled`, before its own samples. `accept_damaged` has names of
-    samples whose JPEG images are packed although they are damaged, `white_16bit` the value of white in images with 16 bits.
+    `train` keep their labels; the others go to split `unlabelled`, before its own samples. With `held_out`, split
+    `val` is that share of the labelled samples of `train`. `accept_damaged` has names of samples whose JPEG images are packed
+    although they are damaged, `white_16bit` the value of white in images with 16 bits.
     `code` changes with the code: an interrupted packing is continued only by the code that began it.
     Images and labels of more than `max_pixels` are refused.
     `report` receives a line for each thing that is no error: files that are not used, classes that cannot be learned.
@@ -85,6 +95,8 @@ def prepare(
     ]
     if labelled_images is not None and not source.problems:
         hide_training_labels(source, tree, labelled_images, labelled_seed)
+    if held_out is not None and not source.problems:
+        hold_out(source, tree, held_out, held_out_seed)
     if unknown := sorted(decoding.accept_damaged - {sample.name for _, sample in source.samples}):
         source.count_problems.append(
             f"{tree}: params/datasets.yaml, accept_damaged: unknown sample {unknown[0]!r}; remove it from the entry"

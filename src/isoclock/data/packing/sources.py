@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from isoclock.data.formats import image_size
-from isoclock.data.packing.unlabelled import hide_labels, without_label
+from isoclock.data.packing.unlabelled import chosen, hide_labels, without_label
 from isoclock.data.packing.verify import Size, Storage
 from isoclock.data.readers.archive import ArchiveMember
 from isoclock.data.readers.rawtree import RawFile, RawTree, identity
@@ -72,6 +72,17 @@ def hide_training_labels(source: RawSamples, tree: RawTree, labelled_images: int
         )
     source.splits["train"], hidden = hide_labels(train, labelled_images, seed)
     source.splits[UNLABELLED] = hidden + source.splits.get(UNLABELLED, [])
+
+
+def hold_out(source: RawSamples, tree: RawTree, share: float, seed: int) -> None:
+    """Move a share of the labelled samples of split `train`, chosen by `seed`, to split `val`: at least one."""
+    train = source.splits["train"]
+    number = max(1, round(share * len(train)))
+    if number >= len(train):
+        source.count_problems.append(
+            f"{tree}: held_out is {share:g}, and split train has only {len(train)} images; choose a smaller share"
+        )
+    source.splits["val"], source.splits["train"] = chosen(train, number, seed)
 
 
 def identities(sample: Sample) -> list[Any]:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def raw_splits(dataset: Dataset) -> dict[str, str]:
-    """The raw split of each packed split."""
-    splits = {"train": dataset.train, "val": dataset.val}
+    """The raw split of each packed split; `val` is not among them if it is held out of `train`."""
+    splits = {"train": dataset.train} if dataset.held_out else {"train": dataset.train, "val": dataset.val}
     return splits if dataset.unlabelled is None else {**splits, UNLABELLED: dataset.unlabelled}
 
 
@@ -32,9 +32,15 @@ def without_label(samples: Sequence[Sample]) -> list[Sample]:
 
 def hide_labels(samples: Sequence[Sample], labelled_images: int, seed: int) -> tuple[list[Sample], list[Sample]]:
     """(Samples that keep their labels, the others without labels), both in the original order, chosen by `seed`."""
+    known, hidden = chosen(samples, labelled_images, seed)
+    return known, without_label(hidden)
+
+
+def chosen(samples: Sequence[Sample], number: int, seed: int) -> tuple[list[Sample], list[Sample]]:
+    """(`number` samples chosen by `seed`, the others), both in the original order."""
     random = np.random.Generator(np.random.PCG64(seed))
-    known = set(random.permutation(len(samples))[:labelled_images].tolist())
+    places = set(random.permutation(len(samples))[:number].tolist())
     return (
-        [sample for i, sample in enumerate(samples) if i in known],
-        without_label([sample for i, sample in enumerate(samples) if i not in known]),
+        [sample for i, sample in enumerate(samples) if i in places],
+        [sample for i, sample in enumerate(samples) if i not in places],
     )

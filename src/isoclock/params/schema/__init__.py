@@ -6,6 +6,8 @@ from isoclock.params.schema.folder import Folder as Folder
 from isoclock.params.schema.grids import Budget as Budget
 from isoclock.params.schema.grids import Grid as Grid
 from isoclock.params.schema.grids import ProfileSettings as ProfileSettings
+from isoclock.params.schema.grids import TunedWeights as TunedWeights
+from isoclock.params.schema.grids import Tuning as Tuning
 from isoclock.params.schema.methods import MethodEntry as MethodEntry
 from isoclock.params.schema.methods import Published as Published
 from isoclock.params.schema.training import Checkpoint as Checkpoint

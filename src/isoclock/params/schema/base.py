@@ -1,7 +1,8 @@
 """What all entries of params/ share: the provenance of each value.
 
 Keys of `provenance` are value names (dotted for nested ones, `*` for the rest); its values start with `published:` (and name
-the source), `published, scaled:` (and name the formula, too), `assumed` or `ours`.
+the source), `published, scaled:` (and name the formula, too), `assumed` or `ours`; those that `isoclock tune` writes start with
+`tuned:` (and name the grid and a digest).
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-_PROVENANCE = re.compile(r"^(published(, scaled)?: \S.*|assumed(: \S.*)?|ours(: \S.*)?)$", re.DOTALL)
+_PROVENANCE = re.compile(
+    r"^(published(, scaled)?: \S.*|tuned: \S.*|assumed(: \S.*)?|ours(: \S.*)?)$", re.DOTALL
+)
 
 
 class Entry(BaseModel):

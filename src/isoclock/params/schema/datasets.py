@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 
 from isoclock.params.schema.base import Entry
 from isoclock.params.schema.folder import Folder
-from isoclock.schema import Count, Name, Seed
+from isoclock.params.variants import HeldOut
+from isoclock.schema import Count, Name, OpenShare, Seed
 
 
 def _is_none(value: object) -> bool:
@@ -29,6 +30,10 @@ class Dataset(Entry):
     unlabelled: str | None = Field(None, exclude_if=_is_none)  # raw split of further images; its labels are not read
     labelled_images: Count | None = Field(None, exclude_if=_is_none)  # of `train`; the labels of all others are hidden
     labelled_seed: Seed | None = Field(None, exclude_if=_is_none)  # selects them; none: 0
+    held_out: OpenShare | None = Field(
+        None, exclude_if=_is_none
+    )  # share of `train` that is scored; `val` is then `train` too
+    held_out_seed: Seed | None = Field(None, exclude_if=_is_none)  # selects it; none: 0
     accept_damaged: list[str] | None = Field(None, exclude_if=_is_none)  # samples whose damaged JPEG images are packed
     white_16bit: Annotated[int, Field(gt=0, lt=1 << 16, strict=True)] | None = Field(
         None, exclude_if=_is_none
@@ -44,6 +49,10 @@ class Dataset(Entry):
     def _further_images(self) -> Dataset:
         if self.labelled_seed is not None and self.labelled_images is None:
             raise ValueError("labelled_seed selects the labelled_images, which are not given; remove it")
+        if self.held_out_seed is not None and self.held_out is None:
+            raise ValueError("held_out_seed selects the images of held_out, which is not given; remove it")
+        if self.held_out is not None and self.val != self.train:
+            raise ValueError(f"val is {self.val!r}, but held_out scores a part of train; set val to {self.train!r}")
         if self.unlabelled in (self.train, self.val):
             raise ValueError(
                 f"unlabelled is {self.unlabelled!r}, the training or the validation split; name another split"
@@ -73,6 +82,12 @@ class Dataset(Entry):
                 "or split by folder or lists"
             )
         return self
+
+    def holding_out(self, name: str, held_out: HeldOut) -> Dataset:
+        """This data set, which is called `name`, scored on a part of its training images; its teachers are those of the whole."""
+        images = {split: count for split, count in self.images.items() if split != self.val}
+        part = {"val": self.train, "images": images, "held_out": held_out.share, "held_out_seed": held_out.seed}
+        return self.model_copy(update={**part, "teacher_from": self.teacher_from or name})
 
     @property
     def has_unlabelled(self) -> bool:

@@ -1,4 +1,4 @@
-"""Entries of params/budgets.yaml and files of params/grids."""
+"""Entries of params/budgets.yaml, and files of params/grids and params/tuned."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from isoclock.params.schema.base import Entry
-from isoclock.schema import Count, Name, Positive, Seed, Share
+from isoclock.params.variants import is_exact
+from isoclock.schema import Count, Name, NonNegative, OpenShare, Positive, Seed, Share
 
 
 class Budget(Entry):
@@ -68,6 +69,32 @@ class GridBlock(BaseModel):
         return values
 
 
+class Tuning(BaseModel):
+    """How the weights of a grid's methods are chosen (`tune` of a grid, for `isoclock tune`).
+
+    Every method gets a run of `budget` for each of `factors` and `seeds`, on a part of `train`. The rest is scored.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    budget: Name  # of each run; of protocol compute
+    held_out: OpenShare  # share of `train` that is not trained on
+    held_out_seed: Seed = 0  # selects it
+    factors: list[Positive] = [0.25, 0.5, 1.0, 2.0, 4.0]  # of all weights of a method's own terms; of `none`: of lr
+    seeds: list[Seed] = Field([0], min_length=1)  # of the runs
+
+    @model_validator(mode="after")
+    def _goes_into_names(self) -> Tuning:
+        for key, values in (("factors", self.factors), ("seeds", self.seeds)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{key} are {values}; one is listed twice, list it once")
+        if 1 not in self.factors or len(self.factors) < 2:
+            raise ValueError(f"factors are {self.factors}; must be 1, which is the entry's own weight, and others")
+        if wrong := [number for number in (self.held_out, *self.factors) if not is_exact(number)]:
+            raise ValueError(f"{wrong[0]} cannot be part of a name; give at most six digits and no exponent")
+        return self
+
+
 class Grid(BaseModel):
     """Which cells to run (params/grids/NAME.yaml)."""
 
@@ -78,3 +105,25 @@ class Grid(BaseModel):
     # By data set and pair, 0..1: a teacher that scores less stops the grid before a profile or a student starts.
     teacher_miou_at_least: dict[Name, dict[Name, Share]] = {}
     blocks: list[GridBlock] = Field(min_length=1)
+    weights: Literal["published", "tuned"] = "published"  # of the entries, or those that `isoclock tune` chose
+    tune: Tuning | None = None
+
+    @model_validator(mode="after")
+    def _says_how_to_tune(self) -> Grid:
+        if self.weights == "tuned" and self.tune is None:
+            raise ValueError("weights: tuned needs tune, which says how they are chosen; add it, or remove weights")
+        return self
+
+
+class TunedWeights(Entry):
+    """The weights of a method on a data set and pair, as `isoclock tune` chose them (params/tuned/GRID.yaml)."""
+
+    factor: Positive  # the chosen one
+    weights: dict[str, NonNegative]  # with that factor
+    lr: Positive | None = None  # of `none`, with that factor
+    miou: dict[str, Share | None]  # by factor (`x0.25`), on the images held out, mean over seeds; null: it diverged
+    tune: Tuning  # of the grid, when the weights were chosen
+    runs: Count  # of the whole sweep, and what they spent together:
+    anchor_steps: NonNegative
+    train_s: NonNegative  # on `device_kind`
+    device_kind: str

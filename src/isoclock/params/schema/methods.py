@@ -37,6 +37,11 @@ class MethodEntry(Entry):
             update={"weights": {**self.weights, **self.weights_for.get(dataset, {})}, "weights_for": {}}
         )
 
+    def times(self, factor: float) -> MethodEntry:
+        """The variant with the weights of its own terms times `factor`; those of its extras stay."""
+        weights = {term: weight * factor for term, weight in self.weights.items()}
+        return self if factor == 1 else self.model_copy(update={"weights": weights})
+
     def active_terms(self) -> list[str]:
         """Names of the terms with a weight above 0, sorted."""
         return sorted(term for term, weight in self.weights.items() if weight > 0)
