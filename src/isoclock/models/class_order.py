@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from isoclock.errors import ArtifactError
 
 _SHOWN = 3
-_SAME = {"television receiver": "television"}  # ADE20K: the first synonym in objectInfo150.txt, and mmsegmentation's name
+_SAME = {
+    "television receiver": "television"
+}  # ADE20K: the first synonym in objectInfo150.txt, and mmsegmentation's name
 
 
 def class_order(theirs: Sequence[str], ours: Sequence[str], source: str) -> list[int]:

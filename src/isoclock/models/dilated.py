@@ -36,6 +36,7 @@ class DilatedSegmenter(Contract):
 
     caffe_scale: Tensor
     caffe_shift: Tensor
+    output_stride: int
 
     def __init__(
         self,

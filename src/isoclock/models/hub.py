@@ -46,7 +46,7 @@ def swin_config(size: str) -> Any:
     from transformers import SwinConfig
 
     width, depths, heads, window, _ = SWIN[size]
-    return SwinConfig(
+    return SwinConfig(  # type: ignore[call-arg]  # out_features is one of the settings that every network takes
         embed_dim=width,
         depths=list(depths),
         num_heads=list(heads),

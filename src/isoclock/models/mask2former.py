@@ -57,7 +57,7 @@ class Mask2Former(Segmenter):
         super().__init__()
         from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
-        config = Mask2FormerConfig(
+        config = Mask2FormerConfig(  # type: ignore[call-arg]  # num_labels is one of the settings that every network takes
             backbone_config=swin_config(swin),
             num_labels=num_classes,
             num_queries=queries,

@@ -45,7 +45,7 @@ class SegFormer(Segmenter):
         from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
         depths, widths, head = SIZES[size]
-        config = SegformerConfig(
+        config = SegformerConfig(  # type: ignore[call-arg]  # num_labels is one of the settings that every network takes
             depths=list(depths), hidden_sizes=list(widths), decoder_hidden_size=head, num_labels=num_classes
         )
         encoder = Pretrained("segformer", None if size == "micro" else f"nvidia/mit-{size}")

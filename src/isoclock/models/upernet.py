@@ -42,7 +42,7 @@ class UPerNetSwin(Segmenter):
         super().__init__()
         from transformers import UperNetConfig, UperNetForSemanticSegmentation
 
-        config = UperNetConfig(
+        config = UperNetConfig(  # type: ignore[call-arg]  # num_labels is one of the settings that every network takes
             backbone_config=swin_config(swin),
             hidden_size=channels,
             auxiliary_channels=aux_channels,

@@ -74,7 +74,7 @@ class Params:
 
     def is_imported(self, model: str) -> bool:
         """Whether the weights of a model come from a checkpoint that was trained elsewhere."""
-        return getattr(self.model(model), "checkpoint", None) is not None
+        return self.model(model).checkpoint is not None
 
     def pair(self, name: str) -> Pair:
         """The pair called `name`. Raises ParamsError if there is none."""

@@ -121,15 +121,14 @@ def _models_of(params: Params, grid: str) -> list[str]:
 
 def _files_of(params: Params, name: str) -> Iterator[WeightsFile]:
     model, file = params.model(name), params.folder / "models.yaml"
-    checkpoint = getattr(model, "checkpoint", None)
-    if checkpoint is not None:  # an imported network starts from nothing else
+    if (checkpoint := model.checkpoint) is not None:  # an imported network starts from nothing else
         place = f"{file}: models.{name}.checkpoint"
-        source = getattr(checkpoint, "source", "")  # an address, or in words
+        source = checkpoint.source  # an address, or in words
         url = model.url or (source if source.startswith("https://") and " " not in source else None)
         yield WeightsFile(place, model, Path(checkpoint.path), url=url, sha256=checkpoint.sha256)
         return
     place, encoder = f"{file}: models.{name}.weights", str(model.params.get("encoder", ""))
-    if model.weights == RANDOM:
+    if model.weights is None or model.weights == RANDOM:
         return
     if encoder.startswith("tu-") and (hub := hub_name(encoder, model.weights)) is not None:
         yield WeightsFile(place, model, hub=hub)

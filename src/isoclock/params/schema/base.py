@@ -13,9 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-_PROVENANCE = re.compile(
-    r"^(published(, scaled)?: \S.*|tuned: \S.*|assumed(: \S.*)?|ours(: \S.*)?)$", re.DOTALL
-)
+_PROVENANCE = re.compile(r"^(published(, scaled)?: \S.*|tuned: \S.*|assumed(: \S.*)?|ours(: \S.*)?)$", re.DOTALL)
 
 
 class Entry(BaseModel):
