@@ -28,6 +28,7 @@ blocks:
 """
 
 
+@pytest.mark.slow
 def test_nine_of_ten(
     trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

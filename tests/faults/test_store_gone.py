@@ -32,6 +32,7 @@ def test_training_does_not_access_the_store(trainer: Callable[..., Trainer], who
     assert run.record["digests"]["weights"] == whole
 
 
+@pytest.mark.slow
 def test_a_locked_store_is_reported_and_the_next_sync_completes_it(trainer: Callable[..., Trainer]) -> None:
     run = trainer()
     write_plan(run.study)

@@ -27,12 +27,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help=f"rewrite {FILE.name}")
     parser.add_argument("--out", type=Path, help="write all findings to this JSON file")
+    parser.add_argument("--first", action="store_true", help="only the first entry of each method")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     params = repository_params()
     found: dict[str, dict[str, Any]] = {}
-    for dataset, name, implementation in cases(params):
+    for dataset, name, implementation in cases(params, further=not arguments.first):
         result = run_entry(params, dataset, name, implementation)
         found.setdefault(dataset, {})[f"{name} {implementation}"] = asdict(result)
         for problem in result.problems:
