@@ -29,6 +29,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write all findings to this JSON file")
     parser.add_argument("--first", action="store_true", help="only the first entry of each method")
     arguments = parser.parse_args()
+    if arguments.first and arguments.write:
+        parser.error("--write needs all entries; leave out --first")
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     params = repository_params()
