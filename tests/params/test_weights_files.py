@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -95,12 +95,8 @@ def test_weights_of_the_hub(study: TinyStudy, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_imported_network_needs_its_checkpoint_only(study: TinyStudy) -> None:
-    ask_for(study)
-    params = study.params
-    checkpoint = SimpleNamespace(path="mirror.pth", format="isoclock", sha256=SHA256)
-    models = {name: SimpleNamespace(**dict(params.model(name))) for name in params.models}
-    models["small"].checkpoint = checkpoint
-    imported = SimpleNamespace(folder=params.folder, grid=params.grid, pair=params.pair, model=models.__getitem__)
-    (file,) = weights_files(imported, "toy")
+    checkpoint = {"path": "mirror.pth", "format": "isoclock", "sha256": SHA256, "source": "elsewhere", "licence": "MIT"}
+    study.edit("models.yaml", RANDOM, RANDOM.replace("weights: random", f"checkpoint: {json.dumps(checkpoint)}"))
+    (file,) = weights_files(study.params, "toy")
     assert file.path == Path("mirror.pth")
     assert file.problem("toy") is None
