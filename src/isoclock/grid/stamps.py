@@ -9,12 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from isoclock.files import sha256_file, to_json, write_if_changed
+from isoclock.files import sha256_file, sha256_path, to_json, write_if_changed
 from isoclock.grid.cells import Cell, cells
 from isoclock.grid.code import code_digest
 from isoclock.grid.dependencies import Job
 from isoclock.grid.jobs import GridJobs
 from isoclock.grid.layout import Layout
+from isoclock.models.hub_weights import IMAGENET, RANDOM
 from isoclock.params.load import Params
 from isoclock.params.schema import Entry, Model
 from isoclock.protocol import KEY, VERSION
@@ -178,13 +179,15 @@ def _method_modules(params: Params, method: str, dataset: str) -> list[str]:
 
 
 def _model_values(model: Model) -> dict[str, Any]:
-    """A model's values; a local weights file or a checkpoint counts by its content."""
+    """A model's values; a local weights file or folder, or a checkpoint, counts by its content."""
     values = _values(model)
     if model.checkpoint is not None:
         checkpoint = model.checkpoint.model_dump(include={"format", "sha256", "classes"})
         return {**values, "checkpoint": checkpoint}
-    path = Path(model.weights or "")
-    return {**values, "weights_sha256": sha256_file(path)} if path.is_file() else values
+    if model.weights is None or model.weights in (RANDOM, IMAGENET):
+        return values
+    path = Path(model.weights)
+    return {**values, "weights_sha256": sha256_path(path)} if path.is_file() or path.is_dir() else values
 
 
 def _values(entry: Entry) -> dict[str, Any]:
