@@ -139,6 +139,8 @@ def load_folder(
         raise ArtifactError(
             f"{folder}: config.json: {different[0]}; change the entry of the model in params/models.yaml"
         )
+    wanted, missing = network.state_dict(), set(map(str, told["missing_keys"]))
+    told["missing_keys"] = missing & wanted.keys()  # our network does without some norms
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if told.get(kind):
             raise ArtifactError(
@@ -147,13 +149,12 @@ def load_folder(
     if loaded.config.num_labels != len(names):
         raise ArtifactError(f"{folder}: has {loaded.config.num_labels} classes, of which {len(names)} have names")
     order = torch.tensor(class_order(names, classes, str(folder)))
-    wanted = network.state_dict()
     tensors: dict[str, Tensor] = {}
     for name, tensor in loaded.state_dict().items():
         if name in wanted:
             tensors[name] = _reordered(tensor, order) if _is_classifier(name) else tensor
     network.load_state_dict(tensors)
-    return names, sorted(set(loaded.state_dict()) - set(wanted))
+    return names, sorted(loaded.state_dict().keys() - wanted.keys() - missing)
 
 
 def _reordered(tensor: Tensor, order: Tensor) -> Tensor:
@@ -186,6 +187,8 @@ def _from_pretrained(kind: Any, source: Path, config: Any = None) -> tuple[Any, 
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)  # it prints a table of what is missing, which our errors name
     extra = {} if config is None else {"config": config}
     try:
         return kind.from_pretrained(
@@ -196,6 +199,8 @@ def _from_pretrained(kind: Any, source: Path, config: Any = None) -> tuple[Any, 
         raise ArtifactError(
             f"{source}: cannot be loaded ({reason}); give a folder that save_pretrained wrote"
         ) from error
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def _config_of(folder: Path) -> dict[str, Any]:
