@@ -15,7 +15,6 @@ from isoclock.grid.code import code_digest
 from isoclock.grid.dependencies import Job
 from isoclock.grid.jobs import GridJobs
 from isoclock.grid.layout import Layout
-from isoclock.models.hub_weights import IMAGENET, RANDOM
 from isoclock.params.load import Params
 from isoclock.params.schema import Entry, Model
 from isoclock.protocol import KEY, VERSION
@@ -184,10 +183,8 @@ def _model_values(model: Model) -> dict[str, Any]:
     if model.checkpoint is not None:
         checkpoint = model.checkpoint.model_dump(include={"format", "sha256", "classes"})
         return {**values, "checkpoint": checkpoint}
-    if model.weights is None or model.weights in (RANDOM, IMAGENET):
-        return values
-    path = Path(model.weights)
-    return {**values, "weights_sha256": sha256_path(path)} if path.is_file() or path.is_dir() else values
+    path = model.local_weights
+    return values if path is None else {**values, "weights_sha256": sha256_path(path)}
 
 
 def _values(entry: Entry) -> dict[str, Any]:
