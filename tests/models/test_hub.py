@@ -178,6 +178,10 @@ def test_a_network_starts_from_a_saved_encoder(name: str, part: str, tmp_path: P
     loaded = micro(name, seed=1, weights=tmp_path).network.get_submodule(part)
     expected = source.state_dict()
     assert all(torch.equal(value, expected[key]) for key, value in loaded.state_dict().items())
+    entry = Model(architecture=name, params=MICRO[name], weights="random", provenance={"*": "ours"})
+    lines = described("student", entry, tmp_path).splitlines()
+    assert lines[0] == f"{tmp_path}: a pretrained encoder of student, SHA-256 {sha256_path(tmp_path)}"
+    assert lines[-1] == f"    weights: {tmp_path}"
 
 
 def test_imagenet_is_the_stated_repository_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,14 +96,19 @@ def build_network(
         _load_encoder(_encoder(built), source.parent)
     elif weights is not None:
         source = Path(weights)
-        content = _config_of(source)
-        if content["model_type"] != encoder_type or any("Segmentation" in kind for kind in content["architectures"]):
+        found = _config_of(source)["model_type"]
+        if found != encoder_type or not is_encoder(source):
             raise ArtifactError(
-                f"{weights}: contains a network of type {content['model_type']!r}; `weights:` needs an encoder of type "
+                f"{weights}: contains a network of type {found!r}; `weights:` needs an encoder of type "
                 f"{encoder_type!r}. A trained segmentation network is imported, so that its class names are compared"
             )
         _load_encoder(_encoder(built), source)
     return built, source
+
+
+def is_encoder(folder: Path) -> bool:
+    """Whether a folder that `save_pretrained` wrote has no segmentation network. Raises ArtifactError for another folder."""
+    return not any("Segmentation" in kind for kind in _config_of(folder)["architectures"])
 
 
 def folder_classes(folder: Path) -> list[str] | None:

@@ -14,7 +14,7 @@ from isoclock.models.card import architecture
 from isoclock.models.checkpoint_formats import FORMATS, format_problems, formats_of, our_names
 from isoclock.models.checkpoints import assign, load_checkpoint
 from isoclock.models.encoder_weights import load_encoder_weights
-from isoclock.models.hub import folder_classes
+from isoclock.models.hub import folder_classes, is_encoder
 from isoclock.models.tensor_files import TensorFile, read_tensors
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ def described(name: str, model: Model, path: Path, form: str | None = None, name
         return _folder_described(name, model, path, form, named)
     file = read_tensors(path)
     if form is None and _starts_encoder(model, path, file):
-        lines = [f"{path}: a pretrained encoder of {name}, SHA-256 {sha256_path(path)}", "In params/models.yaml:"]
-        return "\n".join([*lines, f"  {name}:", f"    weights: {path}"])
+        return _encoder_entry(name, path)
     complaints = []
     for candidate in [form] if form else formats_of(kind):
         if FORMATS[candidate].folder:
@@ -66,10 +65,18 @@ def _folder_described(name: str, model: Model, path: Path, form: str | None, nam
     candidates = [known for known in formats_of(kind) if FORMATS[known].folder and form in (None, known)]
     if not candidates:
         raise ArtifactError(f"{path}: is a folder; a checkpoint of {kind} is a file, give its path")
+    if form is None and is_encoder(path):
+        build_segmenter(kind, 1, weights=path, **model.params)
+        return _encoder_entry(name, path)
     classes = list(named or folder_classes(path) or [])
     network = build_segmenter(kind, max(1, len(classes)), **model.params)
     _, unused = load_checkpoint(network, path, candidates[0], kind, classes, classes)
     return _entry(name, path, candidates[0], len(network.state_dict()), unused, len(classes), classes)
+
+
+def _encoder_entry(name: str, path: Path) -> str:
+    lines = [f"{path}: a pretrained encoder of {name}, SHA-256 {sha256_path(path)}", "In params/models.yaml:"]
+    return "\n".join([*lines, f"  {name}:", f"    weights: {path}"])
 
 
 def _entry(
