@@ -114,6 +114,12 @@ WRONG = {
         "class Net(Segmenter):\n    output_stride = 8\n    taps = ('backbone', 'head')\n",
         ["taps must be a dict, not ('backbone', 'head')"],
     ),
+    "a repository without values": (
+        "models",
+        "net",
+        "class Net(Segmenter):\n    output_stride = 8\n    taps = {'backbone': 8, 'head': 8}\n    imagenet = 'acme/net'\n",
+        ["class Net: imagenet must be {parameter: {value: repository of the hub}}"],
+    ),
     "a rule that is none": (
         "methods",
         "huber",

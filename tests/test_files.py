@@ -19,6 +19,7 @@ from isoclock.files import (
     regular,
     sha256_file,
     sha256_json,
+    sha256_path,
     to_json,
     write_bytes,
     write_if_changed,
@@ -27,6 +28,22 @@ from isoclock.files import (
     written_atomically,
 )
 from no_files import NO_FILES, put
+
+
+def test_the_digest_of_a_folder_is_that_of_the_lines_that_sha256sum_prints(tmp_path: Path) -> None:
+    folder = tmp_path / "network"
+    (folder / "parts").mkdir(parents=True)
+    (folder / ".cache").mkdir()
+    for name in ("model.safetensors", "config.json", "parts/0", "é", ".gitattributes", ".cache/when"):
+        (folder / name).write_text(name)
+    command = "find . -type f ! -path '*/.*' -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' sha256sum | sha256sum | cut -c -64"
+    printed = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, check=True).stdout
+    assert sha256_path(folder) == printed.strip()
+    assert sha256_path(folder / "é") == sha256_file(folder / "é")
+    (folder / ".cache" / "when").write_text("another time")
+    assert sha256_path(folder) == printed.strip()
+    (folder / "config.json").rename(folder / "other.json")
+    assert sha256_path(folder) != printed.strip()
 
 
 def test_nothing_half_written_when_the_body_raises(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from isoclock.errors import ArtifactError, UserError
-from isoclock.files import sha256_file, write_json
+from isoclock.files import sha256_file, sha256_path, write_json
 
 _TICK_NS = 2_000_000_000
 """The coarsest step in which a file system counts time (FAT); most count in milliseconds or less."""
@@ -30,8 +30,11 @@ class Digests:
     def of(self, path: Path, expected: str) -> str:
         """SHA-256 of a file, as hex. The kept one is used only if it is `expected`, so a damaged one causes no complaint.
 
+        That of a folder (`sha256_path`) is not kept.
         Raises OSError if the file cannot be read, ArtifactError if it changes meanwhile.
         """
+        if path.is_dir():
+            return sha256_path(path)
         kept_in = self.folder / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.json"
         state = _state(path)
         with suppress(OSError, ValueError, TypeError, KeyError):

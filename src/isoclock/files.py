@@ -112,6 +112,25 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def sha256_path(path: Path) -> str:
+    """SHA-256 of a file as `sha256_file`; of a folder, that of a text with the line `<SHA-256>  <name>` for each file below it.
+
+    Lines are sorted by name, which is relative to the folder, in UTF-8, with `/`. Files whose name or folder begins with a dot
+    do not count. Raises OSError.
+    """
+    if not path.is_dir():
+        return sha256_file(path)
+    files = {file.relative_to(path): file for file in path.rglob("*") if file.is_file()}
+    counted = sorted((name.as_posix().encode(), file) for name, file in files.items() if not _is_hidden(name))
+    return hashlib.sha256(
+        b"".join(sha256_file(file).encode() + b"  " + name + b"\n" for name, file in counted)
+    ).hexdigest()
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
 def sha256_json(content: Any) -> str:
     """SHA-256 of the canonical JSON of `content`, as hex."""
     return hashlib.sha256(to_json(content).encode()).hexdigest()

@@ -262,7 +262,6 @@ def cli_files(package: Path) -> list[Path]:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["check", "--grid", "toy"],
         ["stamp", "--grid", "toy"],
         ["plan", "streets", "tiny", "compute-6"],
         ["plan", "streets", "tiny", "compute-6", "kd"],

@@ -9,12 +9,15 @@ import pytest
 import torch
 
 from isoclock.budget.flops import forward_gflops
-from isoclock.errors import ArtifactError, ParamsError
-from isoclock.models import Segmenter, build_segmenter
+from isoclock.errors import ArtifactError, ParamsError, UserError
+from isoclock.files import sha256_path
+from isoclock.models import Segmenter, architecture, build_segmenter
+from isoclock.models.checkpoints import load_checkpoint
 from isoclock.models.class_scores import query_logits
 from isoclock.models.hub import load_folder
 from isoclock.models.testing import SegmenterContract
 from isoclock.params.schema import Model
+from isoclock.runner.importing import described
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
 MICRO: dict[str, dict[str, object]] = {
@@ -91,12 +94,59 @@ def test_a_saved_network_is_loaded_with_its_classes_in_our_order(name: str, tmp_
     order = [3, 0, 4, 1, 2]
     source, images = saved(name, tmp_path, [NAMES[place] for place in order]), torch.randn(1, 3, 64, 96)
     target = micro(name, seed=1)
-    names, unused = load_folder(target.network, tmp_path, NAMES)
+    names, unused = load_checkpoint(target, tmp_path, "transformers", name, NAMES)
     assert names == [NAMES[place] for place in order]
     assert all("swin.layernorm" in tensor for tensor in unused)
     with torch.no_grad():
         theirs, ours = source(images).logits, target(images).logits
     torch.testing.assert_close(ours[:, order], theirs)
+
+
+@pytest.mark.parametrize("name", ["mask2former", "segformer"])
+def test_a_saved_network_is_described_with_the_entry_that_imports_it(name: str, tmp_path: Path) -> None:
+    saved(name, tmp_path, NAMES)
+    model = Model(architecture=name, params=MICRO[name], weights="random", provenance={"*": "ours"})
+    lines = described("teacher", model, tmp_path).splitlines()
+    assert lines[0].startswith(f"{tmp_path}: format transformers, ")
+    assert lines[2] == f"5 classes: {', '.join(NAMES)}"
+    assert lines[6:9] == [
+        f"      path: {tmp_path}",
+        "      format: transformers",
+        f'      sha256: "{sha256_path(tmp_path)}"',
+    ]
+    with pytest.raises(UserError, match=f"--format cirkd: not for {name}; choose from transformers, isoclock"):
+        described("teacher", model, tmp_path, "cirkd")
+    with pytest.raises(ArtifactError, match="transformers: a folder that save_pretrained wrote, not a file"):
+        described("teacher", model, tmp_path / "model.safetensors", "transformers")
+
+
+def test_a_folder_is_not_a_checkpoint_of_other_networks(tmp_path: Path) -> None:
+    entry = Model(
+        architecture="pspnet",
+        params={"encoder": "tu-test_resnet", "head_channels": 8, "aux_channels": 4},
+        weights="random",
+        provenance={"*": "ours"},
+    )
+    with pytest.raises(ArtifactError, match="is a folder; a checkpoint of pspnet is a file, give its path"):
+        described("teacher", entry, tmp_path)
+
+
+def test_names_of_classes_that_a_folder_does_not_have_are_given(tmp_path: Path) -> None:
+    saved("segformer", tmp_path, [f"LABEL_{number}" for number in range(5)])
+    with pytest.raises(ArtifactError, match="has no class names; list them in the order of its outputs"):
+        load_folder(micro("segformer").network, tmp_path, NAMES)
+    assert load_folder(micro("segformer").network, tmp_path, NAMES, NAMES) == (NAMES, [])
+    with pytest.raises(ArtifactError, match="has 5 classes, of which 4 have names"):
+        load_folder(micro("segformer").network, tmp_path, NAMES, NAMES[:4])
+
+
+@pytest.mark.parametrize("name", MICRO)
+def test_classes_are_put_in_another_order(name: str) -> None:
+    network, images, order = micro(name), torch.randn(1, 3, 64, 96), [3, 0, 4, 1, 2]
+    with torch.no_grad():
+        before = network(images).logits
+        network.reorder_classes(order)
+        torch.testing.assert_close(network(images).logits, before[:, order])
 
 
 def test_a_folder_of_another_network_is_refused(tmp_path: Path) -> None:
@@ -128,6 +178,35 @@ def test_a_network_starts_from_a_saved_encoder(name: str, part: str, tmp_path: P
     loaded = micro(name, seed=1, weights=tmp_path).network.get_submodule(part)
     expected = source.state_dict()
     assert all(torch.equal(value, expected[key]) for key, value in loaded.state_dict().items())
+    entry = Model(architecture=name, params=MICRO[name], weights="random", provenance={"*": "ours"})
+    lines = described("student", entry, tmp_path).splitlines()
+    assert lines[0] == f"{tmp_path}: a pretrained encoder of student, SHA-256 {sha256_path(tmp_path)}"
+    assert lines[-1] == f"    weights: {tmp_path}"
+
+
+def test_imagenet_is_the_stated_repository_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = build_segmenter("segformer", 5, size="b0").network.segformer
+    source.save_pretrained(tmp_path)
+    (tmp_path / "config.json").unlink()  # the architecture has the configuration
+    asked = []
+
+    def cached(repository: str, file: str, *_: object) -> str | None:
+        asked.append(repository)
+        return str(tmp_path / file) if (tmp_path / file).exists() else None
+
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", cached)
+    network = build_segmenter("segformer", 5, weights="imagenet", size="b0")
+    assert asked == ["nvidia/mit-b0"]
+    assert network.weights_file == tmp_path / "model.safetensors", "its digest goes into the record"
+    expected = source.state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in network.network.segformer.state_dict().items())
+
+
+@pytest.mark.parametrize("name", MICRO)
+def test_every_size_but_the_small_ones_for_tests_has_a_repository(name: str) -> None:
+    known = architecture(name)
+    ((parameter, repositories),) = known.imagenet.items()
+    assert [*repositories, "micro"] == sorted(known.params[parameter]["of"], key=[*repositories, "micro"].index)
 
 
 def test_what_cannot_be_started_from() -> None:

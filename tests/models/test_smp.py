@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from isoclock.errors import ParamsError
 from isoclock.models import architecture, build_segmenter
@@ -58,3 +61,23 @@ def test_what_does_not_exist_is_refused(change: dict[str, object], message: str 
         return
     with pytest.raises(ParamsError, match=message):
         build_segmenter("smp", 5, **params)
+
+
+def test_imagenet_is_the_file_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = {"decoder": "fpn", "encoder_stride": 32, **SMALL, "encoder": "mobilenet_v2"}
+    source, path = build_segmenter("smp", 5, **params).encoder, tmp_path / "model.safetensors"
+    tensors = {name: tensor.contiguous() for name, tensor in source.state_dict().items()}
+    save_file(tensors | {"classifier.1.weight": torch.zeros(1), "classifier.1.bias": torch.zeros(1)}, path)
+    asked = []
+
+    def cached(repository: str, _file: str, _folder: None, revision: str) -> str:
+        asked.append((repository, len(revision)))
+        return str(path)
+
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", cached)
+    network = build_segmenter("smp", 5, weights="imagenet", **params)
+    assert asked == [("smp-hub/mobilenet_v2.imagenet", 40)]
+    assert network.weights_file == path
+    assert all(torch.equal(value, tensors[name]) for name, value in network.encoder.state_dict().items())
+    with pytest.raises(ParamsError, match="segmentation-models-pytorch has none of dpn92"):
+        build_segmenter("smp", 5, weights="imagenet", **params | {"encoder": "dpn92"})

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from isoclock.cli.main import main
+from isoclock.errors import ParamsError, UserError
 from isoclock.params import weights_files as module
 from isoclock.params.weights_files import weights_files
 from tiny_study import TinyStudy
@@ -95,12 +96,47 @@ def test_weights_of_the_hub(study: TinyStudy, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_imported_network_needs_its_checkpoint_only(study: TinyStudy) -> None:
-    ask_for(study)
-    params = study.params
-    checkpoint = SimpleNamespace(path="mirror.pth", format="isoclock", sha256=SHA256)
-    models = {name: SimpleNamespace(**dict(params.model(name))) for name in params.models}
-    models["small"].checkpoint = checkpoint
-    imported = SimpleNamespace(folder=params.folder, grid=params.grid, pair=params.pair, model=models.__getitem__)
-    (file,) = weights_files(imported, "toy")
+    checkpoint = {"path": "mirror.pth", "format": "isoclock", "sha256": SHA256, "source": "elsewhere", "licence": "MIT"}
+    study.edit("models.yaml", RANDOM, RANDOM.replace("weights: random", f"checkpoint: {json.dumps(checkpoint)}"))
+    (file,) = weights_files(study.params, "toy")
     assert file.path == Path("mirror.pth")
     assert file.problem("toy") is None
+
+
+@pytest.mark.parametrize(
+    ("entry", "repository"),
+    [
+        ("segformer\n    params: {size: b5}", "nvidia/mit-b5"),
+        ("mask2former\n    params: {swin: large}", "microsoft/swin-large-patch4-window12-384-in22k"),
+        ("smp\n    params: {decoder: fpn, encoder: mobilenet_v2, encoder_stride: 32}", "smp-hub/mobilenet_v2.imagenet"),
+        ("smp\n    params: {decoder: fpn, encoder: tu-convnext_tiny, encoder_stride: 32}", "convnext_tiny"),
+    ],
+)
+def test_imagenet_weights_of_other_packages_are_looked_for(
+    study: TinyStudy, entry: str, repository: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = study.folder / "params" / "models.yaml"
+    text = path.read_text()
+    start, end = text.index("pspnet"), text.index("weights: random")
+    path.write_text(f"{text[:start]}{entry}\n    weights: imagenet{text[end + 15 :]}")
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
+    (file,) = weights_files(study.params, "toy")
+    assert file.problem("toy") == (
+        f"{study.folder}/params/models.yaml: models.small.weights: {repository}: not here; `isoclock fetch toy`, where there "
+        "is internet access, gets it"
+    )
+    monkeypatch.setattr("isoclock.models.hub_weights._reachable", lambda _address: False)
+    with pytest.raises(UserError, match=f"weights: {repository}.* is not in the cache"):
+        file.fetch()
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: str(study.folder / "mirror.pth"))
+    assert file.problem("toy") is None
+
+
+def test_a_size_without_imagenet_weights_is_refused(study: TinyStudy) -> None:
+    study.edit("models.yaml", RANDOM, RANDOM.replace("random", "imagenet"))
+    path = study.folder / "params" / "models.yaml"
+    text = path.read_text()
+    start, end = text.index("pspnet"), text.index("    weights: imagenet")
+    path.write_text(f"{text[:start]}segformer\n    params: {{size: micro}}\n{text[end:]}")
+    with pytest.raises(ParamsError, match=r"small\.weights: imagenet: segformer has none with these params; set"):
+        _ = study.params

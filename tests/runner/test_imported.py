@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import yaml
 
 from isoclock.cli.main import main
 from isoclock.errors import ArtifactError
-from isoclock.files import read_json, sha256_file, write_json
+from isoclock.files import read_json, sha256_file, sha256_path, write_json
+from isoclock.models import build_segmenter
+from isoclock.models.trained import load_weights, new_segmenter
 from isoclock.runner.imported import import_teacher
 from isoclock.runner.run import train_student
 from tiny_study import TinyStudy, cell, write_plan
@@ -30,12 +34,12 @@ def study(taught_study: TinyStudy, monkeypatch: pytest.MonkeyPatch) -> TinyStudy
     return taught_study
 
 
-def use(study: TinyStudy, path: Path) -> None:
-    """Make a file the checkpoint of model `small`."""
+def use(study: TinyStudy, path: Path, form: str = "isoclock") -> None:
+    """Make a file or folder the checkpoint of model `small`."""
     entry = {
         "path": str(path),
-        "format": "isoclock",
-        "sha256": sha256_file(path),
+        "format": form,
+        "sha256": sha256_path(path),
         "source": "elsewhere",
         "licence": "MIT",
     }
@@ -102,3 +106,38 @@ def test_the_verb_import_prints_the_entry(study: TinyStudy, capsys: pytest.Captu
     assert f'      sha256: "{sha256_file(Path("elsewhere/weights.safetensors"))}"' in lines
     assert main(["import", "tiny", "elsewhere/weights.safetensors"]) == 2
     assert "does not fit tiny" in capsys.readouterr().err
+
+
+MICRO = {
+    "mask2former": "{swin: micro, queries: 7, channels: 32, encoder_layers: 1, decoder_layers: 1}",
+    "segformer": "{size: micro}",
+}
+
+
+@pytest.mark.parametrize("name", MICRO)
+def test_a_network_that_save_pretrained_wrote_is_a_teacher(name: str, taught_study: TinyStudy) -> None:
+    study, folder = taught_study, taught_study.folder / "saved"
+    classes = record(study)["params"]["classes"]
+    params = yaml.safe_load(MICRO[name])
+    torch.manual_seed(5)
+    source = build_segmenter(name, len(classes), **params).eval()
+    source.network.config.id2label = dict(enumerate(classes[::-1]))
+    source.network.save_pretrained(folder)
+    use(study, folder, "transformers")
+    models = study.folder / "params" / "models.yaml"
+    text = models.read_text()
+    start, end = text.index("pspnet"), text.index("    checkpoint:")
+    models.write_text(f"{text[:start]}{name}\n    params: {MICRO[name]}\n{text[end:]}")
+    assert import_teacher(study.params, "streets", "small", study.layout) == "finished"
+    found = record(study)["imported"]
+    assert (found["classes"], found["sha256"], found["unused"]) == (classes[::-1], sha256_path(folder), [])
+    target, images = (
+        new_segmenter(study.params.model("small"), len(classes), initial=False).eval(),
+        torch.randn(1, 3, 64, 96),
+    )
+    load_weights(target, study.layout.teacher_files("streets", "small").weights, "teacher")
+    with torch.no_grad():
+        torch.testing.assert_close(target(images).logits, source(images).logits.flip(1))
+    (folder / "config.json").write_text((folder / "config.json").read_text() + " ")
+    with pytest.raises(ArtifactError, match=r"saved: not the file that params/models\.yaml names"):
+        import_teacher(study.params, "streets", "small", study.layout)

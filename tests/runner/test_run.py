@@ -23,7 +23,8 @@ from isoclock.data.loading.prepared import PreparedData
 from isoclock.data.loading.stream import TrainingStream
 from isoclock.digests import Digests
 from isoclock.errors import ArtifactError, DataError, UserError
-from isoclock.files import read_json, sha256_file, write_json
+from isoclock.files import read_json, sha256_file, sha256_path, write_json
+from isoclock.models import build_segmenter
 from isoclock.models.encoders import build_encoder
 from isoclock.protocol import VERSION
 from isoclock.runner.ledger import read_ledger
@@ -349,6 +350,19 @@ def test_start_weights_that_change_while_they_are_loaded_are_refused(
     assert train(taught_study, "none") == "finished"
     found = read_json(taught_study.layout.student_files(cell("none")).record, "student")
     assert found["digests"]["start_weights"] == sha256_file(path)
+
+
+def test_start_weights_may_be_a_folder(taught_study: TinyStudy) -> None:
+    folder, models = taught_study.folder / "encoder", taught_study.folder / "params" / "models.yaml"
+    build_segmenter("segformer", 2, size="micro").network.segformer.save_pretrained(folder)
+    head, tail = models.read_text().split("  tiny:\n", 1)
+    rest = tail[tail.index("    provenance") :]
+    entry = f"  tiny:\n    architecture: segformer\n    params: {{size: micro}}\n    weights: {folder}\n"
+    models.write_text(head + entry + rest)
+    write_plan(taught_study, "none", iterations=1)
+    assert train(taught_study, "none") == "finished"
+    found = read_json(taught_study.layout.student_files(cell("none")).record, "student")
+    assert found["digests"]["start_weights"] == found["params"]["student"]["weights_sha256"] == sha256_path(folder)
 
 
 def test_a_teacher_that_diverged_teaches_nobody(taught_study: TinyStudy) -> None:

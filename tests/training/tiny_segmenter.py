@@ -24,6 +24,8 @@ DEVICE = choose_device()  # the CPU too, but for --device cuda
 class TinySegmenter(Segmenter):
     """One strided convolution a stage; batch normalisation and dropout, whose state a resumed run has to carry."""
 
+    auxiliary_head = True
+
     def __init__(self, width: int = 6) -> None:
         super().__init__()
         self.encoder = nn.Sequential(nn.Conv2d(3, width, 8, stride=8), nn.BatchNorm2d(width), nn.ReLU())

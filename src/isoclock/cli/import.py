@@ -9,7 +9,11 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("model", help="an entry of params/models.yaml whose network the file has")
-    parser.add_argument("file", type=Path, help="a .pth or .safetensors file of a network or of a ResNet encoder")
+    parser.add_argument(
+        "file",
+        type=Path,
+        help="a .pth or .safetensors file of a network or of a ResNet encoder, or a folder of a network that save_pretrained wrote",
+    )
     parser.add_argument("--format", help="by default, the first that all tensors fit")
 
 

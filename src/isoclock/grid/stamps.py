@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from isoclock.files import sha256_file, to_json, write_if_changed
+from isoclock.files import sha256_file, sha256_path, to_json, write_if_changed
 from isoclock.grid.cells import Cell, cells
 from isoclock.grid.code import code_digest
 from isoclock.grid.dependencies import Job
@@ -178,13 +178,13 @@ def _method_modules(params: Params, method: str, dataset: str) -> list[str]:
 
 
 def _model_values(model: Model) -> dict[str, Any]:
-    """A model's values; a local weights file or a checkpoint counts by its content."""
+    """A model's values; a local weights file or folder, or a checkpoint, counts by its content."""
     values = _values(model)
     if model.checkpoint is not None:
         checkpoint = model.checkpoint.model_dump(include={"format", "sha256", "classes"})
         return {**values, "checkpoint": checkpoint}
-    path = Path(model.weights or "")
-    return {**values, "weights_sha256": sha256_file(path)} if path.is_file() else values
+    path = model.local_weights
+    return values if path is None else {**values, "weights_sha256": sha256_path(path)}
 
 
 def _values(entry: Entry) -> dict[str, Any]:

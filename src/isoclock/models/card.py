@@ -17,7 +17,7 @@ Stride = int | str | Mapping[str, Mapping[Any, Any]]
 """Pixels; or the name of the parameter that gives them; or {parameter: {its value: Stride}}."""
 
 _REQUIRED = {"output_stride": object, "taps": dict}
-_OPTIONAL: dict[str, Any] = {"params": {}, "auxiliary_head": False, "auxiliary_stride": None}
+_OPTIONAL: dict[str, Any] = {"params": {}, "auxiliary_head": False, "auxiliary_stride": None, "imagenet": None}
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Architecture:
     taps: Mapping[str, Stride]
     auxiliary_head: bool
     auxiliary_stride: Stride | None  # None: that of the logits
+    imagenet: Mapping[str, Mapping[Any, str]] | None  # None: the class does not state a repository
     defined: Source
 
     @property
@@ -45,6 +46,13 @@ class Architecture:
             rules[AUX_LOGITS] = self.auxiliary_stride or self.output_stride
         values = defaults(self.params) | dict(params)
         return {name: self._pixels(rule, values) for name, rule in rules.items()}
+
+    def repository(self, params: Mapping[str, Any]) -> str | None:
+        """The repository of the Hugging Face hub that `weights: imagenet` means with these `params`; None if there is none."""
+        if self.imagenet is None:
+            return None
+        ((name, of_value),) = self.imagenet.items()
+        return of_value.get((defaults(self.params) | dict(params)).get(name))
 
     def _pixels(self, rule: Stride, values: Mapping[str, Any]) -> int:
         if isinstance(rule, str):
@@ -91,7 +99,19 @@ def _architecture(source: Source) -> Architecture:
             f"{source.path}: class {source.attribute}: {wrong[0]} must be pixels, the name of a parameter, or "
             "{parameter: {value: stride}}"
         )
+    if facts["imagenet"] is not None and not _is_table(facts["imagenet"], facts["params"]):
+        raise UserError(
+            f"{source.path}: class {source.attribute}: imagenet must be {{parameter: {{value: repository of the hub}}}}"
+        )
     return Architecture(name=source.name, class_name=source.attribute, defined=source, **facts)
+
+
+def _is_table(value: object, params: Rules) -> bool:
+    """Whether a fact is {parameter: {its value: text}}."""
+    if not isinstance(value, dict) or len(value) != 1 or not params.keys() >= value.keys():
+        return False
+    (of_value,) = value.values()
+    return isinstance(of_value, dict) and all(isinstance(text, str) for text in of_value.values())
 
 
 def _is_stride(rule: object, params: Rules) -> bool:

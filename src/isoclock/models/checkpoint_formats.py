@@ -20,6 +20,9 @@ class Format:
 
     renames: Mapping[str, Renames]  # by architecture; "*": of every other
     needs: Mapping[str, Any] = field(default_factory=dict)
+    folder: bool = (
+        False  # of a folder that save_pretrained of transformers wrote, whose config.json says what is needed
+    )
 
 
 _MMSEGMENTATION: Renames = (
@@ -88,6 +91,7 @@ FORMATS: Mapping[str, Format] = {
     "torchvision": Format(
         {"deeplabv3": _TORCHVISION_DEEPLABV3, "fcn": _TORCHVISION_FCN}, {"stem": "plain", "pixels": "imagenet"}
     ),
+    "transformers": Format({"mask2former": (), "segformer": (), "upernet": ()}, folder=True),
     # weights.safetensors of a teacher or student of this package.
     "isoclock": Format({"*": ((r"", ""),)}),
 }

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from isoclock.errors import ArtifactError
-from isoclock.models.checkpoint_formats import our_names
+from isoclock.models.checkpoint_formats import FORMATS, our_names
 from isoclock.models.class_order import class_order
+from isoclock.models.hub import load_folder
 from isoclock.models.segmenter import Segmenter
 from isoclock.models.tensor_files import TensorFile, read_tensors
 
@@ -52,12 +54,15 @@ def load_checkpoint(
     classes: Sequence[str],
     named: Sequence[str] | None = None,
 ) -> tuple[list[str], list[str]]:
-    """Load a file of the format `form` into a network, its outputs in the order of `classes`.
+    """Load a file or folder of the format `form` into a network, its outputs in the order of `classes`.
 
     `named` are the names of its outputs, in its order; by default those that the file has. Returns them, and the names of the
     tensors that are not used. Raises ArtifactError if the file is missing or unreadable, lacks a tensor or has one of another
     shape, has no class names, or has others than `classes`.
     """
+    if FORMATS[form].folder:
+        hub_network: Any = network.network
+        return load_folder(hub_network, path, classes, named)
     file = read_tensors(path)
     theirs = named or file.classes
     if theirs is None:

@@ -46,7 +46,7 @@ def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
     """
     given = deep_stem_as_in_timm(_without_prefixes(read_tensors(path).tensors))
     wanted = encoder.state_dict()
-    if "_conv_stem.weight" in given:
+    if "_conv_stem.weight" in given and "_conv_stem.weight" not in wanted:
         given = _timm_names(given, [key for key in wanted if key.startswith("blocks.")])
     missing = [key for key in wanted if key not in given and not key.endswith("num_batches_tracked")]
     if missing:

@@ -8,14 +8,14 @@ from pathlib import Path
 from torch import Tensor
 
 from isoclock.models.class_scores import query_logits
-from isoclock.models.hub import build_network, pretrained_swin, swin_config, without_final_norm
+from isoclock.models.hub import HubSegmenter, build_network, swin_config, without_final_norm
 from isoclock.models.outputs import BACKBONE, HEAD, LOGITS, ChannelSpec, SegmenterOutput
 from isoclock.models.segmenter import Segmenter
 
 DEPTH_FEATURES = ("pixel32", "pixel16", "pixel8")  # of the pixel decoder, as it gives them: the coarsest first
 
 
-class Mask2Former(Segmenter):
+class Mask2Former(HubSegmenter, Segmenter):
     """Masked-attention mask transformer, Cheng et al. 2022 (arXiv 2112.01527), with Swin (arXiv 2103.14030).
 
     Logits, at stride 4, are the logarithms of normalised class scores: `isoclock.models.class_scores` has the formula. The
@@ -31,14 +31,21 @@ class Mask2Former(Segmenter):
     """
 
     params = {
-        "swin": {
-            "type": "choice",
-            "of": ("micro", "tiny", "small", "base", "base-384", "large"),
-        },  # models/hub.py: SWIN
+        # models/hub.py: SWIN
+        "swin": {"type": "choice", "of": ("micro", "tiny", "small", "base", "base-384", "large")},
         "queries": {"type": "integer", "at_least": 1, "default": 100},
         "channels": {"type": "integer", "at_least": 32, "default": 256},  # a multiple of 32: group norm
         "encoder_layers": {"type": "integer", "at_least": 1, "default": 6},  # deformable attention, pixel decoder
         "decoder_layers": {"type": "integer", "at_least": 1, "default": 9},  # masked attention
+    }
+    imagenet = {
+        "swin": {
+            "tiny": "microsoft/swin-tiny-patch4-window7-224",
+            "small": "microsoft/swin-small-patch4-window7-224",
+            "base": "microsoft/swin-base-patch4-window7-224",
+            "base-384": "microsoft/swin-base-patch4-window12-384-in22k",
+            "large": "microsoft/swin-large-patch4-window12-384-in22k",
+        }
     }
     output_stride = 4
     taps = {"backbone": 32, "pixel32": 32, "pixel16": 16, "pixel8": 8, "head": 4}
@@ -69,7 +76,9 @@ class Mask2Former(Segmenter):
             encoder_layers=encoder_layers,
             decoder_layers=decoder_layers + 1,  # theirs counts the prediction before the first layer
         )
-        self.network = build_network(Mask2FormerForUniversalSegmentation, config, weights, pretrained_swin(swin))
+        self.network, self.weights_file = build_network(
+            Mask2FormerForUniversalSegmentation, config, weights, "mask2former", "swin", swin=swin
+        )
         without_final_norm(self.network.model.pixel_level_module.encoder)
         encoder_channels = self.network.model.pixel_level_module.encoder.channels[-1]
         self.channels = ChannelSpec(encoder_channels, channels, dict.fromkeys(DEPTH_FEATURES, channels))

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from isoclock.models.hub import Pretrained, build_network
+from isoclock.models.hub import HubSegmenter, build_network
 from isoclock.models.outputs import BACKBONE, HEAD, LOGITS, ChannelSpec, SegmenterOutput
 from isoclock.models.segmenter import Segmenter
 
@@ -27,7 +27,7 @@ SIZES: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {
 """Layers and channels of each stage, channels of the head."""
 
 
-class SegFormer(Segmenter):
+class SegFormer(HubSegmenter, Segmenter):
     """SegFormer, Xie et al. 2021 (arXiv 2105.15203); b0 to b5, with logits at stride 4.
 
     Taps: `backbone` is the last stage at stride 32, `stage1` to `stage3` those before it, and `head` is the fused map at
@@ -37,6 +37,16 @@ class SegFormer(Segmenter):
     """
 
     params = {"size": {"type": "choice", "of": ("b0", "b1", "b2", "b3", "b4", "b5", "micro")}}
+    imagenet = {
+        "size": {
+            "b0": "nvidia/mit-b0",
+            "b1": "nvidia/mit-b1",
+            "b2": "nvidia/mit-b2",
+            "b3": "nvidia/mit-b3",
+            "b4": "nvidia/mit-b4",
+            "b5": "nvidia/mit-b5",
+        }
+    }
     output_stride = 4
     taps = {"stage1": 4, "stage2": 8, "stage3": 16, "backbone": 32, "head": 4}
 
@@ -48,8 +58,9 @@ class SegFormer(Segmenter):
         config = SegformerConfig(  # type: ignore[call-arg]  # num_labels is one of the settings that every network takes
             depths=list(depths), hidden_sizes=list(widths), decoder_hidden_size=head, num_labels=num_classes
         )
-        encoder = Pretrained("segformer", None if size == "micro" else f"nvidia/mit-{size}")
-        self.network = build_network(SegformerForSemanticSegmentation, config, weights, encoder)
+        self.network, self.weights_file = build_network(
+            SegformerForSemanticSegmentation, config, weights, "segformer", "segformer", size=size
+        )
         further = {f"stage{number}": width for number, width in enumerate(widths[:-1], start=1)}
         self.channels = ChannelSpec(backbone=widths[-1], head=head, further=further)
         self.num_classes = num_classes

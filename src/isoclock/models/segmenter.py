@@ -18,9 +18,9 @@ class Segmenter(nn.Module, ABC):
     """A network that gives logits and taps, and computes only the outputs that it is asked for.
 
     The constructor takes `(num_classes, *, weights=None, **params)`. `weights` is "random", a tag of timm, "imagenet" or the
-    path of a file: what the network starts from. None means that trained weights of the whole network are loaded later. The
-    constructor draws from torch's generator, on the CPU, and leaves the network in float32 and in training mode. It sets
-    `weights_file` to the file that it read, whose digest goes into the record.
+    path of a file or folder: what the network starts from. None means that trained weights of the whole network are loaded
+    later. The constructor draws from torch's generator, on the CPU, and leaves the network in float32 and in training mode. It
+    sets `weights_file` to the file or folder that it read, whose digest goes into the record.
 
     A subclass states these facts as literals in its class body, where they are read without torch:
 
@@ -30,6 +30,8 @@ class Segmenter(nn.Module, ABC):
       holds for the strides of `taps` and for `auxiliary_stride`.
     - taps: the stride of each feature map that methods may read, by name. Every architecture has `backbone` (last stage of the
       encoder) and `head` (input of the classifier, before dropout), which our methods read; it may have more.
+    - imagenet, of an architecture whose encoder is on the Hugging Face hub: {parameter: {its value: repository}}, which
+      `weights: imagenet` means. Encoders of timm and segmentation-models-pytorch need none: the parameter is called `encoder`.
     - auxiliary_head: whether there is an auxiliary head that gives `aux_logits`, at `auxiliary_stride` or, without that, at
       `output_stride`. A network without one trains without auxiliary cross-entropy.
 

@@ -10,12 +10,14 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isoclock.errors import ParamsError, UserError
+from isoclock.errors import ArtifactError, ParamsError
 from isoclock.models.card import architecture
 from isoclock.models.encoder_weights import load_encoder_weights
 from isoclock.models.encoders import RandomWeightsWarning, build_encoder
+from isoclock.models.hub_weights import IMAGENET, RANDOM, hub_file, smp_name
 from isoclock.models.outputs import AUX_LOGITS, BACKBONE, HEAD, LOGITS, ChannelSpec, SegmenterOutput
 from isoclock.models.segmenter import Segmenter
+from isoclock.models.tensor_files import read_tensors
 
 _CHANNELS = {"fpn": "decoder_segmentation_channels", "segformer": "decoder_segmentation_channels"}
 _PADDED_TO = 32  # pixels; the decoders combine maps of all strides of the encoder
@@ -164,22 +166,22 @@ def _start(encoder: Any, name: str, weights: str | Path, stride: int) -> Path | 
         source = build_encoder(name, weights, output_stride=stride)
         encoder.load_state_dict(source.state_dict())
         return getattr(source, "weights_file", None)
-    if weights == "random":
+    if weights == RANDOM:
         warnings.warn(
             f"{name}: starts from random weights; for a study give a file", RandomWeightsWarning, stacklevel=3
         )
         return None
-    if weights != "imagenet":
+    if weights != IMAGENET:
         load_encoder_weights(encoder, Path(weights))
         return Path(weights)
-    from segmentation_models_pytorch.encoders import get_encoder
-
+    if (hub := smp_name(name)) is None:
+        raise ParamsError(
+            f"weights: imagenet: segmentation-models-pytorch has none of {name}; give a file, or set `weights: random`"
+        )
+    file = hub_file(hub)
     try:
-        encoder.load_state_dict(get_encoder(name, weights="imagenet", output_stride=stride).state_dict())
-    except (KeyError, OSError) as error:
+        encoder.load_state_dict(dict(read_tensors(file).tensors))  # as that package: it drops the classifier
+    except (KeyError, RuntimeError) as error:
         first_line = str(error).strip().split("\n")[0]
-        raise UserError(
-            f"weights: imagenet: {name} could not be fetched ({first_line}); fetch it once on a machine with internet access and "
-            "copy the cache (HF_HOME), or set `weights:` to a local file of the encoder, or to random"
-        ) from error
-    return None
+        raise ArtifactError(f"{file}: does not fit {name} ({first_line}); remove it, and fetch it again") from error
+    return file

@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from isoclock.errors import ParamsError
-from isoclock.models.hub import build_network, pretrained_swin, swin_config, without_final_norm
+from isoclock.models.hub import HubSegmenter, build_network, swin_config, without_final_norm
 from isoclock.models.outputs import AUX_LOGITS, BACKBONE, HEAD, LOGITS, ChannelSpec, SegmenterOutput
 from isoclock.models.segmenter import Segmenter
 
 
-class UPerNetSwin(Segmenter):
+class UPerNetSwin(HubSegmenter, Segmenter):
     """UPerNet, Xiao et al. 2018 (arXiv 1807.10221), on Swin (arXiv 2103.14030): pyramid pooling and a feature pyramid.
 
     Logits at stride 4; the auxiliary head, an FCN on Swin's third stage, has stride 16. Taps: `backbone` is the last stage,
@@ -24,12 +24,19 @@ class UPerNetSwin(Segmenter):
     """
 
     params = {
-        "swin": {
-            "type": "choice",
-            "of": ("micro", "tiny", "small", "base", "base-384", "large"),
-        },  # models/hub.py: SWIN
+        # models/hub.py: SWIN
+        "swin": {"type": "choice", "of": ("micro", "tiny", "small", "base", "base-384", "large")},
         "channels": {"type": "integer", "at_least": 1, "default": 512},
         "aux_channels": {"type": "integer", "at_least": 1, "default": 256},
+    }
+    imagenet = {
+        "swin": {
+            "tiny": "microsoft/swin-tiny-patch4-window7-224",
+            "small": "microsoft/swin-small-patch4-window7-224",
+            "base": "microsoft/swin-base-patch4-window7-224",
+            "base-384": "microsoft/swin-base-patch4-window12-384-in22k",
+            "large": "microsoft/swin-large-patch4-window12-384-in22k",
+        }
     }
     output_stride = 4
     taps = {"backbone": 32, "head": 4}
@@ -48,7 +55,9 @@ class UPerNetSwin(Segmenter):
             auxiliary_channels=aux_channels,
             num_labels=num_classes,
         )
-        self.network = build_network(UperNetForSemanticSegmentation, config, weights, pretrained_swin(swin))
+        self.network, self.weights_file = build_network(
+            UperNetForSemanticSegmentation, config, weights, "upernet", "swin", swin=swin
+        )
         without_final_norm(self.network.backbone)
         self.channels = ChannelSpec(backbone=self.network.backbone.channels[-1], head=channels)
         self.num_classes = num_classes

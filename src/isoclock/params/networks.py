@@ -10,8 +10,9 @@ from isoclock.facts import defaults, param_problems
 from isoclock.methods.card import cards
 from isoclock.models.card import Architecture, architectures
 from isoclock.models.checkpoint_formats import format_problems
-from isoclock.models.hub_weights import hub_name
+from isoclock.models.hub_weights import IMAGENET, hub_name
 from isoclock.params.load import Params
+from isoclock.params.schema import Model
 
 
 def model_problems(params: Params) -> list[str]:
@@ -33,6 +34,7 @@ def model_problems(params: Params) -> list[str]:
             for name, model in params.models.items()
             if model.architecture in known
             for problem in _param_problems(name, known[model.architecture], model.params)
+            or _weights_problems(name, known[model.architecture], model)
         ]
         + [f"{file}: models.{problem}" for problem in tags]
     )
@@ -47,6 +49,12 @@ def _tag_problems(name: str, weights: str | None, values: Mapping[str, Any]) -> 
     except ParamsError as error:
         return [f"{name}.{problem}" for problem in error.problems]
     return []
+
+
+def _weights_problems(name: str, known: Architecture, model: Model) -> list[str]:
+    if model.weights != IMAGENET or known.imagenet is None or known.repository(model.params) is not None:
+        return []
+    return [f"{name}.weights: imagenet: {known.name} has none with these params; set `weights: random`"]
 
 
 def checkpoint_problems(params: Params) -> list[str]:

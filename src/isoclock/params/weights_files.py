@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isoclock.errors import ArtifactError, UserError
-from isoclock.files import sha256_file, written_atomically
-from isoclock.models.hub_weights import IMAGENET, RANDOM, cached_file, hub_file, hub_name
+from isoclock.files import sha256_file, sha256_path, written_atomically
+from isoclock.models.card import architecture
+from isoclock.models.hub_weights import IMAGENET, RANDOM, cached_file, hub_file, hub_name, smp_name
 
 if TYPE_CHECKING:
     from isoclock.params.load import Params
@@ -26,9 +27,10 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A file that a model of params/models.yaml needs.
+    """A file or folder that a model of params/models.yaml needs.
 
-    It is a local one with `path`, or one of timm with `hub`; with neither, the model's library has it and knows where.
+    It is a local one with `path`, or one of the hub with `hub` (`isoclock.models.hub_weights` says how it is called); with
+    neither, the model's library has it and knows where.
     `sha256` is its digest or how that begins, and `url` where it can be fetched, as far as the entry says.
     """
 
@@ -42,7 +44,9 @@ class WeightsFile:
     @property
     def name(self) -> str:
         """What to call it in messages."""
-        return str(self.path or self.hub or f"{self.model.weights} of {self.model.architecture}")
+        return str(
+            self.path or (self.hub or "").partition("@")[0] or f"{self.model.weights} of {self.model.architecture}"
+        )
 
     def problem(self, grid: str) -> str | None:
         """What is wrong if it is not here, or has another digest; None also where only the model's library can tell."""
@@ -52,7 +56,7 @@ class WeightsFile:
             if self.path and not self.url:
                 how = f"copy it there, or add its url for `isoclock fetch {grid}`"
             return f"{self.place}: {self.name}: not here; {how}"
-        if here is None or not self.sha256 or not here.is_file() or sha256_file(here).startswith(self.sha256):
+        if here is None or not self.sha256 or sha256_path(here).startswith(self.sha256):
             return None
         return f"{self.place}: {self.name}: its SHA-256 does not begin with {self.sha256}; remove it, and `isoclock fetch {grid}`"
 
@@ -130,9 +134,12 @@ def _files_of(params: Params, name: str) -> Iterator[WeightsFile]:
     place, encoder = f"{file}: models.{name}.weights", str(model.params.get("encoder", ""))
     if model.weights is None or model.weights == RANDOM:
         return
-    if encoder.startswith("tu-") and (hub := hub_name(encoder, model.weights)) is not None:
+    if encoder.startswith("tu-"):
+        hub = hub_name(encoder, model.weights)
+    else:
+        imagenet = model.weights == IMAGENET
+        hub = architecture(model.architecture).repository(model.params) or smp_name(encoder) if imagenet else None
+    if hub is not None or model.weights == IMAGENET:
         yield WeightsFile(place, model, hub=hub)
-    elif model.weights == IMAGENET:
-        yield WeightsFile(place, model)
     else:
         yield WeightsFile(place, model, Path(model.weights), url=model.url, sha256=model.sha256)

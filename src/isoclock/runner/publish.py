@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from safetensors.torch import save_file
 
-from isoclock.files import sha256_file, written_atomically
+from isoclock.files import sha256_file, sha256_path, written_atomically
 from isoclock.grid.layout import TrainedFiles
 from isoclock.records.document import build, plain, write
 from isoclock.records.record import Record, RecordDigests, StudentRecord, TeacherRecord
@@ -69,7 +69,7 @@ def publish(
             "every_s": checkpoint_every_s,
             "share_of_train": logged.saves_s / outcome.clock["train"] if outcome.clock["train"] else None,
         },
-        "digests": {**spec.digests, "weights": sha256_file(weights), "start_weights": start and sha256_file(start)},
+        "digests": {**spec.digests, "weights": sha256_file(weights), "start_weights": start and sha256_path(start)},
         "ended_unix": round(time.time(), 3),
         "environment": environment(device),
         "hardware": hardware(device),

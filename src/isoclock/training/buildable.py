@@ -14,6 +14,7 @@ from isoclock.models.card import architecture
 
 if TYPE_CHECKING:
     from isoclock.models.outputs import ChannelSpec
+    from isoclock.models.segmenter import Segmenter
     from isoclock.params.load import Params
     from isoclock.params.schema import Model
 
@@ -28,13 +29,14 @@ def build_problems(params: Params, grids: Iterable[str]) -> list[str]:
     An encoder does not exist, a network cannot compute the crop of the recipe, a parameter does not fit the channels.
     """
     problems: dict[str, None] = {}
+    networks: dict[str, Segmenter] = {}
     specs: dict[tuple[str, tuple[int, int]], ChannelSpec | None] = {}
 
     def channels(name: str, crop: tuple[int, int]) -> ChannelSpec | None:
         if (name, crop) not in specs:
             specs[name, crop] = None
             try:
-                specs[name, crop] = _channels(params.model(name), crop)
+                specs[name, crop] = _channels(params.model(name), crop, networks)
             except UserError as error:
                 file = params.folder / "models.yaml"
                 problems.update(dict.fromkeys(f"{file}: models.{name}: {line}" for line in error.problems))
@@ -65,13 +67,17 @@ def _points(params: Params, grid: str) -> Iterator[tuple[str, str, str]]:
     )
 
 
-def _channels(model: Model, crop: tuple[int, int]) -> ChannelSpec:
-    """Channels of a network that gives all its outputs for a crop. Raises ParamsError if it cannot be built, or not compute it."""
-    wanted = architecture(model.architecture).outputs
+def _channels(model: Model, crop: tuple[int, int], networks: dict[str, Segmenter]) -> ChannelSpec:
+    """Channels of a network that gives all its outputs for a crop. Raises ParamsError if it cannot be built, or not compute it.
+
+    A network is built once: `networks` has those that were, without memory, by their entry.
+    """
+    key, wanted = model.model_dump_json(include={"architecture", "params"}), architecture(model.architecture).outputs
     for device, images in ((META, 2), (torch.device("cpu"), 1)):  # some layers need values: then on the CPU
         try:
             with device:
-                network = build_segmenter(model.architecture, CLASSES, **model.params).eval()
+                network = networks.get(key) if device == META else None
+                network = network or build_segmenter(model.architecture, CLASSES, **model.params).eval()
                 batch = torch.empty(images, 3, *crop)
             with torch.no_grad():
                 network(batch, wanted)
@@ -82,6 +88,8 @@ def _channels(model: Model, crop: tuple[int, int]) -> ChannelSpec:
                 raise
             first_line = str(error).strip().split("\n")[0]
             raise ParamsError(f"cannot compute a crop of {list(crop)} ({first_line}); choose another crop") from error
+        if device == META:
+            networks[key] = network
         return network.channels
     raise AssertionError("unreachable")
 

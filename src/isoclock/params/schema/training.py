@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -11,6 +12,7 @@ from isoclock.params.schema.base import Entry
 from isoclock.schema import Count, Name, NonNegative, Positive, Share
 
 Text = Annotated[str, Field(min_length=1)]
+_NO_PATHS = ("random", "imagenet")  # of `weights`
 TeacherInference = Literal["eager", "folded", "compiled"]
 
 
@@ -50,6 +52,14 @@ class Model(Entry):
         if (self.weights is None) == (self.checkpoint is None):
             raise ValueError("needs either weights, to start training from, or checkpoint, to import; give one")
         return self
+
+    @property
+    def local_weights(self) -> Path | None:
+        """The file or folder that training starts from, if it is there; None for weights of other kinds."""
+        if self.weights is None or self.weights in _NO_PATHS:
+            return None
+        path = Path(self.weights)
+        return path if path.is_file() or path.is_dir() else None
 
 
 class Pair(Entry):
