@@ -1,4 +1,4 @@
-# Every target installs what it needs. make demo | data | weights | test | test-all | test-slurm | test-faults | test-install | lint | format | bench | bench-data | bench-methods | gpu | gpu-wheels | docs | ui
+# Every target installs what it needs. make demo | data | weights | test | test-all | test-slurm | test-faults | test-install | lint | format | bench | bench-data | bench-methods | gpu | gpu-wheels | docs | site | ui
 
 PYTHON ?= python3
 GRID ?= demo
@@ -19,7 +19,7 @@ endif
 
 SNAKEMAKE = snakemake --profile workflow/profiles/local
 
-.PHONY: demo data weights test test-all test-slurm test-faults test-install lint bench bench-data bench-methods gpu gpu-wheels docs ui format
+.PHONY: demo data weights test test-all test-slurm test-faults test-install lint bench bench-data bench-methods gpu gpu-wheels docs site ui format
 
 demo: $(READY) data/streets/streets.json
 	@$(SNAKEMAKE) --quiet rules reason --config "grid=$$GRID" -- all
@@ -109,6 +109,10 @@ docs: $(READY)
 	@python docs/build_methods.py $(if $(FIGURES),--figures "$(FIGURES)")
 	@python docs/build_architecture.py
 	@python benchmarks/gpu/page.py
+
+# All pages and the API of the methods as a site: build/site/index.html
+site: $(READY)
+	@python -m sphinx -q -W --keep-going -b html -c docs/site -d build/doctrees . build/site
 
 ui: $(READY)
 	@isoclock ui --grid "$$GRID" --port "$$PORT"

@@ -24,10 +24,10 @@ Draw = Mapping[str, Tensor]
 class Batch:
     """What a method may use of the data.
 
-    target: (B, H, W) integer train ids, 255 = ignore (everywhere in unlabelled images). A term that reads labels must be 0,
-        with a gradient of 0, where there are none, and 0 instead of NaN if the whole batch has none.
-    index: (B,) int64 position of each sample in the training set.
-    labelled: (B,) bool, which samples carry labels.
+    - target: (B, H, W) integer train ids, 255 = ignore (everywhere in unlabelled images). A term that reads labels must be
+      0, with a gradient of 0, where there are none, and 0 instead of NaN if the whole batch has none.
+    - index: (B,) int64 position of each sample in the training set.
+    - labelled: (B,) bool, which samples carry labels.
     """
 
     target: Tensor
