@@ -115,6 +115,12 @@ MISTAKES = {
         'weights: {kd: 1.0}\n  provenance: {"*": published}\n',
         ["kd", "'published'", "published: <source>"],
     ),
+    "scaled without a formula": (
+        "methods.yaml",
+        KD_PROVENANCE,
+        'weights: {kd: 1.0}\n  provenance: {"*": "published, scaled"}\n',
+        ["kd", "'published, scaled'", "published, scaled: <formula>"],
+    ),
     "provenance of nothing": (
         "methods.yaml",
         KD_PROVENANCE,

@@ -32,8 +32,9 @@ PYTEST = ("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:ra
 
 def add_the_method(folder: Path) -> None:
     """What the README says: one file, one entry, and the lines of its test."""
-    code, test = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    (entry,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    (section,) = re.findall(r"^## Add a method$(.*?)^## ", README, re.DOTALL | re.MULTILINE)
+    code, test = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    (entry,) = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
     (folder / "src/isoclock/methods/pixel_l1.py").write_text(code)
     methods = folder / "params/methods.yaml"
     methods.write_text(f"{methods.read_text()}\n{entry}")

@@ -30,6 +30,8 @@ class SKD(Method):
     D's own loss is `adversary_weight` times (its loss + the penalty, `gradient_penalty` included). Every forward pass of
     D updates its power iterations and batch statistics; order of the passes of one step: student for the student's loss,
     then, detached, student, teacher, the mixture (the original SKD code takes the teacher before the student).
+
+    Niemann et al. 2023 (arXiv 2309.03659) report that SKD's gain vanishes once hyper-parameters are tuned.
     """
 
     title = "structured knowledge distillation"

@@ -28,7 +28,8 @@ class Entry(BaseModel):
         for key, text in self.provenance.items():
             if not _PROVENANCE.match(text):
                 raise ValueError(
-                    f"provenance of {key} is {text!r}; must start with 'published: <source>', 'assumed' or 'ours'"
+                    f"provenance of {key} is {text!r}; must start with 'published: <source>',"
+                    " 'published, scaled: <formula>', 'assumed' or 'ours'"
                 )
         given = self.model_dump(exclude={"provenance"}, exclude_unset=True)
         values = list(_leaves(given))
