@@ -104,7 +104,8 @@ def test_descriptions_lead_to_the_report(study: Any) -> None:
     study.sync(grid_name="demo", cells=cell)
     (report,) = study.found("tags.`isoclock.kind` = 'report'")
     (run,) = study.found("tags.`isoclock.kind` = 'student'")
-    link = f"[report of grid demo](#/experiments/{report.info.experiment_id}/runs/{report.info.run_id}/artifacts/report.html)"
+    at = f"#/experiments/{report.info.experiment_id}/runs/{report.info.run_id}/artifacts/report.html"
+    link = f"[report of grid demo]({at}?workflowType=machine_learning)"
     assert run.data.tags["mlflow.note.content"].endswith(link)
     assert not study.sync(grid_name="demo", cells=cell).changed
     page.write_text("<html>second</html>")

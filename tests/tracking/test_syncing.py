@@ -52,17 +52,17 @@ def test_runs_have_tags_params_and_metrics(study: Any, monkeypatch: pytest.Monke
     assert best["params.method.implementation"] == "tuned"
     assert best["params.recipe.crop"] == "[64, 128]"
     assert [best[f"params.{name}"] for name in ("pair", "seed", "implementation")] == ["demo", "0", "tuned"]
-    assert (best["metrics.val/iou/traffic light"], best["metrics.run/spent_s"], best["metrics.run/planned_s"]) == (
+    assert (best["metrics.val/iou/traffic light"], best["metrics.work/spent_s"], best["metrics.work/planned_s"]) == (
         0.4,
         4.0,
         4.1,
     )
-    assert (best["metrics.cost_ratio"], best["metrics.run/peak_mib"], best["metrics.run/lost_s"]) == (1.5, 321.0, 0.5)
+    assert (best["metrics.cost_ratio"], best["metrics.work/peak_mib"], best["metrics.work/lost_s"]) == (1.5, 321.0, 0.5)
     assert best["tags.device_kind"] == "cpu:test"
-    assert best["metrics.run/spent_anchor_steps"] == pytest.approx(4.0 / 0.07)
-    assert best["metrics.run/deviation"] == pytest.approx(4.0 / 0.07 / 60 - 1)
+    assert best["metrics.work/spent_anchor_steps"] == pytest.approx(4.0 / 0.07)
+    assert best["metrics.work/deviation"] == pytest.approx(4.0 / 0.07 / 60 - 1)
     assert best["tags.marks"] == "off-budget,lost-time"
-    assert best["tags.mlflow.source.name"] == f"isoclock student {CELL}"
+    assert best["tags.mlflow.source.name"] == "isoclock student"
     assert set(everything["tags.protocol_version"]) == {str(VERSION)}
     assert "metrics.val/iou/sky" not in matched.columns
     assert set(search("params.method = 'kd' AND tags.`isoclock.kind` = 'profile'")["tags.marks"]) == {"noisy"}
@@ -76,7 +76,7 @@ def test_versions_of_the_protocol_are_tagged(study: Any) -> None:
     study.sync()
     (run,) = study.found("tags.`isoclock.kind` = 'student'")
     assert run.data.tags["protocol_version"] == str(VERSION)
-    assert "run/peak_mib" not in run.data.metrics, "nothing of a profile of another version"
+    assert "work/peak_mib" not in run.data.metrics, "nothing of a profile of another version"
     assert run.data.metrics["miou"] == 0.5
     study.student(CELL, run_id="two", started=1_700_001_000.0)
     study.profile("streets", "demo", "kd")
@@ -84,7 +84,7 @@ def test_versions_of_the_protocol_are_tagged(study: Any) -> None:
     write(study.results / "evaluate" / CELL / "scores.json", earlier)
     study.sync()
     (run,) = study.found("tags.`isoclock.run_id` = 'two'")
-    assert run.data.metrics["run/peak_mib"] == 321.0
+    assert run.data.metrics["work/peak_mib"] == 321.0
     assert "miou" not in run.data.metrics, "nor scores of another version"
 
 
@@ -94,7 +94,7 @@ def test_a_run_keeps_the_cost_that_it_was_planned_with(study: Any) -> None:
     study.sync()
     (run,) = study.found("tags.`isoclock.kind` = 'student'")
     assert run.data.metrics["cost_ratio"] == 1.5
-    assert "run/peak_mib" not in run.data.metrics, "it is that of the method as it is now"
+    assert "work/peak_mib" not in run.data.metrics, "it is that of the method as it is now"
 
 
 def test_curves_have_the_steps_and_times_of_the_ledger(study: Any) -> None:

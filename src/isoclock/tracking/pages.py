@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from isoclock.tracking.source import RunSource
 
+_MODE = "workflowType=machine_learning"  # without it, MLflow (3.17) shows its pages for language models
 VIEW = "isoclock"
 """Key of the shared view of an experiment: `?viewStateShareKey=isoclock` in the URL of its list of runs."""
 
@@ -16,7 +17,6 @@ FILTER = (
 COLUMNS = (
     "metrics.`miou`",
     "metrics.`cost_ratio`",
-    "metrics.`run/deviation`",
     "params.`method`",
     "params.`budget`",
     "params.`seed`",
@@ -29,7 +29,7 @@ COLUMNS = (
 _ABOUT = """\
 Teachers and cells of data set `{dataset}`. A cell is one student: a method, trained for a budget with a seed.
 - `miou`: on val, 0..1. `cost_ratio`: anchor-steps of an iteration (a step of the student alone is 1).
-- `run/deviation`: time spent over time planned, minus 1. `marks`: why a cell is left out of matched tables.
+- `work/deviation`: time spent over time planned, minus 1. `marks`: why a cell is left out of matched tables.
 - Compare methods at equal time: filter `params.protocol = 'compute'`, and group by `method` and `budget`.
 - Cost profiles: filter ``tags.`isoclock.kind` = 'profile'``. Reports: ``tags.`isoclock.kind` = 'report'``.
 - Models: tab Models; in the registry, aliases name the teacher and the best method of each budget.
@@ -54,13 +54,13 @@ def experiment_tags(dataset: str) -> dict[str, str]:
 
 def runs_page(address: str, experiment_id: str) -> str:
     """URL of the runs of an experiment, sorted by mIoU, in MLflow's mode for training."""
-    return f"{address}/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}"
+    return f"{address}/#/experiments/{experiment_id}/runs?{_MODE}&viewStateShareKey={VIEW}"
 
 
 def run_note(source: RunSource, experiment_id: str, reports: Mapping[str, str]) -> str:
     """Description of a run. `reports` has the runs of reports by grid; a browser does not open links to folders."""
     links = [
-        f"[report of grid {grid}](#/experiments/{experiment_id}/runs/{run_id}/artifacts/report.html)"
+        f"[report of grid {grid}](#/experiments/{experiment_id}/runs/{run_id}/artifacts/report.html?{_MODE})"
         for grid, run_id in sorted(reports.items())
         if source.kind != "report"
     ]

@@ -49,14 +49,14 @@ def student_source(results: Results, cell: Cell, run: StudentRecord | StudentRun
         | source.params
     )
     source.tags.setdefault("device_kind", plan.device_kind)  # a live run does not have it yet
-    source.tags |= _origin(f"student {cell.path}")
+    source.tags |= _origin("student")
     marks: tuple[str, ...] = tuple(plan.marks)
     if isinstance(run, StudentRecord):
         audited = audit_record(run)
         marks = audited.marks
         add_numbers(
             source,
-            "run",
+            "work",
             spent_anchor_steps=audited.spent_anchor_steps,
             deviation=audited.deviation,
             contention=audited.contention,
@@ -67,7 +67,7 @@ def student_source(results: Results, cell: Cell, run: StudentRecord | StudentRun
     add_numbers(source, "", cost_ratio=plan.cost_ratio)
     add_numbers(
         source,
-        "run",
+        "work",
         planned_s=plan.planned_s,
         planned_anchor_steps=plan.anchor_steps,
         peak_mib=None if profile is None else profile.peak_mib,
@@ -82,7 +82,7 @@ def teacher_source(results: Results, dataset: str, model: str, run: TeacherRecor
     source = _trained(results, f"{dataset}/teacher/{model}", dataset, folder, run)
     source.name = f"teacher {model}"
     source.params = texts(model=model, seed=run.cell.seed) | source.params
-    source.tags |= _origin(f"teacher {dataset} {model}")
+    source.tags |= _origin("teacher")
     if isinstance(run, TeacherRecord):
         _add_scores(source, folder, run, results.teacher_scores(dataset, model))
     return sealed(source, live)
@@ -102,7 +102,7 @@ def profile_source(layout: Layout, path: Path, profile: Profile) -> RunSource:
         marks=",".join(profile.marks) or None,
         device_kind=profile.device_kind,
         protocol_version=profile.protocol_version,
-        **_origin(f"profile {dataset} {pair} {method}", profile.environment),
+        **_origin("profile", profile.environment),
     )
     source.digests = _digests(profile)
     source.params = texts(method=method, pair=pair, implementation=profile.implementation) | flattened(
@@ -127,7 +127,7 @@ def report_source(layout: Layout, dataset: str, grid: str) -> RunSource | None:
     written_ms = round(page.stat().st_mtime * 1000)
     source = RunSource(
         f"{dataset}/report/{grid}", f"report-{grid}", "report", dataset, f"report {grid}", "FINISHED", written_ms,
-        written_ms, tags=texts(dataset=dataset, status="finished", **_origin(f"report --grid {grid}")),
+        written_ms, tags=texts(dataset=dataset, status="finished", **_origin("report")),
         files=[(page, ""), *((table, "") for table in sorted(page.parent.glob("*.csv")))],
         folder=_relative(layout, page.parent),
     )  # fmt: skip
@@ -162,8 +162,8 @@ def _trained(results: Results, key: str, dataset: str, folder: Path, run: Record
     source.tags |= _origin("", run.environment)
     source.final_iteration = run.iterations.done
     names = ("evaluate_s", "io_s", "startup_s", "lost_s")
-    add_numbers(source, "run", iterations=run.iterations.done, planned_iterations=run.iterations.planned)
-    add_numbers(source, "run", spent_s=run.clock.train_s, **{name: getattr(run.clock, name) for name in names})
+    add_numbers(source, "work", iterations=run.iterations.done, planned_iterations=run.iterations.planned)
+    add_numbers(source, "work", spent_s=run.clock.train_s, **{name: getattr(run.clock, name) for name in names})
     if run.best is not None:
         add_numbers(source, "val", best_miou=run.best.miou, best_iteration=run.best.iteration)
     files = TrainedFiles(folder)
@@ -191,9 +191,9 @@ def _add_scores(source: RunSource, folder: Path, record: Record, scores: ScoreDo
     source.files += [(overlay, "overlays") for overlay in sorted(files.overlays.glob("*.png"))]
 
 
-def _origin(command: str, environment: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
-    """Tags that MLflow shows as the source of a run: the command that made it, and the commit."""
-    named = {"mlflow.source.name": f"isoclock {command}"} if command else {}
+def _origin(verb: str, environment: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """Tags that MLflow shows as the source of a run: the verb that made it, and the commit."""
+    named = {"mlflow.source.name": f"isoclock {verb}"} if verb else {}
     return named | texts(**{"mlflow.source.git.commit": environment.get("commit")})
 
 

@@ -75,6 +75,6 @@ def texts(**values: Any) -> dict[str, str]:
 
 
 def add_numbers(source: RunSource, group: str, **values: Any) -> None:
-    """Add final metrics `group/name`, except missing or non-finite values. Without a group they come first in MLflow."""
+    """Add final metrics `group/name`, except missing or non-finite values. MLflow shows those without a group first."""
     prefix = f"{group}/" if group else ""
     source.finals |= {f"{prefix}{name}": float(value) for name, value in values.items() if is_number(value)}
