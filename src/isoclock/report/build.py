@@ -63,6 +63,7 @@ def build_report(
     write_text(out / "break-even.md", title + break_even_markdown(list(even.values())))
     write_text(out / "break-even.csv", break_even_csv(list(even.values())))
     write_dvc_files(study, out / "dvc")
+    (out / "figures").mkdir(parents=True, exist_ok=True)  # the workflow expects it, even without a figure
     figures = draw_figures(study, summaries, even, out / "figures")
     page = out / REPORT_PAGE
     write_text(page, render_page(study, summaries, found, figures, grid_name, rows, even))

@@ -13,6 +13,7 @@ from typing import TypeVar
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
 
+from isoclock.grid.layout import Layout
 from isoclock.tracking.logged_model import MODEL, put_model
 from isoclock.tracking.pages import experiment_tags, run_note
 from isoclock.tracking.source import RunSource
@@ -171,7 +172,7 @@ class Mirror:
         digest = source.digests.get("data")
         if digest is None or (run.inputs and run.inputs.dataset_inputs):
             return
-        where = json.dumps({"uri": f"results/data/{source.dataset}"})
+        where = json.dumps({"uri": str(Layout().prepared(source.dataset))})
         data = Dataset(source.dataset, digest[:_LONGEST_DIGEST], "local", where)
         self.client.log_inputs(
             run.info.run_id, [DatasetInput(data, [InputTag("mlflow.data.context", "train and val")])]
