@@ -12,6 +12,10 @@ from isoclock.schema import NAME_PATTERN
 
 min_version("9.27")
 
+
+report: "workflow/report/workflow.rst"
+
+
 TARGETS = open_targets(config)
 NAME = NAME_PATTERN  # the rule that `isoclock check` applies to every name
 

@@ -80,7 +80,7 @@ def test_kills_during_later_syncs_lose_and_repeat_nothing(
         sync_for(draw.uniform(0.02, 0.2) * took_s, study)
     study.sync()
     expected = whole.census()
-    assert len(expected) == 101
+    assert len(expected) == 100
     assert study.census() == expected
     assert len(study.found()) == len(expected)
     assert not study.sync().changed

@@ -46,8 +46,8 @@ def built(study_tree, tmp_path_factory):
 def test_all_files_are_written(built):
     names = sorted(path.name for path in built[0].iterdir())
     assert names == [
-        "break-even.csv", "break-even.md", "cells.csv", "comparison.csv", "comparison.md", "comparison.tex", "figures",
-        "published-rows.csv", "published-rows.md", "report.html",
+        "break-even.csv", "break-even.md", "cells.csv", "comparison.csv", "comparison.md", "comparison.tex", "dvc",
+        "figures", "published-rows.csv", "published-rows.md", "report.html",
     ]  # fmt: skip
 
 

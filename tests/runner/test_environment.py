@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +62,18 @@ def test_another_cuda_or_cudnn_is_a_complaint_once(changes: dict[str, Any], comp
 def test_other_hardware_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="excluded from matched tables"):
         _other_hardware(FOLDER, [SEGMENT], SEGMENT | changes)
+
+
+def test_the_commit_is_that_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "commit" not in environment(CPU), "no repository"
+    git = ["git", "-c", "user.name=Ann", "-c", "user.email=ann@example.org"]
+    for words in (["init", "--quiet"], ["commit", "--quiet", "--allow-empty", "--message", "one"]):
+        subprocess.run([*git, *words], check=True)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    (tmp_path / "file").touch()
+    assert environment(CPU)["commit"] == head, "files that are not tracked do not count"
+    subprocess.run(["git", "add", "file"], check=True)
+    assert environment(CPU)["commit"] == f"{head}-dirty"
+    monkeypatch.setenv("PATH", "")
+    assert "commit" not in environment(CPU), "no Git"

@@ -41,12 +41,17 @@ def moved_to(study: Study, folder: Path) -> Study:
 
 
 def artifacts(study: Study) -> dict[str, str]:
-    """The folder of each student's run, by run id; its files are there."""
+    """The folder of each student's run, by run id; its record is there, and its weights are those of its model."""
     found = {}
     for run in study.found("tags.`isoclock.kind` = 'student'"):
         folder = Path(unquote(run.info.artifact_uri.removeprefix("file://")))
-        assert (folder / "weights" / "weights.safetensors").read_bytes() == run.data.tags["isoclock.run_id"].encode()
-        found[run.data.tags["isoclock.run_id"]] = str(folder)
+        run_id = run.data.tags["isoclock.run_id"]
+        assert (folder / "record.json").is_file()
+        model = study.client.get_logged_model(run.data.tags["isoclock.model"])
+        weights = Path(unquote(model.artifact_location.removeprefix("file://"))) / "weights.safetensors"
+        assert weights.read_bytes() == run_id.encode()
+        assert weights.parents[3] == folder.parents[1]
+        found[run_id] = str(folder)
     return found
 
 
@@ -65,6 +70,8 @@ def test_artifacts_follow_a_study_that_was_moved(study: Study, tmp_path: Path) -
     assert after.sync(progress=said.append).line == "runs: 1 created, 0 updated, 1 unchanged"
     assert said[0] == f"streets: the study was moved; artifacts are now below {after.root}/mlartifacts/streets"
     assert not root.exists()
+    version = after.client.get_model_version_by_alias("streets.demo", "best-at-compute-400")
+    assert version.source.startswith(f"file://{tmp_path}/a%20new%20place/")
     assert all(folder.startswith(f"{after.root}/") for folder in artifacts(moved_to(after, after.root)).values())
     assert not after.sync().changed
 

@@ -55,6 +55,7 @@ def test_names_steps_and_times() -> None:
         line("train", 3, loss=1.5, terms={"ce": 1.0}, lr=0.1, train_s=2.0, iterations_per_s=4.0),
         line("evaluate", 3, miou=0.3),
         line("anchor", 3, anchor_s=0.05),
+        line("system", 3, cpu_percent=80.5, gpu_power_w=612.0),
     ]
     metrics = step_metrics(events)
     assert {metric.name: metric.value for metric in metrics} == {
@@ -64,7 +65,9 @@ def test_names_steps_and_times() -> None:
         "train/train_s": 2.0,
         "train/iterations_per_s": 4.0,
         "val/miou": 0.3,
-        "anchor_s": 0.05,
+        "train/anchor_s": 0.05,
+        "system/cpu_utilization_percentage": 80.5,
+        "system/gpu_0_power_usage_watts": 612.0,
     }
     assert {(metric.iteration, metric.unix_ms) for metric in metrics} == {(3, 1_003_000)}
 

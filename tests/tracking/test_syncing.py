@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import multiprocessing
 import os
 import shutil
@@ -37,34 +38,36 @@ def test_runs_have_tags_params_and_metrics(study: Any, monkeypatch: pytest.Monke
     def search(query: str) -> Any:
         return mlflow.search_runs(experiment_names=["streets"], filter_string=query, order_by=["metrics.miou DESC"])
 
-    matched = search("tags.protocol = 'compute' AND tags.budget = 'compute-400' AND tags.grid = 'demo'")
-    assert list(matched["tags.method"]) == ["kd", "none"]
+    matched = search("params.protocol = 'compute' AND params.budget = 'compute-400' AND tags.grid = 'demo'")
+    assert list(matched["params.method"]) == ["kd", "none"]
     assert list(matched["metrics.miou"]) == pytest.approx([0.6, 0.5])
     assert list(search("metrics.miou > 0.55 AND tags.`isoclock.kind` = 'student'")["tags.isoclock.key"]) == [CELL]
 
-    parent = search("tags.`isoclock.kind` = 'pair'")
-    assert list(parent["tags.mlflow.runName"]) == ["pair demo"]
-    children = search(f"tags.mlflow.parentRunId = '{parent['run_id'][0]}'")
-    assert sorted(children["tags.isoclock.kind"]) == ["profile"] * 2 + ["student"] * 4 + ["teacher"]
-    assert set(children["status"]) == {"FINISHED"}
+    everything = search("")
+    assert sorted(everything["tags.isoclock.kind"]) == ["profile"] * 2 + ["student"] * 4 + ["teacher"]
+    assert "tags.mlflow.parentRunId" not in everything.columns, "or they would be folded under a parent"
+    assert set(everything["status"]) == {"FINISHED"}
 
     best = matched.iloc[0]
     assert best["params.method.implementation"] == "tuned"
     assert best["params.recipe.crop"] == "[64, 128]"
-    assert (best["metrics.val/iou/traffic light"], best["metrics.spent_s"], best["metrics.planned_s"]) == (
+    assert [best[f"params.{name}"] for name in ("pair", "seed", "implementation")] == ["demo", "0", "tuned"]
+    assert (best["metrics.val/iou/traffic light"], best["metrics.work/spent_s"], best["metrics.work/planned_s"]) == (
         0.4,
         4.0,
         4.1,
     )
-    assert (best["metrics.cost_ratio"], best["metrics.peak_mib"], best["metrics.lost_s"]) == (1.5, 321.0, 0.5)
+    assert (best["metrics.cost_ratio"], best["metrics.work/peak_mib"], best["metrics.work/lost_s"]) == (1.5, 321.0, 0.5)
     assert best["tags.device_kind"] == "cpu:test"
-    assert best["metrics.spent_anchor_steps"] == pytest.approx(4.0 / 0.07)
-    assert best["metrics.deviation"] == pytest.approx(4.0 / 0.07 / 60 - 1)
+    assert best["metrics.work/spent_anchor_steps"] == pytest.approx(4.0 / 0.07)
+    assert best["metrics.work/deviation"] == pytest.approx(4.0 / 0.07 / 60 - 1)
     assert best["tags.marks"] == "off-budget,lost-time"
-    assert best["tags.digests.code"] == "c"
-    assert set(children["tags.protocol_version"]) == {str(VERSION)}
+    assert best["tags.mlflow.source.name"] == "isoclock student"
+    assert set(everything["tags.protocol_version"]) == {str(VERSION)}
     assert "metrics.val/iou/sky" not in matched.columns
-    assert set(search("tags.method = 'kd' AND tags.`isoclock.kind` = 'profile'")["tags.marks"]) == {"noisy"}
+    assert set(search("params.method = 'kd' AND tags.`isoclock.kind` = 'profile'")["tags.marks"]) == {"noisy"}
+    names = [name.removeprefix("metrics.") for name in matched.columns if name.startswith("metrics.")]
+    assert sorted(name for name in names if "/" not in name) == sorted(names)[:2] == ["cost_ratio", "miou"]
 
 
 def test_versions_of_the_protocol_are_tagged(study: Any) -> None:
@@ -73,7 +76,7 @@ def test_versions_of_the_protocol_are_tagged(study: Any) -> None:
     study.sync()
     (run,) = study.found("tags.`isoclock.kind` = 'student'")
     assert run.data.tags["protocol_version"] == str(VERSION)
-    assert "peak_mib" not in run.data.metrics, "nothing of a profile of another version"
+    assert "work/peak_mib" not in run.data.metrics, "nothing of a profile of another version"
     assert run.data.metrics["miou"] == 0.5
     study.student(CELL, run_id="two", started=1_700_001_000.0)
     study.profile("streets", "demo", "kd")
@@ -81,7 +84,7 @@ def test_versions_of_the_protocol_are_tagged(study: Any) -> None:
     write(study.results / "evaluate" / CELL / "scores.json", earlier)
     study.sync()
     (run,) = study.found("tags.`isoclock.run_id` = 'two'")
-    assert run.data.metrics["peak_mib"] == 321.0
+    assert run.data.metrics["work/peak_mib"] == 321.0
     assert "miou" not in run.data.metrics, "nor scores of another version"
 
 
@@ -91,7 +94,7 @@ def test_a_run_keeps_the_cost_that_it_was_planned_with(study: Any) -> None:
     study.sync()
     (run,) = study.found("tags.`isoclock.kind` = 'student'")
     assert run.data.metrics["cost_ratio"] == 1.5
-    assert "peak_mib" not in run.data.metrics, "it is that of the method as it is now"
+    assert "work/peak_mib" not in run.data.metrics, "it is that of the method as it is now"
 
 
 def test_curves_have_the_steps_and_times_of_the_ledger(study: Any) -> None:
@@ -122,8 +125,10 @@ def test_artifacts_can_be_opened(study: Any, tmp_path: Path) -> None:
         "per_class.json",
         "per_class.md",
         "overlays/street_0.png",
-        "weights/weights.safetensors",
+        "digests.json",
     } <= names
+    assert json.loads((folder / "digests.json").read_text())["weights"] == study.weights_of("one")
+    assert not any(name.startswith("digests") for name in run.data.tags)
     assert "| traffic light | 40.00 |" in (folder / "per_class.md").read_text()
     assert (study.root / "mlartifacts").is_dir()
 
@@ -227,8 +232,6 @@ def test_a_live_run_is_followed_to_its_end(study: Any, monkeypatch: pytest.Monke
     (run,) = _students(study)
     assert run.info.status == "RUNNING"
     assert [point.step for point in study.client.get_metric_history(run.info.run_id, "train/loss")] == [10, 20]
-    (parent,) = study.found("tags.`isoclock.kind` = 'pair'")
-    assert parent.info.status == "RUNNING"
 
     # Killed after iteration 30, resumed from the checkpoint at 20, trained to the end and published.
     resumed = [*lines[:upto], study.train(30, 99.0), study.event("start", 20), *lines[upto:], study.event("finish", 40)]
@@ -238,8 +241,6 @@ def test_a_live_run_is_followed_to_its_end(study: Any, monkeypatch: pytest.Monke
     history = study.client.get_metric_history(run.info.run_id, "train/loss")
     assert [(point.step, round(point.value, 4)) for point in history] == [(10, 0.4), (20, 0.2), (30, 0.1333), (40, 0.1)]
     assert run.info.status == "FINISHED"
-    (parent,) = study.found("tags.`isoclock.kind` = 'pair'")
-    assert parent.info.status == "FINISHED"
 
 
 def test_stopped_silent_and_missing_runs_are_killed(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,22 +267,8 @@ def test_cells_select_what_is_synced_and_grids_accumulate(study: Any) -> None:
     cell = Cell("streets", "demo", "kd", "compute-400", 0)
     assert study.sync(grid_name="figure1", cells=[cell]).created == 4  # the cell, the teacher, two profiles
     study.sync(grid_name="demo")
-    (run,) = study.found("tags.method = 'kd' AND tags.budget = 'compute-400'")
+    (run,) = study.found("params.method = 'kd' AND params.budget = 'compute-400'")
     assert run.data.tags["grid"] == "demo,figure1"
-
-
-def test_a_teacher_is_a_child_of_the_pair_that_uses_it(study: Any) -> None:
-    study.teacher("streets", "r101")
-    study.sync()
-    (teacher,) = study.found("tags.`isoclock.kind` = 'teacher'")
-    assert "mlflow.parentRunId" not in teacher.data.tags
-    study.profile("streets", "another", "kd")
-    study.student(CELL, run_id="one")
-    study.sync()
-    (teacher,) = study.found("tags.`isoclock.kind` = 'teacher'")
-    (parent,) = study.found("tags.`isoclock.kind` = 'pair' AND tags.pair = 'demo'")
-    assert teacher.data.tags["mlflow.parentRunId"] == parent.info.run_id
-    assert teacher.data.metrics["miou"] == 0.7
 
 
 def test_a_teacher_of_another_data_set_is_in_its_experiment(study: Any) -> None:
@@ -292,12 +279,12 @@ def test_a_teacher_of_another_data_set_is_in_its_experiment(study: Any) -> None:
     assert study.sync(cells=[cell]).created == 2, "no data set is named whose teachers they use"
     assert study.sync(cells=[cell], teachers_of=["avenues", "streets"]).created == 1
     (teacher,) = study.found("tags.`isoclock.kind` = 'teacher'")
-    (parent,) = study.found("tags.`isoclock.kind` = 'pair'")
     (student,) = _students(study)
+    assert teacher.data.metrics["miou"] == 0.7
     assert study.client.get_experiment(teacher.info.experiment_id).name == "avenues"
-    assert "mlflow.parentRunId" not in teacher.data.tags, "no parent has children of another experiment"
-    assert parent.info.experiment_id == student.info.experiment_id != teacher.info.experiment_id
-    assert student.data.tags["digests.teacher"] == teacher.data.tags["digests.weights"]
+    assert student.info.experiment_id != teacher.info.experiment_id
+    version = study.client.get_model_version_by_alias("streets.demo", "teacher")
+    assert version.run_id == teacher.info.run_id, "the registry of a pair has its teacher, wherever it was trained"
 
 
 def test_an_unreadable_record_is_reported_and_the_rest_is_synced(study: Any) -> None:
@@ -317,7 +304,7 @@ def test_weights_of_another_cell_are_not_uploaded(study: Any) -> None:
     (problem,) = study.sync().problems
     assert f"{folder}/weights.safetensors: not the weights that record.json names (its SHA-256 is " in problem
     (run,) = study.found("tags.`isoclock.kind` = 'student'")
-    assert not study.client.list_artifacts(run.info.run_id, "weights")
+    assert not run.outputs.model_outputs
 
 
 def test_two_syncs_on_a_new_store_wait_for_each_other(study: Any) -> None:
@@ -331,7 +318,7 @@ def test_two_syncs_on_a_new_store_wait_for_each_other(study: Any) -> None:
         process.join(120)
     assert [process.exitcode for process in both] == [0, 0]
     study.uri = uri
-    assert len(study.found()) == 8
+    assert len(study.found()) == 7
 
 
 def test_a_server_gets_the_same(study: Any, server: str) -> None:
@@ -369,7 +356,7 @@ def test_a_restarted_server_gets_what_it_missed_once(study: Any, mortal_server: 
     before = study.census()
     assert not study.sync().changed
     assert study.census() == before
-    assert len(study.found()) == 4, "three students and their pair"
+    assert len(study.found()) == 3
 
 
 def test_watch_follows_until_stopped(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:

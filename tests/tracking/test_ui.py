@@ -8,13 +8,16 @@ import subprocess
 import sys
 import threading
 import urllib.request
+import webbrowser
 from typing import Any
 
 import pytest
 
 from isoclock.errors import UserError
 from isoclock.tracking import serve_ui
-from isoclock.tracking.ui import ui_command, ui_environment
+from isoclock.tracking.ui import browser, ui_command, ui_environment
+
+CELL = "streets/demo/kd/compute-400/0"
 
 
 def test_only_loopback_is_served(study: Any) -> None:
@@ -40,15 +43,28 @@ def test_the_store_is_not_on_the_command_line() -> None:
     assert ui_command()[-2:] == ["--workers", "1"]
 
 
+def test_without_a_display_no_browser_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    assert browser() is None
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr("webbrowser.get", lambda: webbrowser.GenericBrowser("true"))
+    shown = browser()
+    assert shown is not None
+    assert shown("http://127.0.0.1:1/")
+
+
 @pytest.mark.slow
 def test_the_ui_is_served_and_synced_until_sigterm(study: Any) -> None:
-    study.student("streets/demo/kd/compute-400/0", run_id="one")
+    study.student(CELL, run_id="one")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     script = (
         "import sys; from pathlib import Path; from isoclock.tracking import serve_ui\n"
-        f"serve_ui({study.uri!r}, port={port}, results=Path({str(study.results)!r}), runs=Path({str(study.runs)!r}),"
+        "from isoclock.grid.cells import Cell\n"
+        f"serve_ui({study.uri!r}, port={port}, cells=[Cell.parse({CELL!r})], results=Path({str(study.results)!r}),"
+        f" runs=Path({str(study.runs)!r}), show=lambda url: print('open', url, flush=True),"
         " progress=lambda line: print(line, flush=True))"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -60,7 +76,10 @@ def test_the_ui_is_served_and_synced_until_sigterm(study: Any) -> None:
         assert str(port) in process.stdout.readline()
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
             assert b"MLflow" in answer.read()
-        assert process.stdout.readline() == "created streets/demo/kd/compute-400/0\n"
+        page = process.stdout.readline().strip()
+        assert page.startswith(f"runs of streets: http://127.0.0.1:{port}/#/experiments/1/runs?")
+        assert process.stdout.readline().strip() == f"open {page.split(': ', 1)[1]}"
+        assert process.stdout.readline() == f"created {CELL}\n"
         process.send_signal(signal.SIGTERM)
         process.wait(60)
     finally:

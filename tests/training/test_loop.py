@@ -395,6 +395,15 @@ def test_evaluations_come_where_they_are_planned(
     assert outcome.state.best == (best[-1] if best else None)
 
 
+def test_the_machine_is_sampled_where_the_loss_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isoclock.runner.system.EVERY_S", 0.0)
+    run = Run(tmp_path)
+    run.segment()
+    logged, sampled = run.logged("train"), run.logged("system")
+    assert [event["iteration"] for event in sampled] == [event["iteration"] for event in logged]
+    assert sampled[0]["memory_mb"] >= sampled[0]["process_memory_mb"] > 0
+
+
 def test_the_best_survives_a_stop(tmp_path: Path) -> None:
     scores = iter([0.7, 0.6])
     run = Run(tmp_path, changes={"evaluations": 2})

@@ -1,4 +1,4 @@
-# Make the tables, the figures and the page of a grid.
+# Make the tables, the figures and the page of a grid. `snakemake --report` shows what is marked with `report`.
 
 
 rule report:
@@ -10,7 +10,31 @@ rule report:
         plans=TARGETS.outputs("plan"),
         teachers=TARGETS.outputs("evaluate_teacher"),
     output:
-        page="results/report/{grid}/report.html",
+        page=report(
+            "results/report/{grid}/report.html",
+            caption="../report/page.rst",
+            category="Report",
+            labels={"grid": "{grid}", "content": "everything on one page"},
+        ),
+        comparison=report(
+            "results/report/{grid}/comparison.csv",
+            caption="../report/comparison.rst",
+            category="Tables",
+            labels={"grid": "{grid}", "content": "methods, over seeds"},
+        ),
+        cells=report(
+            "results/report/{grid}/cells.csv",
+            caption="../report/cells.rst",
+            category="Tables",
+            labels={"grid": "{grid}", "content": "cells"},
+        ),
+        figures=report(
+            directory("results/report/{grid}/figures"),
+            patterns=["{figure}.svg"],
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"grid": "{grid}", "figure": "{figure}"},
+        ),
     log:
         "runs/logs/report/{grid}.log",
     conda:

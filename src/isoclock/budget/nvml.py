@@ -30,7 +30,7 @@ class GpuMonitor:
     """
 
     def __init__(self, device: torch.device, nvml: Any = None) -> None:
-        self._nvml, self._handle = _open(device, nvml)
+        self._nvml, self._handle = open_nvml(device, nvml)
         self._samples: list[tuple[int, float, int, int]] = []  # MHz, W, degrees Celsius, bits of reasons
         self._before_j: float | None = None
         self._stop = threading.Event()
@@ -93,7 +93,7 @@ class GpuMonitor:
             return None
 
 
-def _open(device: torch.device, nvml: Any) -> tuple[Any, Any]:
+def open_nvml(device: torch.device, nvml: Any) -> tuple[Any, Any]:
     """The library and the handle of a device; None and None on the CPU, without the package and without the library."""
     if device.type != "cuda":
         return None, None

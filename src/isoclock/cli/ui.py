@@ -11,7 +11,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     add_grid(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-    parser.add_argument("--port", type=integer(1, 65535), default=5000)
+    parser.add_argument("--port", type=integer(1, 65535), default=5000, help="default: 5000")
+    parser.add_argument("--no-browser", action="store_true", help="print the address and open no browser")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -19,7 +20,7 @@ def run(arguments: argparse.Namespace) -> int:
     from isoclock.grid.cells import cells, datasets_needed
     from isoclock.grid.layout import RESULTS, RUNS
     from isoclock.params.check import load_params
-    from isoclock.tracking import serve_ui
+    from isoclock.tracking import browser, serve_ui
 
     params = load_params()
     found = cells(params, arguments.grid)
@@ -32,4 +33,5 @@ def run(arguments: argparse.Namespace) -> int:
         teachers_of=datasets_needed(params, found),
         host=arguments.host,
         port=arguments.port,
+        show=None if arguments.no_browser else browser(),
     )

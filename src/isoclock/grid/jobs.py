@@ -86,7 +86,9 @@ class GridJobs:
             "plans": self.outputs("plan"),
             "teachers": self.outputs("evaluate_teacher"),
         }
-        return Job("report", {"grid": self.grid}, inputs, {"page": self.layout.report_page(self.grid)})
+        folder, page = self.layout.report(self.grid), self.layout.report_page(self.grid)
+        tables = {name: folder / f"{name}.csv" for name in ("comparison", "cells")}
+        return Job("report", {"grid": self.grid}, inputs, {"page": page, **tables, "figures": folder / "figures"})
 
     def sync(self, stage: str) -> Job:
         """Bringing MLflow up to date after a stage, one of `SYNC_STAGES`."""

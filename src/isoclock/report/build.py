@@ -14,6 +14,7 @@ from isoclock.report import format, tables
 from isoclock.report.break_even import break_even
 from isoclock.report.break_even_tables import break_even_csv, break_even_markdown
 from isoclock.report.collect import collect
+from isoclock.report.dvc_files import write_dvc_files
 from isoclock.report.published import published_csv, published_markdown, published_rows
 from isoclock.report.summary import differences, summarise
 from isoclock.report.weights import Weights
@@ -31,8 +32,9 @@ def build_report(
     """Write the report of `cells` into `out` and return the page's path.
 
     Makes cells.csv (tidy, one line a cell), comparison.md/.csv/.tex, published-rows.md/.csv (the students' share of the
-    teacher and their size, with `published` rows of the same data sets below), figures/*.svg/.pdf/.png and report.html,
-    which needs no other file. Cells that are missing or diverged are shown as such. The same results give the same bytes.
+    teacher and their size, with `published` rows of the same data sets below), dvc/ for `dvc metrics` and `dvc plots`,
+    figures/*.svg/.pdf/.png and report.html, which needs no other file. Cells that are missing or diverged are shown as such.
+    The same results give the same bytes.
 
     Raises ArtifactError for broken files under `results` (all at once), ValueError for an empty grid.
     """
@@ -60,6 +62,8 @@ def build_report(
     title = f"# Break-even: grid {grid_name}\n\n{note}"
     write_text(out / "break-even.md", title + break_even_markdown(list(even.values())))
     write_text(out / "break-even.csv", break_even_csv(list(even.values())))
+    write_dvc_files(study, out / "dvc")
+    (out / "figures").mkdir(parents=True, exist_ok=True)  # the workflow expects it, even without a figure
     figures = draw_figures(study, summaries, even, out / "figures")
     page = out / REPORT_PAGE
     write_text(page, render_page(study, summaries, found, figures, grid_name, rows, even))

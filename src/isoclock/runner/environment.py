@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,15 +20,30 @@ DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def environment(device: torch.device) -> dict[str, str]:
-    """Versions of what a result can depend on; of CUDA, cuDNN and the driver (if known) where `device` is a GPU."""
+    """Versions of what a result can depend on; of CUDA, cuDNN and the driver (if known) where `device` is a GPU.
+
+    `commit` is the Git commit of the working directory, where there is one, with `-dirty` if tracked files differ from it.
+    """
     found = {"python": platform.python_version(), "platform": platform.platform()}
     for package in PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
-    on_gpu = {**cuda_versions(device), "driver": driver() if device.type == "cuda" else None}
-    return found | {name: value for name, value in on_gpu.items() if value is not None}
+    driver_version = driver() if device.type == "cuda" else None
+    others = {**cuda_versions(device), "driver": driver_version, "commit": commit()}
+    return found | {name: value for name, value in others.items() if value is not None}
+
+
+def commit() -> str | None:
+    """Git commit of the working directory, with `-dirty` if tracked files differ from it; None without Git or a repository."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude", "*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = done.stdout.strip()
+    return found if done.returncode == 0 and found else None
 
 
 def cuda_versions(device: torch.device) -> dict[str, str | None]:

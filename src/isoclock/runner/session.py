@@ -18,6 +18,7 @@ from isoclock.runner import checkpoint
 from isoclock.runner.ledger import Ledger
 from isoclock.runner.progress_file import ProgressFile, truncated
 from isoclock.runner.stop import StopSignal
+from isoclock.runner.system import SystemSampler
 from isoclock.runner.totals import Totals, read_totals
 from isoclock.training.loop import LOG_EVERY
 
@@ -107,6 +108,7 @@ class Session:
         """Train until the end, a stop signal or divergence. `segment` says what this one runs on; it is completed here."""
         self._segment = {**segment, "first_iteration": self.state.iteration, "anchors": []}
         self._started_at_s = self._saved_at_s = self.loop.clock.train_s
+        self._system = SystemSampler(self.loop.step.device)
         # The last save is under StopSignal too: a second signal (SLURM sends one to each process of a job) must not break it.
         with StopSignal() as self._stop, stopped_by(self.stop_requested), ProgressLine(title) as self._line:
             self._line.start_at(self.state.iteration)
@@ -149,6 +151,8 @@ class Session:
         """Write a line of the ledger, show it, and say why if the loss is not finite."""
         at = self.state.iteration
         self.ledger.append("train", at, loss=loss, terms=terms, lr=lr, train_s=self._train_s())
+        if sample := self._system.due():
+            self.ledger.append("system", at, **sample)
         self._line.update(at, self.loop.iterations, f"loss {loss:.3f}, lr {lr:.4f}")
         if not math.isfinite(loss):
             self.state.message = self._divergence(loss, terms)

@@ -11,6 +11,6 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from isoclock.tracking.store import resolve_uri, upgrade_store
 from isoclock.tracking.syncing import SyncSummary, sync, watch
-from isoclock.tracking.ui import serve_ui
+from isoclock.tracking.ui import browser, serve_ui
 
-__all__ = ["SyncSummary", "resolve_uri", "serve_ui", "sync", "upgrade_store", "watch"]
+__all__ = ["SyncSummary", "browser", "resolve_uri", "serve_ui", "sync", "upgrade_store", "watch"]

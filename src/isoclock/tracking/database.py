@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
+from mlflow.entities import LoggedModelStatus
 from sqlalchemy import NullPool, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError
 
@@ -13,6 +14,14 @@ from isoclock.errors import UserError
 _POSTGRESQL, _PG8000 = "postgresql://", "postgresql+pg8000://"
 _PACKAGES = {"MySQLdb": "mysqlclient", "psycopg2": "psycopg2-binary"}  # where a driver's package has another name
 _ANSWER_S = 10.0
+# Tables and columns with the place of artifacts of one run or model.
+_LOCATIONS = (
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+_PENDING = LoggedModelStatus.PENDING.to_int()
 
 
 def redacted(uri: str) -> str:
@@ -60,7 +69,7 @@ def correct_locations(uri: str, root: Path) -> list[str]:
     """Let the store write artifacts below `root`, where the study was moved or copied since its experiments were created.
 
     Only locations that `sync` has set (`.../mlartifacts/<data set>`) are changed. Runs whose artifacts did not move along are
-    marked as not synced. Returns one line per experiment.
+    marked as not synced, and their models as not complete. Returns one line per experiment.
     """
     lines = []
     with create_engine(uri, poolclass=NullPool).begin() as connection:
@@ -69,15 +78,20 @@ def correct_locations(uri: str, root: Path) -> list[str]:
             new = (root / name).as_uri()
             if old == new or not str(old).startswith("file:") or str(old).split("/")[-2:] != new.split("/")[-2:]:
                 continue
-            query = text("SELECT run_uuid, artifact_uri FROM runs WHERE experiment_id = :experiment")
-            rows = connection.execute(query, {"experiment": experiment}).all()
-            runs = [{"run": run, "at": new + at.removeprefix(old)} for run, at in rows if str(at).startswith(f"{old}/")]
-            lost = [row for row in runs if not (root / name / row["run"]).is_dir()]
-            if runs:
-                connection.execute(text("UPDATE runs SET artifact_uri = :at WHERE run_uuid = :run"), runs)
+            query = text("SELECT run_uuid FROM runs WHERE experiment_id = :experiment")
+            runs = connection.execute(query, {"experiment": experiment}).scalars()
+            lost = [{"run": run, "status": _PENDING} for run in runs if not (root / name / run).is_dir()]
+            for table, column in _LOCATIONS:
+                values = connection.execute(text(f"SELECT DISTINCT {column} FROM {table}")).scalars()
+                moved = [
+                    {"old": at, "new": new + at.removeprefix(old)} for at in values if str(at).startswith(f"{old}/")
+                ]
+                if moved:
+                    connection.execute(text(f"UPDATE {table} SET {column} = :new WHERE {column} = :old"), moved)
             if lost:
                 marks = "'isoclock.synced', 'isoclock.weights'"
                 connection.execute(text(f"DELETE FROM tags WHERE run_uuid = :run AND key IN ({marks})"), lost)
+                connection.execute(text("UPDATE logged_models SET status = :status WHERE source_run_id = :run"), lost)
             update = text("UPDATE experiments SET artifact_location = :at WHERE experiment_id = :experiment")
             connection.execute(update, {"at": new, "experiment": experiment})
             lines.append(f"{name}: the study was moved; artifacts are now below {root / name}")

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag, ViewType
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
 
+from isoclock.grid.layout import Layout
+from isoclock.tracking.logged_model import MODEL, put_model
+from isoclock.tracking.pages import experiment_tags, run_note
 from isoclock.tracking.source import RunSource
 
 KEY = "isoclock.key"
@@ -21,16 +24,12 @@ KIND = "isoclock.kind"
 SUPERSEDED = "isoclock.superseded"
 SYNCED = "isoclock.synced"  # digest of what was written last; if equal, there is nothing to do
 STEPS = "isoclock.steps"  # last iteration written, by kind of ledger event
-WEIGHTS = "isoclock.weights"  # digest of the weights among the artifacts
-PARENT = "mlflow.parentRunId"
+_PARENT = "mlflow.parentRunId"  # runs of earlier versions have it, and are written again
 
 CREATED, UPDATED, UNCHANGED = "created", "updated", "unchanged"
 
 # Limits of MLflow's REST API: items per request, characters per value.
-_METRICS_A_BATCH, _PARAMS_A_BATCH, _LONGEST_PARAM, _LONGEST_TAG = 1000, 100, 6000, 5000
-
-# Without it, MLflow 3 opens an experiment among its pages for language models.
-_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+_METRICS_A_BATCH, _PARAMS_A_BATCH, _LONGEST_PARAM, _LONGEST_TAG, _LONGEST_DIGEST = 1000, 100, 6000, 5000, 36
 
 T = TypeVar("T")
 
@@ -43,52 +42,49 @@ class Mirror:
         self.experiment_id = self._experiment(artifacts)
         self.runs: dict[str, list[Run]] = defaultdict(list)
         for run in self._all_runs():
-            self.runs[run.data.tags[KEY]].append(run)
-        self._parents: dict[str, str] = {}
+            if run.data.tags.get(KIND) == "pair":  # an earlier version made a parent for each pair
+                client.delete_run(run.info.run_id)
+            else:
+                self.runs[run.data.tags[KEY]].append(run)
 
-    def put_pair(self, key: str, started_ms: int) -> None:
-        """Create the parent run of a pair (`dataset/pair`), if there is none."""
-        runs = self.runs[key]
-        if not runs:
-            name = key.partition("/")[2]
-            tags = {KEY: key, KIND: "pair", SUPERSEDED: "false", "dataset": self.dataset, "pair": name}
-            tags["mlflow.note.content"] = (
-                "Child runs: the teacher, one profile per method, one run per cell of the grid."
-            )
-            runs.append(self.client.create_run(self.experiment_id, started_ms, tags, f"pair {name}"))
-        run = runs[0]
-        self._parents[key] = run.info.run_id
-        self._tag(run, self._grid_tag(run))
-
-    def settle_pair(self, key: str, running: bool, ended_ms: int) -> None:
-        """Set the parent RUNNING while a child runs, else FINISHED at the end of the last child."""
-        self._set_status(self.runs[key][0], "RUNNING" if running else "FINISHED", ended_ms)
-
-    def put(self, source: RunSource, *, current: bool, only_pair: str | None) -> str:
-        """Update one run; returns CREATED, UPDATED or UNCHANGED.
-
-        `current` is False for a run that a newer one replaces; `only_pair` is the parent of a teacher whose pair is
-        unknown.
-        """
-        run = next((run for run in self.runs[source.key] if run.data.tags.get(RUN_ID) == source.run_id), None)
+    def put(self, source: RunSource, *, current: bool) -> str:
+        """Update one run; returns CREATED, UPDATED or UNCHANGED. `current` is False for a run that a newer one replaces."""
+        runs = self.runs[source.key]
+        run = next((run for run in runs if run.data.tags.get(RUN_ID) == source.run_id), None)
+        if run is not None and _PARENT in run.data.tags:
+            self.client.delete_run(run.info.run_id)
+            runs.remove(run)
+            run = None
         identity = {KEY: source.key, RUN_ID: source.run_id, KIND: source.kind, SUPERSEDED: str(not current).lower()}
-        known = run.data.tags.get(PARENT) if run else None
-        parent = self._parents.get(source.pair or "") or known or self._parents.get(only_pair or "")
-        tags = identity | source.tags | self._grid_tag(run) | ({PARENT: parent} if parent else {})
+        note = {"mlflow.note.content": run_note(source, self.experiment_id, self._reports())}
+        tags = identity | source.tags | note | self._grid_tag(run)
         tags = {name: value[:_LONGEST_TAG] for name, value in tags.items()} | {SYNCED: source.digest}
         if run and all(run.data.tags.get(name) == value for name, value in tags.items()):
             return UNCHANGED
         outcome = UPDATED if run else CREATED
         if run is None:
             run = self.client.create_run(self.experiment_id, source.started_ms, identity, source.name)
-            self.runs[source.key].append(run)
+            runs.append(run)
         if run.data.tags.get(SYNCED) != source.digest:
             self._log_params(run, source)
-            tags |= self._log_metrics(run, source)
+            self._log_data(run, source)
+            model = put_model(self.client, run, source)
+            tags |= model
+            tags |= self._log_metrics(run, source, model.get(MODEL))
             tags |= self._log_artifacts(run, source)
             self._set_status(run, source.status, source.ended_ms)
         self._tag(run, tags)  # last, so that an interrupted sync is repeated
+        runs[runs.index(run)] = self.client.get_run(run.info.run_id)
         return outcome
+
+    def current(self, kind: str, tag: str) -> list[Run]:
+        """The runs of a kind that no newer one replaces, and that have a tag."""
+        return [
+            run
+            for runs in self.runs.values()
+            for run in runs
+            if run.data.tags[KIND] == kind and run.data.tags.get(SUPERSEDED) == "false" and tag in run.data.tags
+        ]
 
     def supersede(self, key: str, run_id: str) -> int:
         """Mark every other run of `key` as superseded by `run_id`; returns how many were newly marked."""
@@ -96,6 +92,7 @@ class Mirror:
         for run in self.runs[key]:
             if run.data.tags.get(RUN_ID) != run_id and run.data.tags.get(SUPERSEDED) != "true":
                 self.client.set_tag(run.info.run_id, SUPERSEDED, "true")
+                run.data.tags[SUPERSEDED] = "true"
                 marked += 1
         return marked
 
@@ -114,12 +111,21 @@ class Mirror:
 
     def _experiment(self, artifacts: Path | None) -> str:
         found = self.client.get_experiment_by_name(self.dataset)
+        tags = experiment_tags(self.dataset)
         if found is None:
             location = (artifacts / self.dataset).as_uri() if artifacts else None
-            return str(self.client.create_experiment(self.dataset, artifact_location=location, tags=_EXPERIMENT_TAGS))
+            return str(self.client.create_experiment(self.dataset, artifact_location=location, tags=tags))
         if found.lifecycle_stage == "deleted":  # its name is reserved until `mlflow gc`, so it must be restored
             self.client.restore_experiment(found.experiment_id)
+        for name, value in tags.items():
+            if found.tags.get(name) != value:
+                self.client.set_experiment_tag(found.experiment_id, name, value)
         return str(found.experiment_id)
+
+    def _reports(self) -> dict[str, str]:
+        """The runs of reports, by the name of the grid."""
+        found = [run for runs in self.runs.values() for run in runs if run.data.tags.get(KIND) == "report"]
+        return {run.data.tags[KEY].rpartition("/")[2]: run.info.run_id for run in found}
 
     def _all_runs(self) -> Iterator[Run]:
         token: str | None = None
@@ -162,7 +168,17 @@ class Mirror:
         for chunk in _chunks(new, _PARAMS_A_BATCH):
             self.client.log_batch(run.info.run_id, params=chunk)
 
-    def _log_metrics(self, run: Run, source: RunSource) -> dict[str, str]:
+    def _log_data(self, run: Run, source: RunSource) -> None:
+        digest = source.digests.get("data")
+        if digest is None or (run.inputs and run.inputs.dataset_inputs):
+            return
+        where = json.dumps({"uri": str(Layout().prepared(source.dataset))})
+        data = Dataset(source.dataset, digest[:_LONGEST_DIGEST], "local", where)
+        self.client.log_inputs(
+            run.info.run_id, [DatasetInput(data, [InputTag("mlflow.data.context", "train and val")])]
+        )
+
+    def _log_metrics(self, run: Run, source: RunSource, model: str | None) -> dict[str, str]:
         done = json.loads(run.data.tags.get(STEPS) or "{}")
         new = [
             Metric(_allowed(step.name), step.value, step.unix_ms, step.iteration)
@@ -177,7 +193,8 @@ class Mirror:
                 # With the original time a repeated value is stored once; a changed value needs a later time than the old
                 # one, or MLflow keeps showing the old one.
                 unix_ms = source.ended_ms if before is None else round(time.time() * 1000)
-                new.append(Metric(_allowed(name), value, unix_ms, source.final_iteration))
+                of_model = {"model_id": model, "run_id": run.info.run_id} if name == "miou" and model else {}
+                new.append(Metric(_allowed(name), value, unix_ms, source.final_iteration, **of_model))
         for chunk in _chunks(new, _METRICS_A_BATCH):
             self.client.log_batch(run.info.run_id, metrics=chunk)
         return {STEPS: json.dumps(done, sort_keys=True)}
@@ -194,9 +211,8 @@ class Mirror:
             self.client.log_text(run_id, _markdown(rows), "per_class.md")
             # Makes the MLflow UI show the file as a table, and compare it between runs.
             tags["mlflow.loggedArtifacts"] = json.dumps([{"path": "per_class.json", "type": "table"}])
-        if source.weights and run.data.tags.get(WEIGHTS) != source.weights[1]:
-            self.client.log_artifact(run_id, str(source.weights[0]), "weights")
-            tags[WEIGHTS] = source.weights[1]
+        if source.digests:
+            self.client.log_dict(run_id, source.digests, "digests.json")
         return tags
 
 

@@ -10,14 +10,18 @@ from isoclock.grid.layout import Layout, RunFiles, TrainedFiles
 from isoclock.records.record import StudentRecord, TeacherRecord
 from isoclock.records.results import Results
 from isoclock.records.run import StudentRun, TeacherRun
-from isoclock.tracking.run_sources import profile_source, student_source, teacher_source
+from isoclock.tracking.run_sources import profile_source, report_source, student_source, teacher_source
 from isoclock.tracking.source import RunSource
 
 
 def read_sources(
-    layout: Layout, cells: Sequence[Cell], problems: list[str], teachers_of: Iterable[str] = ()
+    layout: Layout,
+    cells: Sequence[Cell],
+    problems: list[str],
+    teachers_of: Iterable[str] = (),
+    grid: str | None = None,
 ) -> list[RunSource]:
-    """Every teacher, profile and cell in reach of `cells` (none given: all there are).
+    """Every teacher, profile and cell in reach of `cells` (none given: all there are), and the report of `grid`.
 
     Teachers are those of the cells' data sets and of `teachers_of`, profiles those of their pairs. A published run is read from
     results/, a live one from runs/; where a cell is being trained again, both are given, the older first. What cannot be read is
@@ -31,18 +35,13 @@ def read_sources(
         datasets = {dataset for dataset, _ in pairs} | _datasets_with_teachers(layout)
     results = Results(layout, problems)
     sources: list[RunSource] = []
-    # (data set, digest of a teacher's weights) -> first pair there that uses it. A parent has children of its data set only.
-    teacher_pairs: dict[tuple[str, str], str] = {}
     for cell in sorted(cells):
         students: list[StudentRecord | StudentRun | None] = [results.record(cell), results.run(cell)]
-        for run in (one for one in students if one is not None):
-            if run.digests.teacher is not None:
-                teacher_pairs.setdefault((cell.dataset, run.digests.teacher), f"{cell.dataset}/{cell.pair}")
-            sources.append(student_source(results, cell, run))
+        sources += [student_source(results, cell, run) for run in students if run is not None]
     for dataset, pair in sorted(pairs):
         for path in sorted(layout.profile(dataset, pair, "x").parent.glob("*.json")):
             if (profile := results.profile(dataset, pair, path.stem)) is not None:
-                sources.append(profile_source(path, profile))
+                sources.append(profile_source(layout, path, profile))
     for dataset in sorted(datasets):
         models = {path.name for root in _teacher_roots(layout, dataset) if root.is_dir() for path in root.iterdir()}
         for model in sorted(models):
@@ -50,8 +49,10 @@ def read_sources(
                 results.teacher_record(dataset, model),
                 results.teacher_run(dataset, model),
             ]
-            for found in (one for one in teachers if one is not None):
-                sources.append(teacher_source(results, dataset, model, found, teacher_pairs))
+            sources += [teacher_source(results, dataset, model, found) for found in teachers if found is not None]
+    if grid is not None:
+        reports = [report_source(layout, dataset, grid) for dataset in sorted({cell.dataset for cell in cells})]
+        sources += [report for report in reports if report is not None]
     return _published_over_live(sources)
 
 

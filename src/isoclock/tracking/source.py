@@ -10,7 +10,7 @@ from typing import Any
 from isoclock.files import sha256_file, sha256_json
 from isoclock.tracking.steps import StepMetric, is_number
 
-_MIRROR_VERSION = 1  # increase it when the shown content of a record changes: every run is then updated once
+_MIRROR_VERSION = 2  # increase it when the shown content of a record changes: every run is then updated once
 
 
 @dataclass
@@ -18,7 +18,7 @@ class RunSource:
     """One run as MLflow should show it. `status` is MLflow's; `tags["status"]` is ours.
 
     `key` identifies a part of the study (for instance a cell's path), `run_id` one training of it. `digest` changes with
-    any field below it. `pair` is the key of the parent, or None for a teacher whose pair is unknown.
+    any field below it.
     """
 
     key: str
@@ -26,7 +26,6 @@ class RunSource:
     kind: str
     dataset: str
     name: str
-    pair: str | None
     status: str
     started_ms: int
     ended_ms: int
@@ -39,11 +38,15 @@ class RunSource:
     files: list[tuple[Path, str]] = field(default_factory=list)  # (file, folder among the artifacts)
     per_class_iou: dict[str, float | None] = field(default_factory=dict)
     weights: tuple[Path, str] | None = None  # (file, sha256)
+    digests: dict[str, str] = field(default_factory=dict)  # SHA-256 of what the run depends on and made
+    network: dict[str, Any] = field(default_factory=dict)  # what the weights are of: model and classes
+    folder: str = ""  # of its files, relative to the study
 
 
 def sealed(source: RunSource, live: bool) -> RunSource:
     """Set the digest of everything that would be written."""
     parts: list[Any] = [_MIRROR_VERSION, source.status, source.tags, source.params, source.finals, source.per_class_iou]
+    parts += [source.digests, source.network, source.folder]
     parts += [[len(source.steps), source.steps[-1].iteration if source.steps else -1]]
     if not live:
         parts += [source.weights[1] if source.weights else None]
@@ -66,16 +69,12 @@ def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def digest_tags(record: dict[str, Any]) -> dict[str, str]:
-    """The digests of a record or profile as tags `digests.<what>`; null ones are left out."""
-    return texts(**{f"digests.{name}": value for name, value in (record.get("digests") or {}).items()})
-
-
 def texts(**values: Any) -> dict[str, str]:
     """Values as strings, as tags need; None is left out."""
     return {name: str(value) for name, value in values.items() if value is not None}
 
 
-def add_numbers(source: RunSource, **values: Any) -> None:
-    """Add final metrics, except missing or non-finite values."""
-    source.finals |= {name: float(value) for name, value in values.items() if is_number(value)}
+def add_numbers(source: RunSource, group: str, **values: Any) -> None:
+    """Add final metrics `group/name`, except missing or non-finite values. MLflow shows those without a group first."""
+    prefix = f"{group}/" if group else ""
+    source.finals |= {f"{prefix}{name}": float(value) for name, value in values.items() if is_number(value)}

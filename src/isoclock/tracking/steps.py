@@ -9,7 +9,18 @@ from typing import Any
 
 from isoclock.runner.ledger import Event, valid_events
 
-_STEP_EVENTS = ("train", "evaluate", "anchor")
+_STEP_EVENTS = ("train", "evaluate", "anchor", "system")
+# The names that MLflow gives to its own system metrics, which have a page of their own.
+_SYSTEM = {
+    "cpu_percent": "system/cpu_utilization_percentage",
+    "memory_mb": "system/system_memory_usage_megabytes",
+    "memory_percent": "system/system_memory_usage_percentage",
+    "process_memory_mb": "system/process_memory_usage_megabytes",
+    "gpu_percent": "system/gpu_0_utilization_percentage",
+    "gpu_memory_mb": "system/gpu_0_memory_usage_megabytes",
+    "gpu_memory_percent": "system/gpu_0_memory_usage_percentage",
+    "gpu_power_w": "system/gpu_0_power_usage_watts",
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +48,7 @@ def settled_events(events: Iterable[Event], *, final: bool) -> list[Event]:
 
 
 def step_metrics(events: Iterable[Event], every: int = 1) -> list[StepMetric]:
-    """The finite values of the train, evaluate and anchor events, of the first of each kind in each `every` iterations.
+    """The finite values of the events of `_STEP_EVENTS`, of the first of each kind in each `every` iterations.
 
     If an iteration was written twice, the later one counts.
     """
@@ -83,4 +94,6 @@ def _values(kind: str, event: Event) -> dict[str, Any]:
         return terms | {name: event.get(field) for name, field in named.items()}
     if kind == "evaluate":
         return {"val/miou": event.get("miou")}
-    return {"anchor_s": event.get("anchor_s")}
+    if kind == "system":
+        return {name: event.get(field) for field, name in _SYSTEM.items()}
+    return {"train/anchor_s": event.get("anchor_s")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from isoclock.errors import UserError
 from isoclock.grid.cells import Cell
 from isoclock.grid.layout import Layout
 from isoclock.tracking.database import correct_locations
+from isoclock.tracking.logged_model import MODEL, WEIGHTS, set_aliases, wanted_aliases
 from isoclock.tracking.mirror import UNCHANGED, Mirror
 from isoclock.tracking.records import read_sources, watched_files
 from isoclock.tracking.source import RunSource
@@ -34,6 +35,7 @@ class SyncSummary:
     superseded: int = 0
     closed: int = 0
     running: int = 0
+    aliases: int = 0
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -48,7 +50,7 @@ class SyncSummary:
     @property
     def changed(self) -> bool:
         """True if anything was written."""
-        return bool(self.created or self.updated or self.superseded or self.closed)
+        return bool(self.created or self.updated or self.superseded or self.closed or self.aliases)
 
 
 def sync(
@@ -63,10 +65,10 @@ def sync(
 ) -> SyncSummary:
     """Update MLflow from `results` and `runs`. Idempotent; a deleted store is rebuilt completely.
 
-    `cells` selects what is synced; empty means everything on disk. `teachers_of`
-    names other data sets whose teachers are synced too, because the cells use them. There is an experiment per data set,
-    with a parent run per pair; below it are the teacher, the profiles and the cells. A teacher of another data set is in
-    the experiment of that data set. If a cell was trained several times, all runs but the one on disk are tagged
+    `cells` selects what is synced; empty means everything on disk. `teachers_of` names other data sets whose teachers are
+    synced too, because the cells use them. There is an experiment per data set with its teachers, profiles and cells, and
+    the report of `grid_name`; a teacher of another data set is in the experiment of that data set. The registry has a model
+    `<data set>.<pair>` per pair, with aliases. If a cell was trained several times, all runs but the one on disk are tagged
     `isoclock.superseded`. A run that is RUNNING in the store but missing on disk is ended as KILLED. Use one store per
     study: two studies would supersede each other.
 
@@ -82,13 +84,31 @@ def sync(
             for line in correct_locations(uri, root):
                 report(line)
         # Read under the lock, so that records read earlier cannot overwrite what another sync has just written.
-        sources = read_sources(Layout(results, runs), cells, summary.problems, teachers_of)
+        sources = read_sources(Layout(results, runs), cells, summary.problems, teachers_of, grid_name)
         datasets = sorted({cell.dataset for cell in cells} | {source.dataset for source in sources})
-        for dataset in datasets:
-            mine = [source for source in sources if source.dataset == dataset]
-            mirror = Mirror(client, dataset, root, grid_name)
+        mirrors = [Mirror(client, dataset, root, grid_name) for dataset in datasets]
+        for mirror in mirrors:
+            mine = [source for source in sources if source.dataset == mirror.dataset]
             _sync_experiment(mirror, mine, cells, summary, report)
+        teachers = {run.data.tags[WEIGHTS]: run for mirror in mirrors for run in mirror.current("teacher", WEIGHTS)}
+        for mirror in mirrors:
+            used = {
+                source.params["pair"]: source.digests["teacher"]
+                for source in sources
+                if source.dataset == mirror.dataset and source.kind == "student" and "teacher" in source.digests
+            }
+            for pair, wanted in wanted_aliases(mirror.current("student", MODEL), teachers, used).items():
+                summary.aliases += set_aliases(client, f"{mirror.dataset}.{pair}", wanted)
     return summary
+
+
+def open_experiments(uri: str, datasets: Iterable[str]) -> None:
+    """Make the experiments of data sets that have none yet, so that their pages can be opened before the first sync."""
+    with writing(uri) as lock, catch_store_errors(uri):
+        upgrade_locked(uri, lock)
+        client = open_store(uri)
+        for dataset in datasets:
+            Mirror(client, dataset, artifact_root(uri), None)
 
 
 def watch(
@@ -142,13 +162,9 @@ def watch(
 def _sync_experiment(
     mirror: Mirror, sources: list[RunSource], wanted: Sequence[Cell], summary: SyncSummary, report: Progress
 ) -> None:
-    pairs = sorted({source.pair for source in sources if source.pair})
-    for pair in pairs:
-        mirror.put_pair(pair, min(source.started_ms for source in sources if source.pair == pair))
-    only_pair = pairs[0] if len(pairs) == 1 else None
     current = {source.key: source.run_id for source in sources}  # the newest run of a key is last
-    for source in sources:
-        outcome = mirror.put(source, current=current[source.key] == source.run_id, only_pair=only_pair)
+    for source in sorted(sources, key=lambda source: source.kind != "report"):  # the others have links to reports
+        outcome = mirror.put(source, current=current[source.key] == source.run_id)
         setattr(summary, outcome, getattr(summary, outcome) + 1)
         summary.running += source.status == "RUNNING"
         if outcome != UNCHANGED:
@@ -160,10 +176,6 @@ def _sync_experiment(
     teachers = f"{mirror.dataset}/teacher/"
     alive = {(source.key, source.run_id) for source in sources}
     summary.closed += mirror.close_orphans(alive, lambda key: not wanted or key in scope or key.startswith(teachers))
-    for pair in pairs:
-        children = [source for source in sources if (source.pair or only_pair) == pair]
-        ended_ms = max(source.ended_ms for source in children)
-        mirror.settle_pair(pair, any(source.status == "RUNNING" for source in children), ended_ms)
 
 
 def _fingerprint(layout: Layout) -> dict[Path, tuple[int, int]]:

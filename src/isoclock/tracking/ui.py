@@ -13,7 +13,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+import webbrowser
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -21,8 +22,9 @@ from isoclock.errors import UserError
 from isoclock.grid.cells import Cell
 from isoclock.grid.layout import RESULTS, RUNS
 from isoclock.tracking.database import redacted
-from isoclock.tracking.store import artifact_root, is_server, open_store, resolve_uri, upgrade_store
-from isoclock.tracking.syncing import Progress, watch
+from isoclock.tracking.pages import runs_page
+from isoclock.tracking.store import artifact_root, is_server, open_store, resolve_uri
+from isoclock.tracking.syncing import Progress, open_experiments, watch
 
 _START_WAIT_S = 120.0
 # The parent of the server. Its standard input ends with the verb, even if the verb is killed: then it ends the server and the
@@ -66,22 +68,27 @@ def ui_environment(uri: str) -> dict[str, str]:
     return environment
 
 
-def first_page(host: str, port: int) -> str:
-    """URL of the list of experiments, in MLflow's mode for training (the other mode is for language models)."""
-    return f"http://{host}:{port}/#/experiments?workflowType=machine_learning"
-
-
 def run_pages(uri: str, host: str, port: int) -> dict[str, str]:
-    """URL of the list of runs of each experiment, by its name, in the mode for training.
+    """URL of the list of runs of each experiment, by its name: sorted by mIoU, in MLflow's mode for training.
 
     The links in the list of experiments lead to MLflow's pages for language models (3.17), which do not show these runs.
     """
     found = open_store(uri).search_experiments()
     return {
-        one.name: f"http://{host}:{port}/#/experiments/{one.experiment_id}/runs?workflowType=machine_learning"
+        one.name: runs_page(f"http://{host}:{port}", one.experiment_id)
         for one in sorted(found, key=lambda one: str(one.name))
         if one.name != "Default"
     }
+
+
+def browser() -> Callable[[str], object] | None:
+    """What opens a URL in a browser with windows; None where there is none, such as over SSH."""
+    if sys.platform != "darwin" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return None  # or `webbrowser` may start one in the terminal
+    try:
+        return webbrowser.get().open
+    except webbrowser.Error:
+        return None
 
 
 def serve_ui(
@@ -96,10 +103,12 @@ def serve_ui(
     teachers_of: Sequence[str] = (),
     progress: Progress | None = None,
     stop: threading.Event | None = None,
+    show: Callable[[str], object] | None = None,
 ) -> int:
     """Serve the MLflow UI and keep the store up to date (`watch`) until SIGTERM or Ctrl-C (KeyboardInterrupt).
 
-    Returns the server's exit status.
+    `show` is called with the URL of the runs of the first cell's data set, such as `browser()`. Returns the server's exit
+    status.
 
     Raises UserError if the store is itself a server, `host` is not loopback (MLflow has no passwords: use a tunnel),
     the port is in use, or the server does not start.
@@ -108,14 +117,17 @@ def serve_ui(
     if is_server(uri):
         raise UserError(f"tracking store {redacted(uri)}: this is a server; open that address in a browser")
     _check_address(host, port)
-    upgrade_store(uri)
+    open_experiments(uri, sorted({cell.dataset for cell in cells}))
     report = progress or print
     ended = stop or threading.Event()
     with _server(uri, host, port) as process, _stopping_at_sigterm(ended):
         _wait_for(process, f"http://{host}:{port}", " ".join(ui_command(host, port)[1:]))
-        report(f"MLflow: {first_page(host, port)} (stop with Ctrl-C)")
-        for name, page in run_pages(uri, host, port).items():
+        pages = run_pages(uri, host, port)
+        report(f"MLflow: http://{host}:{port}/#/experiments?workflowType=machine_learning (stop with Ctrl-C)")
+        for name, page in pages.items():
             report(f"runs of {name}: {page}")
+        if show is not None and cells:
+            show(pages[cells[0].dataset])
         threading.Thread(target=_set_when_ended, args=(process, ended), daemon=True).start()
         watch(
             results,
