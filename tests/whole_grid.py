@@ -27,6 +27,8 @@ def arguments(job: Job) -> list[str]:
     words = list(job.wildcards.values())
     if job.rule in ("student", "evaluate", "evaluate_teacher"):
         return [job.rule.removesuffix("_teacher"), "/".join(words)]
+    if job.rule == "teacher_gate":
+        return ["gate", words[0], "/".join(words[1:])]
     if job.rule in ("budget", "plan"):
         method = [job.wildcards["method"]] if job.rule == "plan" else []
         return ["plan", *(job.wildcards[key] for key in BUDGET), *method]

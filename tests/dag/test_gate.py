@@ -12,15 +12,16 @@ from isoclock.cli.main import main
 from isoclock.dag.targets import GridTargets
 from isoclock.records.document import write
 from tiny_study import TinyStudy
+from tuned_study import HELD_OUT, add_tuned_grid
 
 MARK = "results/gate/toy/streets/tiny.done"
 PROFILE = SimpleNamespace(dataset="streets", pair="tiny", method="none")
 STUDENT = SimpleNamespace(dataset="streets", pair="tiny", method="none", budget="iteration-6", seed="0")
 
 
-def demand(study: TinyStudy, miou: float) -> None:
+def demand(study: TinyStudy, miou: float, grid: str = "toy") -> None:
     line = f"study: false\nteacher_miou_at_least: {{streets: {{tiny: {miou}}}}}\n"
-    path = study.folder / "params" / "grids" / "toy.yaml"
+    path = study.folder / "params" / "grids" / f"{grid}.yaml"
     path.write_text(f"{path.read_text().partition('study:')[0]}{line}blocks:{path.read_text().partition('blocks:')[2]}")
 
 
@@ -35,21 +36,11 @@ def test_nothing_waits_without_a_gate(opened: Callable[..., GridTargets]) -> Non
     assert targets.outputs("teacher_gate") == []
 
 
-def test_what_is_not_there_yet_waits_for_the_scores(
-    opened: Callable[..., GridTargets], in_the_study: TinyStudy
-) -> None:
+def test_profiles_and_students_wait_for_the_scores(opened: Callable[..., GridTargets], in_the_study: TinyStudy) -> None:
     demand(in_the_study, 0.4)
     targets = opened()
     assert targets.gate(PROFILE) == targets.gate(STUDENT) == targets.outputs("teacher_gate") == [MARK]
     assert targets.gated_scores(SimpleNamespace(dataset="streets", pair="tiny")) == targets.outputs("evaluate_teacher")
-    for made in (
-        in_the_study.layout.profile("streets", "tiny", "none"),
-        in_the_study.layout.gate_mark("toy", "streets", "tiny"),
-    ):
-        made.parent.mkdir(parents=True, exist_ok=True)
-        made.touch()
-    assert targets.gate(PROFILE) == [], "a teacher that is scored again measures nothing again"
-    assert targets.gate(STUDENT) == [MARK]
 
 
 def test_the_figure_is_in_the_message(in_the_study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,3 +84,25 @@ def test_a_gate_that_is_not_passed_any_more_is_closed(
     demand(in_the_study, 0.6)
     opened()
     assert not mark.is_file()
+
+
+def test_a_sweep_has_the_gates_of_its_grid(
+    opened: Callable[..., GridTargets], in_the_study: TinyStudy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its data sets are derived, and their teachers are those of the whole data set."""
+    add_tuned_grid(in_the_study.folder / "params")
+    demand(in_the_study, 0.4, "weighed")
+    targets = opened(grid="weighed.sweep")
+    mark = f"results/gate/weighed.sweep/{HELD_OUT}/tiny.done"
+    student = SimpleNamespace(dataset=HELD_OUT, pair="tiny", method="kd.x2", budget="compute-6", seed="0")
+    profile = SimpleNamespace(dataset=HELD_OUT, pair="tiny", method="kd")
+    assert targets.gate(profile) == targets.gate(student) == targets.outputs("teacher_gate") == [mark]
+    (scores,) = targets.gated_scores(profile)
+    assert scores == str(in_the_study.layout.teacher_scores("streets", "small").scores.relative_to(in_the_study.folder))
+    score(in_the_study, 0.3)
+    assert main(["gate", "weighed.sweep"]) == 2
+    said = capsys.readouterr().err
+    assert "mIoU 0.3000, and grid weighed.sweep demands at least 0.4 of pair tiny (params/grids/weighed.yaml: " in said
+    assert "teacher_miou_at_least.streets.tiny)" in said
+    score(in_the_study, 0.4)
+    assert main(["gate", "weighed.sweep", f"{HELD_OUT}/tiny"]) == 0

@@ -28,10 +28,17 @@ RULES = {
     name: body
     for path in sorted((ROOT / "workflow/rules").glob("*.smk"))
     if path.name != "targets.smk"
-    for name, body in re.findall(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", path.read_text(), re.MULTILINE | re.DOTALL)
+    for name, body in re.findall(
+        r"^(?:rule|checkpoint) (\w+):\n(.*?)(?=^\S|\Z)", path.read_text(), re.MULTILINE | re.DOTALL
+    )
 }
+<<<<<<< HEAD
 _LITERAL = re.compile(r'(\w+)=(?:(?:directory|touch|report)\(\s*)*"((?:results|runs)/[^"]+)"')
 _FROM_TARGETS = re.compile(r'(\w+)=(?:lambda wildcards: \(\s*)?TARGETS\.(\w+)(?:\("(\w+)"\))?')
+=======
+_LITERAL = re.compile(r'(\w+)=(?:directory|touch)?\(?\s*"((?:results|runs)/[^"]+)"')
+_FROM_TARGETS = re.compile(r'(\w+)=(?:lambda wildcards: (?:\(\s*)?)?TARGETS\.(\w+)(?:\("(\w+)"\))?')
+>>>>>>> w-int3
 _FILES = "record.json weights.safetensors ledger.jsonl validation.npz scores.json confusion.npz run.json report.html"
 
 

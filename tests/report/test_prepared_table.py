@@ -9,6 +9,7 @@ from isoclock.files import write_json
 from isoclock.records.index import Index
 from isoclock.report.prepared_table import MAX_CLASSES, print_prepared
 from tiny_study import TinyStudy, add_avenues
+from tuned_study import HELD_OUT, add_tuned_grid
 
 
 def printed(index: Index, study: TinyStudy, capsys: pytest.CaptureFixture[str], *notes: str) -> list[str]:
@@ -52,6 +53,17 @@ def test_the_next_step_depends_on_params(empty_study: TinyStudy, capsys: pytest.
     for name in ("both", "avenues"):
         (empty_study.folder / "params" / "grids" / f"{name}.yaml").unlink()
     assert last("avenues").startswith("next: list avenues under `datasets` of a grid in params/grids")
+    add_tuned_grid(empty_study.folder / "params")
+    assert last(HELD_OUT).startswith("next: isoclock check --grid weighed.sweep, then snakemake ")
+
+
+def test_a_recipe_may_be_another_data_sets(empty_study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
+    add_avenues(empty_study.folder / "params")
+    empty_study.edit("datasets.yaml", "teacher_from: streets\n", "recipe: streets\n")
+    text = (path := empty_study.folder / "params" / "training.yaml").read_text()
+    path.write_text(text[: text.index("avenues:")])
+    step = "next: isoclock check --grid avenues, then"
+    assert printed(documents.index("avenues"), empty_study, capsys)[-1].startswith(step)
 
 
 def test_of_many_classes_the_ends_are_shown(empty_study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,7 @@ rule profile:
     input:
         stamp="results/stamps/profile/{dataset}/{pair}/{method}.json",
         data="results/data/{dataset}/index.json",
-        gate=TARGETS.gate,
+        gate=lambda wildcards: TARGETS.gate(wildcards, checkpoints),
     output:
         profile="results/profile/{dataset}/{pair}/{method}.json",
     log:

@@ -9,7 +9,7 @@ rule student:
         plan="results/plan/{dataset}/{pair}/{method}/{budget}.json",
         teacher=TARGETS.teacher_of,
         same=TARGETS.trained_before,
-        gate=TARGETS.gate,
+        gate=lambda wildcards: TARGETS.gate(wildcards, checkpoints),
     output:
         record="results/student/{dataset}/{pair}/{method}/{budget}/{seed}/record.json",
         weights="results/student/{dataset}/{pair}/{method}/{budget}/{seed}/weights.safetensors",

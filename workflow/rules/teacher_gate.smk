@@ -1,8 +1,9 @@
-# Compare the score of a pair's teacher with `teacher_miou_at_least` of the grid. Profiles and students wait for it, where they are
-# not there yet: below it the grid ends, with the figure, before any of them starts. Only gates and imported teachers have a job.
+# Compare the score of a pair's teacher with `teacher_miou_at_least` of the grid. Profiles and students wait for it, and below
+# it the grid ends, with the figure, before any of them starts. Only gates and imported teachers have a job. It is a checkpoint: so
+# profiles and students do not have its mark among their inputs, and are not made again because of it.
 
 
-rule teacher_gate:
+checkpoint teacher_gate:
     input:
         scores=TARGETS.gated_scores,
     output:

@@ -66,20 +66,19 @@ class GridTargets:
         """Record of a student's teacher. Empty if its method has none, so that it does not wait for one."""
         return _strings(self.jobs.rules.teacher_of(wildcards.dataset, wildcards.pair, wildcards.method))
 
-    def gate(self, wildcards: Any) -> list[str]:
+    def gate(self, wildcards: Any, checkpoints: Any = None) -> list[str]:
         """What a profile or a student waits for: the mark that the teacher of its pair scored enough. Empty without a gate.
 
-        Empty too where the result is there already: a teacher that is scored again makes nothing again.
+        With Snakemake's `checkpoints` it waits, and then returns no file. So the mark is not among the recorded inputs of a
+        result: other grids share it, and a teacher that is scored again makes nothing again.
         """
-        dataset, pair, layout = wildcards.dataset, wildcards.pair, self.jobs.layout
-        if (mark := self.jobs.gates.get((dataset, pair))) is None:
+        where = wildcards.dataset, wildcards.pair
+        if (mark := self.jobs.gates.get(where)) is None:
             return []
-        if hasattr(wildcards, "seed"):
-            cell = Cell(dataset, pair, wildcards.method, wildcards.budget, int(wildcards.seed))
-            own = layout.student_files(cell).record
-        else:
-            own = layout.profile(dataset, pair, wildcards.method)
-        return [] if own.is_file() and mark.is_file() else [str(mark)]
+        if checkpoints is None:
+            return [str(mark)]
+        checkpoints.teacher_gate.get(grid=self.grid, dataset=wildcards.dataset, pair=wildcards.pair)
+        return []
 
     def gated_scores(self, wildcards: Any) -> list[str]:
         """Scores of a pair's teacher, which its gate reads."""

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from isoclock.params.load import Params
+from isoclock.params.tuning import SWEEP
 from isoclock.progress import table_console
 from isoclock.records.document import read
 from isoclock.records.index import Index, Samples, Split
@@ -88,9 +89,10 @@ def _left_out(index: Index, notes: Sequence[str]) -> list[str]:
 
 def _next(dataset: str, params: Params) -> list[str]:
     """The step after `isoclock prepare`."""
-    grids = [name for name, grid in params.grids.items() if any(dataset in block.datasets for block in grid.blocks)]
-    if (dataset, "student") not in params.recipes:
-        step = f"add a recipe `{dataset}` to params/training.yaml (docs/own-dataset.md has one to copy)"
+    names = [*params.grids, *(name + SWEEP for name, grid in params.grids.items() if grid.tune is not None)]
+    grids = [name for name in names if any(dataset in block.datasets for block in params.grid(name).blocks)]
+    if params.recipe_if_any(dataset, "student") is None:
+        step = f"add a recipe `{params.section(dataset)}` to params/training.yaml (docs/own-dataset.md has one to copy)"
     elif not grids:
         step = f"list {dataset} under `datasets` of a grid in params/grids (docs/own-dataset.md has one to copy)"
     else:

@@ -24,7 +24,9 @@ from whole_grid import run_grid
 pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "own-dataset.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", PAGE, re.DOTALL)
-ENTRY, COLOURS, LISTS, SHARE, RECIPE, BUDGETS, GRID, *_ = [text for language, text in BLOCKS if language == "yaml"]
+ENTRY, COLOURS, LISTS, SHARE, RECIPE, BUDGETS, GRID, PAIR, GATE, TUNE, *_ = [
+    text for language, text in BLOCKS if language == "yaml"
+]
 (READER,) = [text for language, text in BLOCKS if language == "python"]
 SMALLER = {
     **{"batch: 8 ": "batch: 2 ", "crop: [256, 256]": "crop: [32, 32]", "precision: bf16": "precision: fp32"},
@@ -78,6 +80,24 @@ def test_the_page_leads_from_a_folder_to_a_report(study: TinyStudy, capsys: pyte
     assert read_json(Path(f"results/student/{cell}/record.json"), "student")["iterations"]["done"] > 0
     scores = read_json(Path(f"results/evaluate/{cell}/scores.json"), "evaluate")
     assert (set(scores["per_class_iou"]), scores["images"]) == ({"grass", "water", "path"}, 2)
+
+
+def test_weights_are_tuned_as_the_page_says(study: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a data set with a split of its own, and of one with `val_share`."""
+    for file, text in (("training", RECIPE), ("budgets", BUDGETS), ("grids/meadow", GRID + TUNE)):
+        add(f"{file}.yaml", smaller(text))
+    assert main(["plan", "--dry", "--grid", "meadow.sweep"]) == 0
+    assert main(["tune", "meadow"]) == 2
+    assert "grid meadow.sweep: 10 of 10 cells are not scored" in capsys.readouterr().err
+    assert main(["prepare", "meadow.held-out-0.25-seed-0"]) == 0
+    masks = ENTRY.replace("meadow:", "shared:").replace("{split}/*.jpg", "train/*.jpg").replace("{split}", "train")
+    add("datasets.yaml", masks.replace("    void:", "    val_share: 0.25\n    void:"))
+    assert main(["prepare", "shared.held-out-0.4-seed-0"]) == 0
+    images = {
+        name: [len(PackedSplit(Path("results/data") / name, split)) for split in ("train", "val")]
+        for name in ("meadow.held-out-0.25-seed-0", "shared.held-out-0.4-seed-0")
+    }
+    assert list(images.values()) == [[3, 1], [2, 1]]
 
 
 @pytest.mark.parametrize("part", [COLOURS, LISTS, SHARE], ids=["colours", "lists", "share"])
