@@ -140,8 +140,12 @@ def _pair(
         "verdict": pair_verdict(own, mine),
         "main": main_figure(own, row_ids),
         "teacher": f"{teacher.model}: {format.percent(teacher.scores.miou)} % mIoU" if teacher else "no scores found",
-        "comparison": page_tables.comparison_table(own, f"{dataset} / {pair}, one row per method and budget. {FOOTNOTE}"),
-        "metrics": page_table(metrics, rows, "All metrics: means over the finished seeds ± half of the 95 % t interval.", 2),
+        "comparison": page_tables.comparison_table(
+            own, f"{dataset} / {pair}, one row per method and budget. {FOOTNOTE}"
+        ),
+        "metrics": page_table(
+            metrics, rows, "All metrics: means over the finished seeds ± half of the 95 % t interval.", 2
+        ),
         "differences": page_table(DIFFERENCE_TITLES, map(difference_cells, mine), _DIFFERENCES, 3),
         "figures": [
             {

@@ -11,7 +11,7 @@ from typing import Any
 
 from isoclock.report import format
 from isoclock.report.collect import FINISHED
-from isoclock.report.summary import Summary, budget_size, budget_steps
+from isoclock.report.summary import Summary, budget_size, budget_steps, size_order
 
 _MARGIN = 0.06
 _TICKS = 5
@@ -31,7 +31,7 @@ def main_figure(summaries: Sequence[Summary], row_ids: Mapping[str, str]) -> dic
         return round(min(100.0, max(0.0, 100 * (value - low) / (high - low))), 2)
 
     panels = []
-    for size in dict.fromkeys(_size(s) for s in summaries):
+    for size in sorted({_size(s) for s in summaries}, key=size_order):
         mine = [s for s in summaries if _size(s) == size]
         steps = budget_steps(s for s in mine if s.first.protocol == "compute")
         rows = []

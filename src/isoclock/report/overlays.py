@@ -54,7 +54,12 @@ def overlay_blocks(study: Study) -> tuple[list[dict[str, Any]], int]:
         images = [_image(name, chosen, _teachers(study, dataset, pairs), len(pairs) > 1, embedded) for name in names]
         images = [image for image in images if image["layers"]]
         if images:
-            options = {layer["of"]: layer["name"] for image in images for layer in image["layers"] if layer["view"] == "student"}
+            options = {
+                layer["of"]: layer["name"]
+                for image in images
+                for layer in image["layers"]
+                if layer["view"] == "student"
+            }
             views = [
                 view
                 for view in ("photo", "label", "teacher", "student", "errors")
@@ -94,7 +99,14 @@ def _image(
             wrong, scored = _errors(label, predicted)
             share = format.percent(wrong.sum() / scored if scored else None)
             content = _mask(wrong)
-            add("errors", of, whose, content, "png", f"Errors: {row.method}, seed {row.seed}, {share} % of the scored pixels")
+            add(
+                "errors",
+                of,
+                whose,
+                content,
+                "png",
+                f"Errors: {row.method}, seed {row.seed}, {share} % of the scored pixels",
+            )
     for pair, folder in teachers.items():
         if layers and (folder / name).is_file():
             add("teacher", f"{pair}/", "", _png(_panels(folder / name)[2]), "png", f"Teacher of {pair}")
@@ -145,7 +157,9 @@ def _legend(study: Study, dataset: str) -> list[tuple[str, str]]:
     if not path.is_file():
         return []
     index = read(path, Index, f"prepare {dataset}")
-    return [(name, "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in zip(index.classes, index.palette, strict=True)]
+    return [
+        (name, "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in zip(index.classes, index.palette, strict=True)
+    ]
 
 
 def _teachers(study: Study, dataset: str, pairs: Sequence[str]) -> dict[str, Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -25,21 +26,25 @@ _COST_TITLES = (
 _AUDIT_TITLES = (
     "cell", "deviation", "planned", "spent", "planned anchor-steps", "spent anchor-steps", "contention", "lost", "device", MARKS,
 )  # fmt: skip
+_NUMBER = re.compile(r"[-+≥≤<]?\s*\d")
 _CELL_TITLES = ("cell", "status", "mIoU %", "cost ratio", "time spent", "links", MARKS)
 
 
 def page_table(
     titles: Sequence[str], rows: Iterable[Sequence[str]], caption: str, words: int = 1, kind: str = ""
 ) -> dict[str, Any]:
-    """A table of texts for the template. A column called "marks" becomes badges; the first `words` columns are text."""
+    """A table of texts for the template. A column called "marks" becomes badges.
+
+    The first `words` columns, and others in which no text begins like a number, are aligned left.
+    """
+    rows = list(rows)
     place = titles.index(MARKS) if MARKS in titles else None
 
     def without(values: Sequence[Any]) -> list[Any]:
         return [value for number, value in enumerate(values) if number != place]
 
-    if place is not None and place < words:
-        words -= 1
-    shown = [(title, number >= words) for number, title in enumerate(without(titles))]
+    numbers = [column >= words and any(_NUMBER.match(row[column]) for row in rows) for column in range(len(titles))]
+    shown = list(zip(without(titles), without(numbers), strict=True))
     made = [
         {
             "cells": [{"text": text, "sort": None} for text in without(row)],
@@ -55,6 +60,7 @@ def comparison_table(summaries: Sequence[Summary], caption: str) -> dict[str, An
     """One row per method and budget."""
     found = {column.title: column for column in columns(summaries) if column.title not in _LEFT_OUT}
     shown = [found[title] for title in (*(t for t in _FIRST if t in found), *(t for t in found if t not in _FIRST))]
+    shown = [column for column in shown if any(column.text(s) != format.NOTHING for s in summaries)]
     rows = []
     for s in summaries:
         values = [(column.text(s), column.value(s)) for column in shown]
@@ -164,9 +170,13 @@ def outside_plan(row: AuditRow) -> bool:
     return row.deviation is not None and abs(row.deviation) > TOLERANCE
 
 
-def cell_table(rows: Sequence[CellRow], row_ids: Mapping[str, str], links: Mapping[str, list[tuple[str, str]]]) -> dict[str, Any]:
+def cell_table(
+    rows: Sequence[CellRow], row_ids: Mapping[str, str], links: Mapping[str, list[tuple[str, str]]]
+) -> dict[str, Any]:
     """Every cell of the grid, with links to what is known of it."""
-    caption = "Every cell of the grid: data set / pair / method / budget / seed, with its folder and its page in MLflow."
+    caption = (
+        "Every cell of the grid: data set / pair / method / budget / seed, with its folder and its page in MLflow."
+    )
     texts = [
         [
             row.path, row.status, format.percent(row.miou, 2), format.ratio(row.cost_ratio), format.seconds(row.spent_s), "",

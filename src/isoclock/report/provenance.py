@@ -33,7 +33,9 @@ def provenance(study: Study) -> list[tuple[str, str]]:
     """What the cells were made with; several values of one thing are all shown, since they may explain a difference."""
     records = list(study.records.values())
     packages = sorted({name for record in records for name in record.environment} - {"commit"})
-    environment = "; ".join(f"{name} {_values(record.environment.get(name) for record in records)}" for name in packages)
+    environment = "; ".join(
+        f"{name} {_values(record.environment.get(name) for record in records)}" for name in packages
+    )
     hardware = [record.hardware for record in records]
     devices, kinds = _values(one.device for one in hardware), _values((one.device_kind for one in hardware), "; ")
     recipes = [record.params["recipe"] for record in records]

@@ -110,4 +110,4 @@ def _points(claim: Claim) -> str:
 
 def _seeds(claims: Sequence[Claim]) -> str:
     low, high = min(c.difference.n for c in claims), max(c.difference.n for c in claims)
-    return f"n = {low}" if low == high else f"n = {low} to {high}"
+    return f"n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{low}" + (f" to {high}" if high > low else "")
