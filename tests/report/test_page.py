@@ -128,7 +128,7 @@ def test_overlays_beyond_the_limit_are_counted(built, study_tree, tmp_path, monk
 def test_the_page_says_what_the_grid_is_when_and_from_which_commit(tree, tmp_path):
     tree.scored(cell())
     record = tree.layout.student(cell()) / "record.json"
-    found = read(record, StudentRecord, "a test")
+    found = read(record, StudentRecord, "student")
     write(record, documents.changed(found, environment=found.environment | {"commit": "1234567-dirty"}))
     page = build_report(tree.root, tree.cells, "demo", tmp_path, about="What <it> is.").read_text()
     assert "What &lt;it&gt; is." in page

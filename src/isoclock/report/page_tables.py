@@ -26,7 +26,7 @@ _COST_TITLES = (
 _AUDIT_TITLES = (
     "cell", "deviation", "planned", "spent", "planned anchor-steps", "spent anchor-steps", "contention", "lost", "device", MARKS,
 )  # fmt: skip
-_NUMBER = re.compile(r"[-+≥≤<]?\s*\d")
+_NUMBER = re.compile(r"[-+≥≤<]?\s*\d|–$")
 _CELL_TITLES = ("cell", "status", "mIoU %", "cost ratio", "time spent", "links", MARKS)
 
 
@@ -35,7 +35,7 @@ def page_table(
 ) -> dict[str, Any]:
     """A table of texts for the template. A column called "marks" becomes badges.
 
-    The first `words` columns, and others in which no text begins like a number, are aligned left.
+    The first `words` columns, and others in which no text begins like a number or is a dash, are aligned left.
     """
     rows = list(rows)
     place = titles.index(MARKS) if MARKS in titles else None

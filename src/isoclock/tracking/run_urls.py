@@ -6,6 +6,7 @@ from isoclock.tracking.mirror import KEY, SUPERSEDED
 from isoclock.tracking.store import database_path, open_store, resolve_uri
 
 ADDRESS = "http://127.0.0.1:5000"  # of `isoclock ui` without options
+SEARCHED_AT_ONCE = 1000  # runs
 
 
 def run_urls(uri: str | None = None) -> dict[str, str]:
@@ -21,7 +22,7 @@ def run_urls(uri: str | None = None) -> dict[str, str]:
     for experiment in client.search_experiments():
         token = None
         while token != "":
-            page = client.search_runs([experiment.experiment_id], page_token=token)
+            page = client.search_runs([experiment.experiment_id], max_results=SEARCHED_AT_ONCE, page_token=token)
             for run in page:
                 if KEY in run.data.tags and run.data.tags.get(SUPERSEDED) != "true":
                     address = f"{ADDRESS}/#/experiments/{experiment.experiment_id}/runs/{run.info.run_id}"
