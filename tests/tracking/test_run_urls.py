@@ -24,3 +24,5 @@ def test_a_store_that_is_not_there_or_is_a_server_is_not_waited_for(tmp_path: Pa
     assert run_urls(f"sqlite:///{tmp_path / 'mlflow.db'}") == {}
     assert not list(tmp_path.iterdir())
     assert run_urls("http://127.0.0.1:9") == {}
+    (tmp_path / "other.db").write_text("not a database")
+    assert run_urls(f"sqlite:///{tmp_path / 'other.db'}") == {}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from mlflow import MlflowClient
+
+from isoclock.errors import UserError
 from isoclock.tracking.mirror import KEY, SUPERSEDED
-from isoclock.tracking.store import database_path, open_store, resolve_uri
+from isoclock.tracking.store import catch_store_errors, database_path, open_store, resolve_uri
 
 ADDRESS = "http://127.0.0.1:5000"  # of `isoclock ui` without options
 SEARCHED_AT_ONCE = 1000  # runs
@@ -12,13 +15,22 @@ SEARCHED_AT_ONCE = 1000  # runs
 def run_urls(uri: str | None = None) -> dict[str, str]:
     """URL of the run of each cell by the cell's path, as `isoclock ui` serves it.
 
-    Empty for a store that is not a SQLite file, or whose file does not exist yet: the report waits for no server.
+    Empty for a store that is not a SQLite file, whose file does not exist yet, or that cannot be read: the report waits for no
+    server, and does not fail for want of links.
     """
-    uri = resolve_uri(uri)
-    path = database_path(uri)
-    if path is None or not path.is_file():
+    try:
+        uri = resolve_uri(uri)
+        path = database_path(uri)
+        if path is None or not path.is_file():
+            return {}
+        with catch_store_errors(uri):
+            return _addresses(open_store(uri))
+    except UserError:
         return {}
-    client, found = open_store(uri), {}
+
+
+def _addresses(client: MlflowClient) -> dict[str, str]:
+    found = {}
     for experiment in client.search_experiments():
         token = None
         while token != "":
