@@ -29,6 +29,7 @@ from isoclock.report.published import PUBLISHED_NOTE, PUBLISHED_TITLES, Publishe
 from isoclock.report.style import FAINT, HOLE, INK, PAPER, RULE
 from isoclock.report.summary import Difference, Summary
 from isoclock.report.tables import DIFFERENCE_TITLES, FOOTNOTE, difference_cells
+from isoclock.report.verdict import RULE as VERDICT_RULE
 from isoclock.report.verdict import pair_verdict
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -91,7 +92,7 @@ def render_page(
             }
             for pair in study.pairs
         ],
-        footnote=FOOTNOTE,
+        verdict_rule=VERDICT_RULE,
         break_even=break_even_tables,
         sensitivity=any(profile.sensitivity for profile in study.profiles.values()),
         overlays=overlays,

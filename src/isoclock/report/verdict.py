@@ -13,6 +13,11 @@ LEAST_SEEDS = 3
 _LEVEL = 0.05
 _NAMED = 3  # methods that a sentence names on each side; the others are counted
 
+RULE = (
+    f"A method is distinguishable if its p over at least {LEAST_SEEDS} seeds, multiplied by the number of comparisons at that "
+    f"budget, is below {_LEVEL}. The intervals are those of the table, without this correction."
+)
+
 
 @dataclass(frozen=True)
 class Claim:
