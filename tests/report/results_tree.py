@@ -170,6 +170,20 @@ class ResultsTree:
                 image[row, row] += correct
         return per_image
 
+    def index(self, dataset="streets") -> None:
+        """The index of the data set, which has the colours of the classes; not its data."""
+        changes = {"classes": CLASSES, "palette": [list(colour) for colour in PALETTE]}
+        one = dict.fromkeys(("class_pixels", "class_frequency", "class_images"), [1] * len(CLASSES))
+        found = documents.index(dataset).model_dump()
+        splits = {name: split | one for name, split in found["splits"].items()}
+        write(self.layout.prepared_index(dataset), documents.index(dataset, **changes, splits=splits))
+
+    def teacher_overlays(self, dataset="streets", model="pspnet-r18", overlays=2) -> None:
+        folder = self.layout.teacher_scores(dataset, model).overlays
+        draws = np.random.default_rng(7)
+        for number in range(overlays):
+            self._overlay(folder / f"{number:02d}-aachen_{number:06d}.png", draws)
+
     @staticmethod
     def _overlay(path: Path, draws: np.random.Generator) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,23 +7,15 @@ import pytest
 from results_tree import cell
 
 import documents
-from isoclock.records.document import write
+from isoclock.records.document import read, write
+from isoclock.records.record import StudentRecord
 from isoclock.report import build_report
 from isoclock.report.html import inline_svg
 
 SECTIONS = [
-    "summary",
-    "protocol",
-    "comparison",
-    "break-even",
-    "published",
-    "figures",
-    "cost",
-    "overlays",
-    "classes",
-    "audit",
-    "holes",
-]
+    "verdict", "main", "comparison", "figures", "cost", "break-even", "published", "overlays", "classes", "protocol", "audit",
+    "cells", "left-out",
+]  # fmt: skip
 
 
 class Tags(HTMLParser):
@@ -125,12 +117,30 @@ def test_a_grid_without_results_gives_a_report(tmp_path):
         build_report(tmp_path, [], "demo", tmp_path)
 
 
-def test_overlays_beyond_the_limit_are_counted(study_tree, tmp_path, monkeypatch):
-    monkeypatch.setattr("isoclock.report.overlays.MAX_OVERLAY_BYTES", 40_000)
+def test_overlays_beyond_the_limit_are_counted(built, study_tree, tmp_path, monkeypatch):
+    monkeypatch.setattr("isoclock.report.overlays.MAX_OVERLAY_BYTES", 10_000)
     page = build_report(study_tree.root, study_tree.cells, "demo", tmp_path).read_text()
-    shown = sum(tag == "img" for tag, _ in Tags(page).found)
-    assert 0 < shown < 10
-    assert f"{10 - shown} more overlays were left out" in page
+    shown, all_of_them = (sum(tag == "img" for tag, _ in Tags(text).found) for text in (page, built[1]))
+    assert 0 < shown < all_of_them
+    assert f"{all_of_them - shown} more overlays were left out" in page
+
+
+def test_the_page_says_what_the_grid_is_when_and_from_which_commit(tree, tmp_path):
+    tree.scored(cell())
+    record = tree.layout.student(cell()) / "record.json"
+    found = read(record, StudentRecord, "student")
+    write(record, documents.changed(found, environment=found.environment | {"commit": "1234567-dirty"}))
+    page = build_report(tree.root, tree.cells, "demo", tmp_path, about="What <it> is.").read_text()
+    assert "What &lt;it&gt; is." in page
+    assert "trained 2023-11-14 22:13 to 2023-11-14 22:" in page
+    assert "commit 1234567-dirty" in page
+
+
+def test_cells_link_to_their_folders_only_from_below_the_results(tree, tmp_path):
+    tree.scored(cell())
+    for out, links in ((tree.layout.report("demo"), True), (tmp_path / "elsewhere", False)):
+        text = build_report(tree.root, tree.cells, "demo", out).read_text()
+        assert (f'href="../../student/{cell().path}/"' in text) is links
 
 
 def test_inline_svg_uses_theme_colours_and_unique_ids():

@@ -52,6 +52,7 @@ def test_they_are_the_scores_of_the_published_weights(trained: TinyStudy, capsys
 def test_a_teachers_are_kept_too(trained: TinyStudy, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "streets/small"]) == 0
     assert KEPT in capsys.readouterr().out
+    assert len(list(trained.layout.teacher_scores("streets", "small").overlays.glob("*.png"))) == 2, "for the report"
 
 
 def other_scoring(study: TinyStudy) -> None:

@@ -35,6 +35,7 @@ rule evaluate_teacher:
     output:
         scores="results/teacher/{dataset}/{model}/scores.json",
         confusion="results/teacher/{dataset}/{model}/confusion.npz",
+        overlays=directory("results/teacher/{dataset}/{model}/overlays"),
     log:
         "runs/logs/evaluate_teacher/{dataset}/{model}.log",
     conda:

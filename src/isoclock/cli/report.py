@@ -26,6 +26,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.table_only:
         print_table(layout.results, grid_cells, params.protocols)
         return 0
+    from isoclock.tracking.run_urls import run_urls
+
     page = build_report(
         layout.results,
         grid_cells,
@@ -34,6 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
         published=list(params.published.values()),
         protocols=params.protocols,
         weights=weights_of(params, arguments.grid),
+        about=params.grid(arguments.grid).about,
+        run_urls=run_urls(),
     )
     print(page)
     return 0

@@ -109,7 +109,7 @@ class Rules:
         """Scoring of a teacher."""
         files, record = self.layout.teacher_scores(dataset, model), self.layout.teacher_files(dataset, model).record
         inputs = {"stamp": self._stamp("evaluate_teacher", dataset), "data": self._data(dataset), "record": (record,)}
-        outputs = {"scores": files.scores, "confusion": files.confusion}
+        outputs = {"scores": files.scores, "confusion": files.confusion, "overlays": files.overlays}
         return Job("evaluate_teacher", {"dataset": dataset, "model": model}, inputs, outputs)
 
     def _gate(self, dataset: str, pair: str) -> Files:

@@ -53,7 +53,7 @@ class ScoreFiles:
 
     folder: Path
     confusion = _In("confusion.npz")  # of the whole split and of each image
-    overlays = _In("overlays")  # folder of pictures with predictions; students only
+    overlays = _In("overlays")  # folder of pictures with predictions
     scores = _In("scores.json")  # written last: if it exists, the others are complete
 
 

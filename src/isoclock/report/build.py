@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from isoclock.files import write_text
 from isoclock.grid.cells import Cell
@@ -28,8 +29,12 @@ def build_report(
     published: Sequence[Published] = (),
     protocols: Mapping[str, str] = MappingProxyType({}),
     weights: Mapping[tuple[str, str, str], Weights] = MappingProxyType({}),
+    about: str = "",
+    run_urls: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
     """Write the report of `cells` into `out` and return the page's path.
+
+    `about` is what the grid says of itself; `run_urls` has the MLflow page of a cell by the cell's path.
 
     Makes cells.csv (tidy, one line a cell), comparison.md/.csv/.tex, published-rows.md/.csv (the students' share of the
     teacher and their size, with `published` rows of the same data sets below), dvc/ for `dvc metrics` and `dvc plots`,
@@ -66,7 +71,8 @@ def build_report(
     (out / "figures").mkdir(parents=True, exist_ok=True)  # the workflow expects it, even without a figure
     figures = draw_figures(study, summaries, even, out / "figures")
     page = out / REPORT_PAGE
-    write_text(page, render_page(study, summaries, found, figures, grid_name, rows, even))
+    links: dict[str, Any] = {"about": about, "folder": out, "run_urls": run_urls}
+    write_text(page, render_page(study, summaries, found, figures, grid_name, rows, even, **links))
     return page
 
 

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from isoclock.report.collect import FINISHED
 from isoclock.report.panels import name_rows, side_by_side
 from isoclock.report.style import COMPUTE, FAINT, HOLE_TEXT, ITERATION, PAPER, RULE, TEACHER_TEXT
-from isoclock.report.summary import Summary, budget_size
+from isoclock.report.summary import Summary, budget_size, budget_steps
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,7 @@ def _size(summary: Summary) -> str:
 
 def _title(summaries: Sequence[Summary]) -> str:
     size = _size(summaries[0])
-    compute = next((s for s in summaries if s.first.protocol == "compute"), None)
-    steps = compute.mean("planned_anchor_steps") if compute else None
+    steps = budget_steps(s for s in summaries if s.first.protocol == "compute")
     return f"budget {size}" + (f" (compute: {steps:,.0f} anchor-steps)" if steps else "")
 
 

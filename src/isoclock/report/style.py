@@ -14,10 +14,12 @@ PAPER, INK, FAINT, RULE = "#ffffff", "#1c2024", "#6a717a", "#dfe3e8"
 
 ITERATION, COMPUTE, HOLE = "#c2660a", "#1769aa", "#b3261e"
 SHARES = {
-    "data": "#98a2ad", "student": "#3b7dc4", "teacher": "#e3a008",
-    "loss": "#c8452f", "backward": "#5aa897", "optimiser": "#8e6bb0", "adversary": "#54433a",
+    "data": "#98a2ad", "student": "#0072b2", "teacher": "#e69f00",
+    "loss": "#d55e00", "backward": "#009e73", "optimiser": "#cc79a7", "adversary": "#56b4e9",
 }  # fmt: skip
-LINES = ("#1769aa", "#c2660a", "#2c8a5b", "#a03f8f", "#d1495b", "#7a6a00", "#5b6ee1", "#008a94")
+LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#98a2ad")
+"""Both palettes are of Okabe and Ito (2008), which people with each kind of colour blindness can tell apart, and a grey."""
+
 MARKERS = "osD^vPX*"
 HOLE_TEXT: dict[str, Any] = {
     "color": HOLE, "fontsize": 7.5, "va": "center", "ha": "left", "zorder": 5,

@@ -130,6 +130,11 @@ def size_order(size: str) -> tuple[int, float, str]:
     return (0, float(number) * thousands, "") if number.replace(".", "", 1).isdigit() else (1, 0.0, size)
 
 
+def budget_steps(summaries: Iterable[Summary]) -> float | None:
+    """Anchor-steps of a budget: the most that any of its methods plans to spend, since plans round iterations down."""
+    return max((steps for s in summaries if (steps := s.mean("planned_anchor_steps"))), default=None)
+
+
 def _summary(rows: list[CellRow]) -> Summary:
     miou = t_interval([row.miou for row in rows if row.status == FINISHED and row.miou is not None])
     teacher = rows[0].teacher_miou

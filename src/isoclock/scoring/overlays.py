@@ -13,7 +13,7 @@ from PIL import Image
 from isoclock.files import written_atomically
 from isoclock.labels import IGNORE
 
-_IGNORED_COLOUR = (18, 18, 22)
+IGNORED_COLOUR = (18, 18, 22)
 _UNSCORED_DIMMING = 0.3
 """Predictions on ignored pixels are dimmed to this. They are not scored, but may explain errors next to them."""
 _GAP_PIXELS = 4
@@ -47,9 +47,15 @@ def write_overlays(
     return written
 
 
+def split_panels(picture: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """Photo, truth and prediction (H, w, 3) of a picture (H, W, 3) that `write_overlays` made."""
+    width = (picture.shape[1] - 2 * _GAP_PIXELS) // 3
+    return [picture[:, place : place + width] for place in (number * (width + _GAP_PIXELS) for number in range(3))]
+
+
 def colour_labels(labels: NDArray[np.uint8], palette: Sequence[Sequence[int]]) -> NDArray[np.uint8]:
     """Labels (H, W) uint8 as RGB (H, W, 3) uint8; 255 and values beyond the palette are dark."""
-    table = np.full((256, 3), _IGNORED_COLOUR, dtype=np.uint8)
+    table = np.full((256, 3), IGNORED_COLOUR, dtype=np.uint8)
     table[: len(palette)] = np.asarray(palette, dtype=np.uint8)
     return table[labels]
 

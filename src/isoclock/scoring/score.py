@@ -33,5 +33,5 @@ def evaluate_trained(target: Target, device: torch.device) -> ScoreDocument:
     target.record()  # raises if it was not trained, before anything is built
     check_writable(target.scores)
     network = trained_network(target.model, recipe, len(data.classes), target.weights, target.role, device)
-    scores = score(network, data, recipe, device, overlays=0 if target.cell is None else OVERLAYS)
+    scores = score(network, data, recipe, device, overlays=OVERLAYS)
     return write_scores(scores, target)

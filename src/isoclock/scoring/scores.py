@@ -102,17 +102,16 @@ class Scores:
 
 
 def write_scores(scores: Scores, target: Target) -> ScoreDocument:
-    """Write overlays of the predictions that were kept (students only), confusion.npz, and scores.json last: where there is
-    a scores.json, the others are complete. Returns its content.
+    """Write overlays of the predictions that were kept, confusion.npz, and scores.json last: where there is a scores.json, the
+    others are complete. Returns its content.
     """
     index, record, files = read_index(target.data), target.record(), ScoreFiles(target.scores)
-    if target.cell is not None:
-        packed = PackedSplit(target.data, "val")
-        pictures = (
-            (scores.names[number], packed.image(number), packed.label(number), predicted)
-            for number, predicted in sorted(scores.predictions.items())
-        )
-        write_overlays(files.overlays, pictures, index.palette)
+    packed = PackedSplit(target.data, "val")
+    pictures = (
+        (scores.names[number], packed.image(number), packed.label(number), predicted)
+        for number, predicted in sorted(scores.predictions.items())
+    )
+    write_overlays(files.overlays, pictures, index.palette)
     scores.write_confusion(files.confusion)
     document = scores.document(
         classes=index.classes,

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from isoclock.report.collect import FINISHED
 from isoclock.report.figures import PairResults
 from isoclock.report.style import HOLE_TEXT, LINES, MARKERS
-from isoclock.report.summary import Summary
+from isoclock.report.summary import Summary, budget_steps
 
 TITLE = "mIoU against compute budget"
 CAPTION = (
@@ -25,7 +25,8 @@ def draw(results: PairResults) -> Figure | None:
     """The curve of each method. None if there are fewer than two compute budgets."""
     methods = results.methods
     compute = [s for s in results.summaries if s.first.protocol == "compute"]
-    budgets = {s.first.budget: _budget_steps(s.first.budget, compute) for s in compute}
+    names = {s.first.budget for s in compute}
+    budgets = {name: budget_steps(s for s in compute if s.first.budget == name) for name in names}
     places = sorted({steps for steps in budgets.values() if steps})
     if len(places) < 2:
         return None
@@ -76,12 +77,6 @@ def draw(results: PairResults) -> Figure | None:
     axes.set_xlabel("budget (anchor-steps, logarithmic)")
     axes.set_ylabel("mIoU (%)")
     return figure
-
-
-def _budget_steps(budget: str, summaries: Sequence[Summary]) -> float | None:
-    """A budget in anchor-steps: the most that any method plans to spend of it, since plans round iterations down."""
-    planned = [s.mean("planned_anchor_steps") for s in summaries if s.first.budget == budget]
-    return max((steps for steps in planned if steps), default=None)
 
 
 def _scale_to_means(axes: Axes, summaries: Sequence[Summary]) -> None:
