@@ -32,13 +32,8 @@ RULES = {
         r"^(?:rule|checkpoint) (\w+):\n(.*?)(?=^\S|\Z)", path.read_text(), re.MULTILINE | re.DOTALL
     )
 }
-<<<<<<< HEAD
 _LITERAL = re.compile(r'(\w+)=(?:(?:directory|touch|report)\(\s*)*"((?:results|runs)/[^"]+)"')
-_FROM_TARGETS = re.compile(r'(\w+)=(?:lambda wildcards: \(\s*)?TARGETS\.(\w+)(?:\("(\w+)"\))?')
-=======
-_LITERAL = re.compile(r'(\w+)=(?:directory|touch)?\(?\s*"((?:results|runs)/[^"]+)"')
 _FROM_TARGETS = re.compile(r'(\w+)=(?:lambda wildcards: (?:\(\s*)?)?TARGETS\.(\w+)(?:\("(\w+)"\))?')
->>>>>>> w-int3
 _FILES = "record.json weights.safetensors ledger.jsonl validation.npz scores.json confusion.npz run.json report.html"
 
 
