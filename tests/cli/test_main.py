@@ -271,6 +271,7 @@ def cli_files(package: Path) -> list[Path]:
         ["report", "--grid", "toy"],
         ["audit", "--grid", "toy"],
         ["methods"],
+        ["status", "toy"],
     ],
     ids=" ".join,
 )

@@ -18,7 +18,6 @@ from isoclock.grid.layout import RUNS
 
 INIT_S = 40  # default of the executor's slurm-init-seconds-before-status-checks
 MIN_GRACE_S = 60  # to write a checkpoint, and for the two Snakemake processes of a job to end after the trainer
-NOT_CONFIGURED = "Could not establish a configuration source"
 TRY_S = 30  # how long a test job may wait for a GPU
 
 
@@ -27,7 +26,7 @@ def examine_cluster(folder: Path = Path(), *, try_job: bool = True) -> Iterator[
     answer = slurm.ask("scontrol", "ping")
     if answer is None or answer.status != 0 or " is UP" not in answer.output:
         reason = "scontrol not found" if answer is None else answer.error
-        if NOT_CONFIGURED in reason:
+        if slurm.NOT_CONFIGURED in reason:
             yield Finding("SLURM", "none", "no SLURM here: its commands are installed, but no cluster is configured")
             return
         advice = "ask the cluster's administrators; until then every start of Snakemake here may wait ten seconds"

@@ -14,6 +14,7 @@ from isoclock.params.variants import without_factor
 
 RESULTS = Path("results")
 RUNS = Path("runs")
+SNAKEMAKE_LOCKS = Path(".snakemake/locks")  # has files while a Snakemake works here, and after one was killed
 REPORT_PAGE = "report.html"  # in a report's folder
 
 
