@@ -6,16 +6,24 @@ import argparse
 import sys
 import time
 
-from isoclock.cli.shared import integer
+from isoclock.cli.shared import GRID, integer
 
 CLEAR = "\x1b[H\x1b[J"  # the cursor to the top left, and nothing below it
+
+EXAMPLE = "status demo --watch"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("grid", nargs="?", default="demo", help="a file of params/grids, without .yaml (default: demo)")
+    parser.add_argument("grid", nargs="?", default="demo", help=f"{GRID} (the default)")
     parser.add_argument("--watch", action="store_true", help="show it again and again until Ctrl-C")
-    parser.add_argument("--every", type=integer(1), default=5, metavar="S", help="with --watch: seconds (default: 5)")
+    parser.add_argument(
+        "--every",
+        type=integer(1),
+        default=5,
+        metavar="S",
+        help="with --watch: seconds between two, such as 60 (default: 5)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
