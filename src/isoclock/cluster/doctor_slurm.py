@@ -7,6 +7,7 @@ import re
 import secrets
 import shlex
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def examine_cluster(folder: Path = Path(), *, try_job: bool = True) -> Iterator[
         return
     yield account(site, settings)
     yield from partition(site, settings)
+    yield from device_kinds(site)
     yield from gpu_job(site, folder, try_job=try_job)
 
 
@@ -140,6 +142,34 @@ def preemption(found: slurm.Partition, preempt_type: str, spare_retries: int) ->
         )
         return Finding("preemption", "warn" if found.grace_s >= MIN_GRACE_S else "wrong", mode, hang)
     return Finding("preemption", "ok", mode, bounded)
+
+
+def device_kinds(site: Site) -> Iterator[Finding]:
+    """The kinds of GPUs in the partition, and the line of the site file that selects one. Nothing if SLURM lists no partition."""
+    if site.found is None:
+        return
+    answer = slurm.ask("sinfo", "--noheader", "-p", site.partition or site.found.name, "-o", "%D %G")
+    if answer is None or answer.status != 0:
+        yield Finding("device kinds", "none", "sinfo not found" if answer is None else answer.error)
+        return
+    kinds: Counter[str] = Counter()
+    for nodes, gres in (line.split(maxsplit=1) for line in answer.output.splitlines() if len(line.split()) > 1):
+        for kind, count in re.findall(r"\bgpu:(?:([A-Za-z][\w.-]*):)?(\d+)", gres):
+            kinds[kind] += int(nodes) * int(count)
+    shown = ", ".join(f"{count} {kind or 'without a type'}" for kind, count in kinds.items()) or "no GPUs"
+    lines = " or ".join(f"`gpu_model: {kind}`" for kind in kinds if kind)
+    if site.gpu_model is not None and site.gpu_model not in kinds:
+        advice = f"{SITE_FILE}: {f'set {lines}' if lines else 'set `gpu_model: null`, because GPUs here have no types'}"
+        yield Finding("device kinds", "wrong", f"{shown}; gpu_model: {site.gpu_model}", advice)
+    elif site.gpu_model is None and len(kinds) > 1:
+        advice = f"{SITE_FILE}: set {lines}: costs are comparable within one kind only"
+        yield Finding("device kinds", "warn", shown, advice)
+    elif kinds:
+        yield Finding("device kinds", "ok", shown, f"{SITE_FILE}: {lines} selects a kind" if lines else "")
+    else:
+        yield Finding(
+            "device kinds", "warn", shown, f"{SITE_FILE}: choose a partition with GPUs, unless you train on CPUs"
+        )
 
 
 def gpu_job(site: Site, folder: Path, *, try_job: bool) -> Iterator[Finding]:

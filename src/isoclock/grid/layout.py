@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
-from isoclock.grid.cells import Cell
 from isoclock.params.variants import without_factor
+
+if TYPE_CHECKING:
+    from isoclock.grid.cells import Cell
 
 RESULTS = Path("results")
 RUNS = Path("runs")
