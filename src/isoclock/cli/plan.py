@@ -15,7 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_names(parser, "dataset", "pair", "budget", optional=True)
     help_ = "a method of params/methods.yaml, such as kd; without it, the budget itself is resolved and accepted"
     parser.add_argument("method", nargs="?", help=help_)
-    parser.add_argument("--dry", action="store_true", help="show a grid's jobs and device hours; nothing is planned")
+    parser.add_argument(
+        "--dry", action="store_true", help="show a grid's jobs, device hours and GB; nothing is planned"
+    )
     parser.add_argument("--grid", help=f"with --dry: {GRID} (the default)")
     parser.add_argument(
         "--tflops",
