@@ -49,12 +49,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _scored(target: Target) -> ScoreDocument:
     """Score the images. Only this needs torch: scores that training kept do not."""
+    from isoclock.progress import ProgressLine
     from isoclock.runner.device import choose_device
     from isoclock.runner.failures import as_user_error, peak_memory
     from isoclock.scoring.score import evaluate_trained
 
     device = choose_device(f"evaluate {target.name}")
-    with as_user_error(
-        f"evaluate {target.name}", lambda: f"whole images, {peak_memory(device)}", then="scores all images again"
+    with (
+        ProgressLine(f"evaluate {target.name}"),
+        as_user_error(
+            f"evaluate {target.name}", lambda: f"whole images, {peak_memory(device)}", then="scores all images again"
+        ),
     ):
         return evaluate_trained(target, device)
