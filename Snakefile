@@ -6,11 +6,13 @@
 # --software-deployment-method is not needed.
 from snakemake.utils import min_version
 
+from isoclock.dag.interrupts import catch_interrupts, interrupted
 from isoclock.dag.start import open_targets
 from isoclock.grid.jobs import SYNC_STAGES
 from isoclock.schema import NAME_PATTERN
 
 min_version("9.27")
+catch_interrupts()
 
 TARGETS = open_targets(config)
 NAME = NAME_PATTERN  # the rule that `isoclock check` applies to every name
@@ -69,7 +71,8 @@ include: "workflow/rules/sync.smk"
 
 
 # Report and sync need all cells. If a cell has failed, they are made from the other cells: the report shows a hole, and MLflow
-# the failed run. An error in one of the two is printed and does not stop the other.
+# the failed run. An error in one of the two is printed and does not stop the other. After Ctrl-C they are left to the next start.
 onerror:
-    shell("isoclock report --grid {TARGETS.grid:q} || true")
-    shell("isoclock sync --grid {TARGETS.grid:q} || true")
+    if not interrupted():
+        shell("isoclock report --grid {TARGETS.grid:q} || true")
+        shell("isoclock sync --grid {TARGETS.grid:q} || true")
