@@ -6,11 +6,13 @@
 # --software-deployment-method is not needed.
 from snakemake.utils import min_version
 
+from isoclock.dag.interrupts import catch_interrupts, interrupted
 from isoclock.dag.start import open_targets
 from isoclock.grid.jobs import SYNC_STAGES
 from isoclock.schema import NAME_PATTERN
 
 min_version("9.27")
+catch_interrupts()
 
 
 report: "workflow/report/workflow.rst"
@@ -47,10 +49,17 @@ localrules:
     sync,
 
 
+# What the report reads is named too: Snakemake makes no input again that was deleted, if what was made from it is still there.
 rule all:
     input:
         TARGETS.outputs("report"),
         TARGETS.outputs("sync"),
+        TARGETS.outputs("teacher"),
+        TARGETS.outputs("evaluate_teacher"),
+        TARGETS.outputs("profile"),
+        TARGETS.outputs("plan"),
+        TARGETS.outputs("student"),
+        TARGETS.outputs("evaluate"),
 
 
 include: "workflow/rules/targets.smk"
@@ -66,7 +75,8 @@ include: "workflow/rules/sync.smk"
 
 
 # Report and sync need all cells. If a cell has failed, they are made from the other cells: the report shows a hole, and MLflow
-# the failed run. An error in one of the two is printed and does not stop the other.
+# the failed run. An error in one of the two is printed and does not stop the other. After Ctrl-C they are left to the next start.
 onerror:
-    shell("isoclock report --grid {TARGETS.grid:q} || true")
-    shell("isoclock sync --grid {TARGETS.grid:q} || true")
+    if not interrupted():
+        shell("isoclock report --grid {TARGETS.grid:q} || true")
+        shell("isoclock sync --grid {TARGETS.grid:q} || true")

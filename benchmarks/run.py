@@ -23,6 +23,7 @@ TINY: dict[str, dict[str, Any]] = {
     "cli_help": {"rounds": 1},
     "dry_run": {"rounds": 1, "cells": 20},
     "plan_dry": {"rounds": 1, "cells": 20},
+    "status": {"rounds": 1, "cells": 20},
     "data": {"rounds": 2, "batches": 1, "images": 2, "size": (64, 128), "crop": (32, 64)},
     "scoring": {"rounds": 2, "images": 2, "size": (64, 128)},
     "task_loss": {"rounds": 2, "scale": 8},

@@ -90,7 +90,7 @@ def test_a_folder_that_is_no_study_has_no_plugins(plugins: Path, monkeypatch: py
 
 
 WRONG = {
-    "not python": ("methods", "broken", "def f(:\n", ["methods/broken.py: cannot be parsed (invalid syntax"]),
+    "not python": ("methods", "broken", "def f(:\n", ["methods/broken.py:1: cannot be parsed (invalid syntax"]),
     "no method": ("methods", "empty", "X = 1\n", ["methods/empty.py: defines no empty", "isoclock.methods.Method"]),
     "no architecture": ("models", "net", "class Net: ...\n", ["models/net.py: defines no net", "models.Segmenter"]),
     "no reader": ("readers", "mine", "READERS = 1\n", ["readers/mine.py: defines no mine", "assignment to READER"]),
@@ -100,7 +100,12 @@ WRONG = {
         HUBER + HUBER.replace("class Huber", "class Hubert"),
         ["Huber, Hubert; keep one"],
     ),
-    "facts missing": ("methods", "huber", HUBER.replace("    terms", "    words"), ["class Huber: terms is missing"]),
+    "facts missing": (
+        "methods",
+        "huber",
+        HUBER.replace("    terms", "    words"),
+        ["methods/huber.py:", ": class Huber: terms is missing"],
+    ),
     "no literal": ("methods", "huber", HUBER.replace('("huber",)', 'tuple("a")'), ["terms must be a literal"]),
     "no taps": (
         "models",
@@ -149,7 +154,9 @@ def test_a_wrong_plugin_is_one_line_with_its_path(plugins: Path, case: str, capf
 def test_an_import_that_fails_is_one_line_with_its_path(plugins: Path) -> None:
     path = plugins / "methods" / "huber.py"
     path.write_text("import no_such_library\n" + HUBER)
-    with pytest.raises(UserError, match=r"huber\.py: cannot be imported \(ModuleNotFoundError: .*no_such_library"):
+    with pytest.raises(
+        UserError, match=r"^plugins/methods/huber\.py:1: cannot be imported \(ModuleNotFound.*no_such_library"
+    ):
         sources("methods")["huber"].load()
 
 

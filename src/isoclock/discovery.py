@@ -15,6 +15,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -62,7 +63,8 @@ class Source:
         except Exception as error:
             if self.path.is_relative_to(PACKAGE):
                 raise
-            raise UserError(f"{self.path}: cannot be imported ({type(error).__name__}: {error})") from error
+            where = plugin_line(error) or str(self.path)
+            raise UserError(f"{where}: cannot be imported ({type(error).__name__}: {error})") from error
 
 
 def sources(kind: str) -> dict[str, Source]:
@@ -77,6 +79,22 @@ def plugin_folder() -> Path | None:
     """plugins/ of the study; None if the working directory is no study or has no plugins."""
     folder = Path.cwd() / "plugins"
     return folder if folder.is_dir() and Path("params").is_dir() else None
+
+
+def plugin_line(error: BaseException) -> str | None:
+    """`file:line` of the innermost call in the study's plugins/ that an exception went through; None if there is none."""
+    folder, found = plugin_folder(), None
+    if isinstance(error, SyntaxError) and folder is not None and Path(error.filename or "").is_relative_to(folder):
+        return f"{_shortest(Path(error.filename or ''))}:{error.lineno}"
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        path = Path(frame.f_code.co_filename)
+        if folder is not None and path.is_relative_to(folder):
+            found = f"{_shortest(path)}:{line}"
+    return found
+
+
+def _shortest(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def module_file(module: str) -> Path | None:
@@ -147,7 +165,8 @@ def _foreign(kind: str, name: str, path: Path, module: str, attribute: str, prob
     try:
         found = dict(_definitions(kind, ast.parse(path.read_bytes())))
     except (SyntaxError, ValueError) as error:
-        problems.append(f"{path}: cannot be parsed ({error})")
+        line = f":{error.lineno}" if isinstance(error, SyntaxError) else ""
+        problems.append(f"{path}{line}: cannot be parsed ({error.args[0]})")
         return
     chosen = [attribute] if attribute in found else [] if attribute else list(found)
     if len(chosen) == 1:

@@ -12,6 +12,7 @@ from typing import Any
 
 from isoclock.discovery import Source
 from isoclock.errors import UserError
+from isoclock.hints import choices, number_hint
 
 Rules = Mapping[str, Mapping[str, Any]]
 """The rule of each parameter, by name.
@@ -34,25 +35,27 @@ def literal_facts(source: Source, required: Mapping[str, type], optional: Mappin
     assert isinstance(source.definition, ast.ClassDef)
     types = {**required, **{name: object if value is None else type(value) for name, value in optional.items()}}
     facts: dict[str, Any] = dict(optional)
-    problems = []
+    problems: list[tuple[int, str]] = []
     for name, value in _assignments(source.definition):
         if name not in types:
             continue
         try:
             facts[name] = ast.literal_eval(value)
         except ValueError:
-            problems.append(f"{name} must be a literal: it is read without importing the file")
+            problems.append((value.lineno, f"{name} must be a literal: it is read without importing the file"))
         else:
             if not isinstance(facts[name], types[name]):
-                problems.append(f"{name} must be a {types[name].__name__}, not {ast.unparse(value)}")
+                problems.append((value.lineno, f"{name} must be a {types[name].__name__}, not {ast.unparse(value)}"))
             elif name == "params":
-                problems += _rule_problems(facts[name])
+                problems += [(value.lineno, problem) for problem in _rule_problems(facts[name])]
     stated = {name for name, _ in _assignments(source.definition)}
     problems += [
-        f"{name} is missing; state it as a literal in the class body" for name in required if name not in stated
+        (source.definition.lineno, f"{name} is missing; state it as a literal in the class body")
+        for name in required
+        if name not in stated
     ]
     if problems:
-        raise UserError([f"{source.path}: class {source.attribute}: {problem}" for problem in problems])
+        raise UserError([f"{source.path}:{line}: class {source.attribute}: {problem}" for line, problem in problems])
     return facts
 
 
@@ -66,11 +69,10 @@ def param_problems(owner: str, rules: Rules, values: Mapping[str, Any]) -> list[
     problems = []
     for key, value in values.items():
         if key not in rules:
-            problems.append(
-                f"{owner}.{key}: {value!r}: unknown parameter; choose from {', '.join(rules) or '(it has none)'}"
-            )
+            problems.append(f"{owner}.{key}: {value!r}: unknown parameter; {choices(key, rules)}")
         elif problem := value_problem(rules[key], value):
-            problems.append(f"{owner}.{key}: {value!r}: {problem}")
+            hint = number_hint(value) if rules[key]["type"] in ("number", "integer") else ""
+            problems.append(f"{owner}.{key}: {value!r}: {problem}{hint}")
     required = [key for key, rule in rules.items() if "default" not in rule]
     return problems + [f"{owner}.{key}: missing; it has no default" for key in required if key not in values]
 

@@ -167,6 +167,23 @@ class Lock:
         return False
 
 
+def owner_of(folder: Path) -> str | None:
+    """The process that has the lock `folder`, such as `process 12 on node1`; None if it is free or its owner is dead.
+
+    It does not wait: an owner that cannot be seen from here counts as alive if its file changed within SILENT_S on the clock
+    of this host. Use it to show something, never to decide who may write.
+    """
+    for file in _owners(folder):
+        with suppress(OSError):
+            note = _read(file)
+            lives = _lives(note)
+            if lives is None:
+                lives = abs(time.time() - file.stat().st_mtime) < SILENT_S
+            if lives:
+                return f"process {note.get('pid', '?')} on {note.get('host', '?')}"
+    return None
+
+
 def lock_until_exit(handle: int) -> bool:
     """Lock an open file, without waiting, until this process ends. False if another process has it.
 

@@ -15,9 +15,10 @@ from documents import changed
 from isoclock.budget import flops, known_flops
 from isoclock.budget.forecast import forecast
 from isoclock.budget.forecast_rows import ForecastRow
-from isoclock.budget.step_cost import ASSUMED_TFLOPS, ESTIMATED, MEASURED
+from isoclock.budget.step_cost import ASSUMED_TFLOPS, ESTIMATED, KEPT_CHECKPOINTS, MEASURED
 from isoclock.cli.main import main
 from isoclock.records.document import write
+from isoclock.runner.checkpoint import KEPT
 from tiny_study import TinyStudy, cell
 
 METHODS = ("none", "kd", "fitnet", "cwd", "mgd")
@@ -145,7 +146,7 @@ def test_a_loss_that_cannot_be_counted_is_named(empty_study: TinyStudy) -> None:
     empty_study.edit("methods.yaml", "method: cwd\n", "method: rkd\n")
     empty_study.edit("methods.yaml", "{tap: logit, temperature: 4.0}", "{}")
     empty_study.edit("methods.yaml", "{cwd: 3.0}", "{distance: 1.0, angle: 1.0}")
-    (note, *_) = forecast(empty_study.params, "toy", empty_study.layout).notes
+    (_, note, *_) = forecast(empty_study.params, "toy", empty_study.layout).notes
     assert "losses of cwd are not in the estimate" in note
 
 
@@ -164,6 +165,34 @@ def test_the_verb_prints_a_table_or_json(
     hours = sum(row["hours"] for row in output["rows"] if row["hours"] is not None)
     assert output["total"]["hours"] == pytest.approx(hours)
     assert output["stages"]["student"]["jobs"] == 10
+
+
+def test_disk_space_of_packed_images_and_weights(taught_study: TinyStudy) -> None:
+    layout = taught_study.layout
+    found = forecast(taught_study.params, "toy", layout)
+    (prepared,), (teacher,), (student,) = (found.of(stage) for stage in ("prepare", "teacher", "student"))
+    packed = sum(path.stat().st_size for path in layout.prepared("streets").iterdir() if path.name != "index.json")
+    assert prepared.gb == pytest.approx(packed / 1e9)
+    weights = layout.teacher_files("streets", "small").weights
+    checkpoints = [*layout.teacher_run("streets", "small").glob("checkpoint-*.pt")]
+    assert len(checkpoints) <= KEPT_CHECKPOINTS == KEPT
+    kept = weights.stat().st_size + KEPT_CHECKPOINTS * checkpoints[0].stat().st_size
+    assert teacher.gb == pytest.approx(kept / 1e9, rel=0.2), "but for headers"
+    once = flops.network_gb(taught_study.params.model("tiny"), 19)
+    assert student.gb == pytest.approx(10 * 5 * once)
+    assert found.as_json()["total"]["gb"] == pytest.approx(prepared.gb + teacher.gb + student.gb)
+
+
+def test_before_data_are_prepared_their_space_is_not_known(
+    empty_study: TinyStudy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert row(empty_study, "prepare").gb is None
+    monkeypatch.chdir(empty_study.folder)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["plan", "--grid", "toy", "--dry"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"^ total .* >= \d", shown, re.MULTILINE)
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def count_again(*_: Any) -> float:

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import documents
-from isoclock.budget.plan import accept_budget, accept_profile, make_plan
+from isoclock.budget.plan import accept_budget, accept_profile, make_plan, why_again
 from isoclock.errors import ArtifactError, ParamsError, UserError
 from isoclock.files import write_json
 from isoclock.protocol import VERSION
@@ -369,3 +369,28 @@ def test_a_budget_below_a_checkpoint_interval_names_method_and_budget(empty_stud
         plan(empty_study, "kd", strict=True)
     assert not empty_study.layout.plan(*WHERE, "kd", "compute-6").exists()
     assert plan(empty_study, "kd").iterations == 6, "a demo may be over before its first checkpoint"
+
+
+@pytest.mark.parametrize(
+    ("old", "now", "said"),
+    [
+        ({}, {}, "measured before: ratio 1.500, which is kept if the new one is within 2% of it"),
+        ({"marks": ["noisy"]}, {}, "measured before, and marked noisy; the new cost counts"),
+        ({}, {"threads": 2}, "measured before with other threads (1, now 2); the new cost counts"),
+        (
+            {},
+            {"code": "x", "inputs": "y"},
+            "with other code, networks, recipe or method (params/); the new cost counts",
+        ),
+    ],
+)
+def test_why_a_profile_is_measured_again(tmp_path: Path, old: dict[str, Any], now: dict[str, Any], said: str) -> None:
+    path, before = tmp_path / "kd.json", documents.profile(**old)
+    keys = ("device_kind", "threads", "protocol_version")
+    digests = {key: now.get(key, getattr(before.digests, key)) for key in ("code", "data", "inputs")}
+    same = {"digests": digests, **{key: now.get(key, getattr(before, key)) for key in keys}}
+    assert why_again(path, same, 0.02) is None, "never measured"
+    write(path, before)
+    assert said in (why_again(path, same, 0.02) or "")
+    path.write_text("{")
+    assert why_again(path, same, 0.02) is None, "accept_profile reports a damaged one"

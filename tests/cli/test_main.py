@@ -270,6 +270,7 @@ def cli_files(package: Path) -> list[Path]:
         ["report", "--grid", "toy"],
         ["audit", "--grid", "toy"],
         ["methods"],
+        ["status", "toy"],
     ],
     ids=" ".join,
 )
@@ -284,6 +285,42 @@ def test_verbs_that_only_calculate_do_not_import_torch(empty_study: TinyStudy, a
     assert status == 0
     assert "yaml" in modules
     assert not modules & set(HEAVY)
+
+
+TYPOS = (
+    ["student", "streets/tiny/kdd/compute-6/0"], ["student", "streets/tiny/kd/compute-7/0"],
+    ["student", "streets/tyni/kd/compute-6/0"], ["evaluate", "streets/tiny/kdd/compute-6/0"],
+    ["evaluate", "streets/large"], ["plan", "streets", "tyni", "compute-6"],
+    ["teacher", "streets", "large"], ["teacher", "street", "small"], ["profile", "streets", "tiny", "kdd"],
+    ["profile", "street", "tiny", "kd"], ["import", "large", "x.pth"], ["sync", "--grid", "toi"], ["ui", "--grid", "toi"],
+    ["prepare", "street"], ["status", "toi"], ["fetch", "toi"], ["gate", "toi"], ["tune", "toi"],
+)  # fmt: skip
+
+
+def test_a_typo_is_found_before_torch_is_imported_and_data_are_looked_at(empty_study: TinyStudy) -> None:
+    program = (
+        "import json, sys\nfrom isoclock.cli.main import main\n"
+        "print(json.dumps([main(arguments) for arguments in json.loads(sys.argv[1])]), *sys.modules)"
+    )
+    command = [sys.executable, "-c", program, json.dumps(TYPOS)]
+    ended = subprocess.run(command, cwd=empty_study.folder, capture_output=True, text=True, check=True)
+    assert ended.stdout.startswith(json.dumps([2] * len(TYPOS)))
+    assert not set(ended.stdout.split()) & set(HEAVY)
+    assert ended.stderr.count(": unknown ") == len(TYPOS), ended.stderr
+
+
+def test_an_error_in_a_method_of_ones_own_is_one_line_with_file_and_line(
+    plugin_study: TinyStudy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = plugin_study.folder / "plugins" / "methods" / "huber.py"
+    lines = path.read_text().splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("    def compute"))
+    body = next(number for number in range(at, len(lines)) if lines[number].endswith(":")) + 1
+    lines.insert(body, "        undefined_name")
+    path.write_text("\n".join(lines) + "\n")
+    assert main(["profile", "streets", "former", "huber"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"isoclock: plugins/methods/huber.py:{body + 1}: NameError: name 'undefined_name' is not defined"
 
 
 def test_snakemakes_entry_does_not_import_torch(empty_study: TinyStudy) -> None:

@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+import isoclock
 from isoclock.cluster import doctor
 from isoclock.cluster.doctor import examine, file_system, mlflow_store, packages, report, writable
-from isoclock.cluster.doctor_slurm import account, init_seconds, preemption
+from isoclock.cluster.doctor_slurm import account, device_kinds, init_seconds, preemption
 from isoclock.cluster.finding import Finding
 from isoclock.cluster.site import Site
 from isoclock.cluster.slurm import Partition
@@ -33,6 +35,57 @@ def test_without_a_cluster_the_other_checks_run(tmp_path: Path) -> None:
     assert found["device"].found.startswith(("cpu:", "cuda:"))
     assert found["MLflow"].state == "ok"
     assert not list(tmp_path.iterdir()), "checks change nothing"
+
+
+def test_without_any_package_it_lists_those_that_are_missing(tmp_path: Path) -> None:
+    """As `PYTHONPATH=src python3 -m isoclock doctor` does before anything is installed: -S leaves site-packages out."""
+    source = Path(isoclock.__file__).parents[1]
+    command = [sys.executable, "-S", "-m", "isoclock", "doctor"]
+    environment = {"PYTHONPATH": str(source), "PATH": "", "COLUMNS": "80"}
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (2, "")
+    said = " ".join(ended.stdout.split())
+    assert said.count("torch") >= 2, "the package, and what was not checked without it"
+    assert all(name in said for name in doctor.needed_packages())
+    assert "device not checked, because torch is missing" in said
+    assert "runs/ writable" in said
+    assert max(map(len, ended.stdout.splitlines())) <= 80
+
+
+def test_the_needed_packages_are_those_of_pyproject() -> None:
+    assert {"torch", "pydantic", "pyyaml", "snakemake", "mlflow"} <= set(doctor.needed_packages())
+    assert not list(doctor.missing_packages(Path("requirements.lock"))), "all are installed here"
+
+
+@pytest.mark.parametrize(
+    ("gpu_model", "nodes", "state", "said"),
+    [
+        (
+            None,
+            "3 gpu:a100:4(S:0-1)\n2 gpu:v100:2",
+            "warn",
+            "12 a100, 4 v100; set `gpu_model: a100` or `gpu_model: v100`:",
+        ),
+        ("a100", "3 gpu:a100:4(S:0-1)\n2 gpu:v100:2", "ok", "12 a100, 4 v100; `gpu_model: a100` or"),
+        ("h100", "3 gpu:a100:4", "wrong", "12 a100; gpu_model: h100; set `gpu_model: a100`"),
+        (None, "3 gpu:a100:4,gpu:a100:1", "ok", "15 a100; `gpu_model: a100` selects a kind"),
+        (None, "1 gpu:2", "ok", "2 without a type; "),
+        ("a100", "1 gpu:2", "wrong", "set `gpu_model: null`"),
+        (None, "4 (null)", "warn", "no GPUs; choose a partition with GPUs"),
+    ],
+)
+def test_device_kinds_with_the_line_that_selects_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpu_model: str | None, nodes: str, state: str, said: str
+) -> None:
+    program = tmp_path / "sinfo"
+    program.write_text(f"#!/bin/sh\nprintf '%s\\n' '{nodes}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    site = Site(partition="gpu", account=None, gpu_model=gpu_model)
+    object.__setattr__(site, "found", partition("OFF"))
+    (found,) = device_kinds(site)
+    assert found.state == state
+    assert said in f"{found.found}; {found.advice.removeprefix('workflow/profiles/slurm/site.yaml: ')}"
 
 
 def test_packages_are_compared_with_the_lock(tmp_path: Path) -> None:

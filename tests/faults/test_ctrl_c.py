@@ -22,7 +22,7 @@ GRID = ("--grid", "toy")
 KD = ("streets", "tiny", "kd")
 VERBS = {
     "adopt": GRID, "audit": GRID, "check": GRID, "doctor": ("--no-job",), "evaluate": ("streets/small",), "methods": (),
-    "plan": ("--dry", *GRID), "prepare": ("streets",), "profile": KD, "report": GRID, "stamp": GRID,
+    "plan": ("--dry", *GRID), "prepare": ("streets",), "profile": KD, "report": GRID, "stamp": GRID, "status": ("toy", "--watch"),
     "streets": ("more",), "student": ("streets/tiny/kd/iteration-6/0",), "sync": (*GRID, "--watch"),
     "teacher": ("streets", "small"), "tune": ("toy",), "ui": (*GRID, "--port", "5917"),
 }  # fmt: skip

@@ -1,5 +1,4 @@
 import inspect
-import re
 
 import pytest
 
@@ -19,7 +18,7 @@ def test_every_class_states_what_its_card_says() -> None:
 
 
 def test_unknown_method_names_the_known_ones() -> None:
-    with pytest.raises(ParamsError, match=re.escape(f"unknown method 'kdd'; choose from {', '.join(sorted(cards()))}")):
+    with pytest.raises(ParamsError, match="unknown method 'kdd'; did you mean 'kd'"):
         card("kdd")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from isoclock.runner import ledger
-from isoclock.runner.ledger import Event, Ledger, events, read_ledger, valid_events
+from isoclock.runner.ledger import Event, Ledger, events, newest_first, read_ledger, valid_events
 from isoclock.runner.totals import read_totals, totals
 from isoclock.tracking.steps import settled_events, step_metrics
 
@@ -146,3 +146,19 @@ def test_neither_parsing_nor_memory_grows_with_the_ledger(tmp_path: Path, monkey
     (short, small), (long, large) = (cost(tmp_path / "ledger.jsonl", n, monkeypatch) for n in (2_000, 12_000))
     assert (short, long) == (1003, 1003), "1,000 points and the last, and for the totals the first and the last"
     assert large < 1.2 * small
+
+
+@pytest.mark.parametrize("block", [1, 7, 64, 4096])
+def test_newest_first_is_the_same_backwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr(ledger, "_TAIL", block)
+    path = tmp_path / "ledger.jsonl"
+    assert list(newest_first(path)) == []
+    written = Ledger(path)
+    for at in range(5):
+        written.append("train", at, loss=1 / (at + 1), note="x" * 10 * at)
+    written.close()
+    with path.open("a") as stream:
+        stream.write('not an event\n\n{"event": "train", "unix": 1, "iteration": 9}')  # its line feed is missing
+    assert list(newest_first(path)) == read_ledger(path)[::-1]
+    path.write_text("")
+    assert list(newest_first(path)) == []

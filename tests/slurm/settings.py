@@ -89,7 +89,7 @@ AccountingStoreFlags=job_comment"""
 SMALL_NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} Gres=gpu:{name}:1 Weight=1\n"
 # Where $SLURM_CONF is not set these find the cluster all the same, as a site's own commands do. Snakemake's executor starts
 # srun without any variable of SLURM's.
-WRAPPED = ("srun", "sbatch", "scontrol", "sacct")
+WRAPPED = ("srun", "sbatch", "scontrol", "sacct", "sinfo")
 WRAPPER = '#!/bin/sh\nSLURM_CONF=${{SLURM_CONF:-{folder}/slurm.conf}} exec {program} "$@"\n'
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -34,6 +35,17 @@ def test_everything_is_made(studied: Clone) -> None:
 
 
 def test_a_second_start_finds_nothing_to_do(studied: Clone) -> None:
+    assert NOTHING in studied.snakemake("all")
+
+
+def test_deleted_results_are_made_again(studied: Clone) -> None:
+    before = studied.students()
+    scored, trained = (next(path for path in before if path.split("/")[2] == method) for method in ("fitnet", "none"))
+    (studied.folder / "results/evaluate" / scored / "scores.json").unlink()
+    shutil.rmtree(studied.folder / "results/student" / trained)
+    assert rules(studied.snakemake("all")) == {"student", "evaluate", "report", "sync", "all"}
+    assert studied.students() == before, "the run is still in runs/ and is published again"
+    assert (studied.folder / "results/evaluate" / scored / "scores.json").is_file()
     assert NOTHING in studied.snakemake("all")
 
 

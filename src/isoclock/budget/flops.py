@@ -52,6 +52,13 @@ def scoring_gflops(model: Model, num_classes: int, size: tuple[int, int], scorin
     return once * (2 if scoring.flip else 1)
 
 
+def network_gb(model: Model, num_classes: int) -> float:
+    """GB of a network's weights file: its parameters and buffers, without the header."""
+    with META:
+        network = build_segmenter(model.architecture, num_classes, **model.params)
+    return sum(tensor.nbytes for tensor in network.state_dict().values()) / 1e9
+
+
 def training_gflops(recipe: Recipe, model: Model, num_classes: int) -> float:
     """GFLOPs of one iteration without a method: of a teacher, or an anchor-step."""
     return _learning(recipe, model, num_classes).gflops

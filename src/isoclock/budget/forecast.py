@@ -60,7 +60,9 @@ class _Forecaster:
             *self.evaluations(),
         ]
         rate, source = self.costs.rate
-        notes = []
+        notes = [
+            "GB of packed images, weights and checkpoints; losses with networks of their own, logs and overlays take more"
+        ]
         if self.costs.uncounted:
             notes.append(
                 f"losses of {', '.join(self.costs.uncounted)} are not in the estimate (they look at values): these cost more"
@@ -75,9 +77,18 @@ class _Forecaster:
 
     def prepare(self) -> list[ForecastRow]:
         return [
-            self._row("prepare", dataset, [self.layout.prepared_index(dataset)], 0.0, ARITHMETIC)
+            self._row(
+                "prepare", dataset, [self.layout.prepared_index(dataset)], 0.0, ARITHMETIC, self._packed_gb(dataset)
+            )
             for dataset in self.datasets
         ]
+
+    def _packed_gb(self, dataset: str) -> float | None:
+        """GB of a data set that is prepared; None for another."""
+        index = self.results.document(self.layout.prepared_index(dataset), Index, f"prepare {dataset}")
+        if index is None:
+            return None
+        return sum(file.bytes for split in index.splits.values() for file in split.files.values()) / 1e9
 
     def teachers(self) -> list[ForecastRow]:
         rows = []
@@ -91,7 +102,8 @@ class _Forecaster:
             else:
                 step_s, basis = self.costs.teacher_step_s(recipe, dataset, model), ESTIMATED
             output = self.layout.teacher_files(dataset, model).record
-            rows.append(self._row("teacher", f"{dataset}/{model}", [output], (recipe.iterations or 0) * step_s, basis))
+            seconds, gb = (recipe.iterations or 0) * step_s, self.costs.training_gb(dataset, model)
+            rows.append(self._row("teacher", f"{dataset}/{model}", [output], seconds, basis, gb))
         return rows
 
     def profiles(self) -> list[ForecastRow]:
@@ -127,7 +139,8 @@ class _Forecaster:
             outputs = [self.layout.student_files(cell).record for cell in mine]
             basis = self.costs.basis(dataset, pair, [cell.method for cell in mine])
             each_s = [0.0 if self._is_taken_over(cell) else self._training_s(cell) for cell in mine]
-            rows.append(self._row("student", f"{dataset}/{pair}", outputs, each_s, basis))
+            gb = len(mine) * self.costs.training_gb(dataset, self.params.pair(pair).student)
+            rows.append(self._row("student", f"{dataset}/{pair}", outputs, each_s, basis, gb))
         return rows
 
     def _is_taken_over(self, cell: Cell) -> bool:
@@ -156,7 +169,13 @@ class _Forecaster:
         return self._row("evaluate", f"{dataset}/{name}", outputs, seconds, ESTIMATED)
 
     def _row(
-        self, stage: str, where: str, outputs: Sequence[Path], seconds: float | Sequence[float] | None, basis: str
+        self,
+        stage: str,
+        where: str,
+        outputs: Sequence[Path],
+        seconds: float | Sequence[float] | None,
+        basis: str,
+        gb: float | None = 0.0,
     ) -> ForecastRow:
         made = [path.is_file() for path in outputs]
         hours = left = None
@@ -164,7 +183,7 @@ class _Forecaster:
             each = [seconds] * len(outputs) if isinstance(seconds, float | int) else list(seconds)
             hours = sum(each) / _HOUR_S
             left = sum(s for s, done in zip(each, made, strict=True) if not done) / _HOUR_S
-        return ForecastRow(stage, where, len(outputs), sum(made), hours, left, basis)
+        return ForecastRow(stage, where, len(outputs), sum(made), hours, left, basis, gb)
 
     def _training_s(self, cell: Cell) -> float:
         """Seconds on the train clock of one student."""

@@ -21,6 +21,7 @@ class ForecastRow:
     hours: float | None  # None: not known
     hours_left: float | None  # of those that are not made
     basis: str
+    gb: float | None = 0.0  # of packed images, weights and checkpoints, of all jobs together; None: not known
 
 
 @dataclass(frozen=True)
@@ -50,5 +51,7 @@ def _sums(rows: Iterable[ForecastRow]) -> dict[str, Any]:
         "made": sum(row.made for row in rows),
         "hours": sum(row.hours or 0.0 for row in rows),
         "hours_left": sum(row.hours_left or 0.0 for row in rows),
+        "gb": sum(row.gb or 0.0 for row in rows),
+        "complete_gb": all(row.gb is not None for row in rows),
         "complete": all(row.hours is not None for row in rows),
     }

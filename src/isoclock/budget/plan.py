@@ -7,8 +7,10 @@ cells.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from math import floor
 from pathlib import Path
+from typing import Any
 
 from isoclock.errors import ArtifactError, ParamsError, UserError
 from isoclock.files import sha256_json
@@ -139,9 +141,36 @@ def accept_profile(measured: Profile, accepted_path: Path, output: Path, within:
     return profile
 
 
+def why_again(accepted_path: Path, now: Mapping[str, Any], within: float) -> str | None:
+    """Why a method is measured that has an accepted profile; None if it has none, or a damaged one.
+
+    `now` has what the new profile will have: `digests` (code, data, inputs), `device_kind`, `threads`, `protocol_version`.
+    """
+    try:
+        before = read_if_there(accepted_path, Profile, "profile")
+    except ArtifactError:
+        return None
+    if before is None:
+        return None
+    changed = [_WHAT[key] for key, value in now["digests"].items() if getattr(before.digests, key) != value]
+    changed += [
+        f"{key.replace('_', ' ')} ({getattr(before, key)}, now {now[key]})"
+        for key in _SAME
+        if getattr(before, key) != now[key]
+    ]
+    if changed:
+        return f"measured before with other {', '.join(changed)}; the new cost counts"
+    if before.marks:
+        return f"measured before, and marked {', '.join(before.marks)}; the new cost counts"
+    return f"measured before: ratio {before.cost.ratio:.3f}, which is kept if the new one is within {within:.0%} of it"
+
+
+_SAME = ("device_kind", "threads", "protocol_version")
+_WHAT = {"code": "code", "data": "data", "inputs": "networks, recipe or method (params/)"}
+
+
 def _is_comparable(before: Profile, measured: Profile) -> bool:
-    keys = ("digests", "device_kind", "threads", "protocol_version")
-    return all(getattr(before, key) == getattr(measured, key) for key in keys)
+    return all(getattr(before, key) == getattr(measured, key) for key in ("digests", *_SAME))
 
 
 def _check_marks(profile_path: Path, profile: Profile, accepted: AcceptedBudget, study: bool) -> None:

@@ -15,7 +15,7 @@ from isoclock.budget.measure import (
     peak_memory,
     profile_bench,
 )
-from isoclock.budget.plan import accept_profile
+from isoclock.budget.plan import accept_profile, why_again
 from isoclock.data.loading.prepared import PreparedData
 from isoclock.digests import Digests
 from isoclock.files import check_writable, sha256_json
@@ -25,6 +25,7 @@ from isoclock.params.load import Params
 from isoclock.params.schema import Recipe
 from isoclock.params.variants import without_factor
 from isoclock.progress import ProgressLine
+from isoclock.protocol import VERSION
 from isoclock.records.document import build
 from isoclock.records.profile import Profile
 from isoclock.runner.device import choose_device
@@ -47,6 +48,17 @@ def profile_method(params: Params, dataset: str, pair_name: str, method_name: st
     data.verify([split for split in data.splits_of(recipe) if split != "val"], Digests(layout.digests))
     pair, method = params.pair(pair_name), params.method_parts(method_name, dataset)
     device = choose_device()
+    stamp = profile_stamp(params, dataset, pair_name, method_name)
+    about = cost_inputs(params, dataset, pair_name, method_name)
+    title = f"profile {dataset}/{pair_name}/{method_name}"
+    same = {
+        "digests": {"code": stamp["code"], "data": data.digest, "inputs": sha256_json(about)},
+        "device_kind": device_kind(device),
+        "threads": recipe.threads,
+        "protocol_version": VERSION,
+    }
+    if (why := why_again(accepted_path, same, settings.reaccept_within)) is not None:
+        print(f"isoclock: {title}: {why}", flush=True)
     teacher = params.model(pair.teacher) if params.has_teacher(method_name, dataset) else None
 
     def bench(with_method: bool, recipe: Recipe = recipe) -> StepBench:
@@ -57,15 +69,12 @@ def profile_method(params: Params, dataset: str, pair_name: str, method_name: st
     peak = peak_memory(steps, device)
     eager = recipe.model_copy(update={"compile": "none", "teacher_inference": "eager"})
     gflops = count_flops(steps if eager == recipe else bench(True, eager))
-    title = f"profile {dataset}/{pair_name}/{method_name}"
     with ProgressLine(f"{title}, seconds") as line:
         measured = measure(steps, bench(False), settings, line.update)
     sensitivity = None
     if recipe.precision != "fp32" and any(part.active_terms() for part in method):
         with ProgressLine(f"{title}, losses in the other precision") as line:
             sensitivity = measure_sensitivity(bench, recipe, line.update)
-    stamp = profile_stamp(params, dataset, pair_name, method_name)
-    about = cost_inputs(params, dataset, pair_name, method_name)
     content = {
         "dataset": dataset,
         "pair": pair_name,
@@ -89,6 +98,6 @@ def profile_method(params: Params, dataset: str, pair_name: str, method_name: st
         "gflops": gflops,
         "measured_unix": round(time.time()),
         "environment": environment(device),
-        "digests": {"code": stamp["code"], "data": data.digest, "inputs": sha256_json(about)},
+        "digests": same["digests"],
     }
     return accept_profile(build(Profile, content), accepted_path, output, settings.reaccept_within)

@@ -19,6 +19,7 @@ from isoclock.records.results import Results
 ASSUMED_TFLOPS = 20.0
 """What a data-centre GPU reaches with a dilated ResNet in bf16, in 1e12 operations a second: an order of magnitude, no more."""
 
+KEPT_CHECKPOINTS = 2  # of a run, as isoclock.runner.checkpoint keeps them
 MEASURED, ESTIMATED = "measured", "from FLOPs"
 
 
@@ -67,6 +68,11 @@ class StepCosts:
         return self.seconds(
             self.flops.of("training_gflops", recipe, self.params.model(model), self.classes(dataset)).step
         )
+
+    def training_gb(self, dataset: str, model: str) -> float:
+        """GB that a training leaves: weights, and two checkpoints of weights and momentum. An imported network has weights only."""
+        gb = self.flops.of("network_gb", self.params.model(model), self.classes(dataset)).step
+        return gb if self.params.is_imported(model) else gb + KEPT_CHECKPOINTS * 2 * gb
 
     def scoring_s(self, recipe: Recipe, dataset: str, model: str, size: tuple[int, int]) -> float:
         """Estimated seconds of scoring one image of `size` pixels (height, width)."""

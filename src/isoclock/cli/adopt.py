@@ -6,6 +6,7 @@ import argparse
 
 from isoclock.cli.shared import add_grid
 
+EXAMPLE = "adopt --grid demo"
 add_arguments = add_grid
 
 

@@ -6,6 +6,7 @@ import argparse
 
 from isoclock.cli.shared import add_grid
 
+EXAMPLE = "audit --grid demo"
 add_arguments = add_grid
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from isoclock.cli.shared import GRID
+
 if TYPE_CHECKING:
     from isoclock.params.load import Params
+
+EXAMPLE = "check --grid demo"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument(
-        "--grid", help="only this grid; also look for its weights files, compare its crops with the images, count cells"
+        "--grid",
+        help=f"{GRID}: only this one; also look for its weights files, compare its crops with the images, count cells",
     )
 
 

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import argparse
 
+from isoclock.cli.shared import GRID
+
+EXAMPLE = "fetch camvid-study"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("grid", help="a file of params/grids, without .yaml")
+    parser.add_argument("grid", help=GRID)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import argparse
 
+from isoclock.cli.shared import GRID
+
+EXAMPLE = "gate cityscapes cityscapes/r101-r18"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("grid", help="a file of params/grids, without .yaml")
-    parser.add_argument("pair", nargs="?", help="dataset/pair; without it, all of the grid")
+    parser.add_argument("grid", help=GRID)
+    parser.add_argument(
+        "pair", nargs="?", help="dataset/pair, such as cityscapes/r101-r18; without it, all of the grid"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

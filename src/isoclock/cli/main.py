@@ -1,6 +1,7 @@
 """The command line: parser, log and exit status. The verbs are the other files of this package.
 
-Each verb has a docstring, which is its help, `add_arguments(parser)` and `run(arguments)`, which returns the exit status.
+Each verb has a docstring, which is its help, an EXAMPLE, `add_arguments(parser)` and `run(arguments)`, which returns the exit
+status.
 All of them are imported for `isoclock --help`, so a verb imports what it needs inside `run`.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import socket
 import sys
 import time
@@ -22,6 +24,7 @@ from typing import NoReturn, TextIO
 
 from isoclock import __version__
 from isoclock.errors import EXIT_USER_ERROR, UserError, missing_package, one_line
+from isoclock.hints import choices
 from isoclock.modules import modules_of
 from isoclock.os_failures import naming, os_problem
 from isoclock.runner.gpu_failures import gpu_failure
@@ -29,6 +32,7 @@ from isoclock.text import redacted, safe
 
 # These verbs come first in the help, in this order; the others follow by name.
 _PIPELINE = ("prepare", "teacher", "profile", "plan", "student", "evaluate", "report")
+_CHOICE = re.compile(r"VERB: invalid choice: '(.*)' \(choose from (.*)\)")
 _OUTPUT = Path("standard output")  # in messages
 
 
@@ -79,8 +83,13 @@ def _problems(error: Exception) -> list[str] | None:
     failure = gpu_failure(str(error)) if isinstance(error, RuntimeError) else None
     if failure is not None:
         return [f"{failure[1]}; {failure[2]}"]
-    problem = os_problem(error)
-    return None if problem is None else problem.problems
+    if (problem := os_problem(error)) is not None:
+        return problem.problems
+    from isoclock.discovery import plugin_line  # here: only mistakes need it
+
+    if (where := plugin_line(error)) is None:
+        return None
+    return UserError(f"{where}: {type(error).__name__}: {error}").problems
 
 
 def _output_error() -> OSError | None:
@@ -161,9 +170,20 @@ def _logged(path: Path | None, command: Sequence[str], run: Callable[[], int]) -
             raise SystemExit(1) from None
 
 
+class _Help(argparse.HelpFormatter):
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Wrap each paragraph by itself; a command stays on one line."""
+        paragraphs = text.strip().split("\n\n")
+        return "\n\n".join(
+            part if part.startswith("  ") else super(_Help, self)._fill_text(part, width, indent) for part in paragraphs
+        )
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the usage and `message`, which repeats words of the command line, and exit with status 2."""
+        if found := _CHOICE.search(message):
+            message = f"unknown verb {found[1]!r}; {choices(found[1], re.findall('[a-z-]+', found[2]))}"
         super().error(one_line(redacted(message)))
 
 
@@ -173,12 +193,18 @@ def _parser() -> argparse.ArgumentParser:
         description="Knowledge distillation for semantic segmentation, compared at equal training time.",
     )
     parser.add_argument("--version", action="version", version=f"isoclock {__version__}")
-    parser.add_argument("--log", type=Path, help="also write what is printed to this file")
+    parser.add_argument(
+        "--log", type=Path, metavar="FILE", help="also write what is printed to a file, such as runs/logs/check.log"
+    )
     subparsers = parser.add_subparsers(metavar="VERB", required=True)
     for name, verb in modules_of("cli", first=_PIPELINE, without=("main", "shared")).items():
         about = verb.__doc__ or ""  # None under python -OO
         summary = about.partition("\n")[0].replace("%", "%%")  # argparse formats `help`, not `description`
-        subparser = subparsers.add_parser(name.replace("_", "-"), help=summary, description=about)
+        example = getattr(verb, "EXAMPLE", None)
+        epilog = f"example:\n\n  isoclock {example}" if example else None
+        subparser = subparsers.add_parser(
+            name.replace("_", "-"), help=summary, description=about, epilog=epilog, formatter_class=_Help
+        )
         verb.add_arguments(subparser)
         subparser.set_defaults(run=verb.run)
     return parser

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import argparse
 
-from isoclock.cli.shared import positive
+from isoclock.cli.shared import GRID, add_names, positive
 from isoclock.errors import UserError
+
+EXAMPLE = "plan streets r10t-tiny compute-140 kd"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    for positional in ("dataset", "pair", "budget"):
-        parser.add_argument(positional, nargs="?")
-    parser.add_argument("method", nargs="?", help="without it, the budget itself is resolved and accepted")
-    parser.add_argument("--dry", action="store_true", help="show a grid's jobs and device hours; nothing is planned")
-    parser.add_argument("--grid", help="with --dry: a file of params/grids, without .yaml (default: demo)")
-    parser.add_argument("--tflops", type=positive, help="with --dry: 1e12 operations a second, used without a profile")
+    add_names(parser, "dataset", "pair", "budget", optional=True)
+    help_ = "a method of params/methods.yaml, such as kd; without it, the budget itself is resolved and accepted"
+    parser.add_argument("method", nargs="?", help=help_)
+    parser.add_argument(
+        "--dry", action="store_true", help="show a grid's jobs, device hours and GB; nothing is planned"
+    )
+    parser.add_argument("--grid", help=f"with --dry: {GRID} (the default)")
+    parser.add_argument(
+        "--tflops",
+        type=positive,
+        metavar="T",
+        help="with --dry: 1e12 operations a second, such as 20, used without a profile",
+    )
     parser.add_argument("--json", action="store_true", help="with --dry: print JSON")
     parser.add_argument(
         "--refresh-budget", action="store_true", help="resolve an accepted budget again from its yardstick's profile"

@@ -7,20 +7,31 @@ import os
 import sys
 from pathlib import Path
 
-from isoclock.cli.shared import integer
+from isoclock.cli.shared import add_names, integer
 from isoclock.errors import ParamsError
+
+EXAMPLE = "prepare streets --workers 2"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("dataset")
+    add_names(parser, "dataset")
     parser.add_argument(
-        "--workers", type=integer(1), default=os.cpu_count() or 1, help="threads (default: one per core)"
+        "--workers",
+        type=integer(1),
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="threads, such as 2 (default: one per core)",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb; returns the exit status."""
+    from isoclock.params.check import load_params
+
+    name = arguments.dataset
+    params = load_params()
+    dataset = params.dataset(name)
     from isoclock.data.packing.prepare import prepare
     from isoclock.data.packing.unlabelled import raw_splits
     from isoclock.data.packing.verify import MAX_PIXELS
@@ -28,15 +39,12 @@ def run(arguments: argparse.Namespace) -> int:
     from isoclock.errors import one_line
     from isoclock.grid.code import code_digest
     from isoclock.grid.layout import Layout
-    from isoclock.params.check import load_params
     from isoclock.params.variants import whole_dataset
     from isoclock.progress import ProgressLine
     from isoclock.report.prepared_table import print_prepared
 
     notes: list[str] = []
-    name = arguments.dataset
-    params = load_params()
-    dataset, out = params.dataset(name), Layout().prepared(name)
+    out = Layout().prepared(name)
     with ProgressLine(f"prepare {name}") as progress:
         index = prepare(
             reader_of(dataset),

@@ -7,27 +7,31 @@ from __future__ import annotations
 
 import argparse
 
-from isoclock.cli.shared import add_study
+from isoclock.cli.shared import add_names, add_study
+
+EXAMPLE = "profile streets r10t-tiny kd"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    for positional in ("dataset", "pair", "method"):
-        parser.add_argument(positional)
+    add_names(parser, "dataset", "pair", "method")
     add_study(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb; returns the exit status."""
+    from isoclock.params.check import load_params
+
+    params, method = load_params(), arguments.method
+    params.dataset(arguments.dataset)
+    params.method_parts(method, arguments.dataset)
+    recipe = params.student_recipe(arguments.dataset, arguments.pair)
     from isoclock.budget.profile import profile_method
     from isoclock.grid.layout import Layout
-    from isoclock.params.check import load_params
     from isoclock.runner.device import choose_device
     from isoclock.runner.failures import as_user_error, figures
     from isoclock.training.precision import check_precision
 
-    params, method = load_params(), arguments.method
-    recipe = params.student_recipe(arguments.dataset, arguments.pair)
     title = f"profile {arguments.dataset}/{arguments.pair}/{method}"
     device = choose_device(title)
     check_precision(recipe, arguments.dataset, device, params.folder, study=arguments.study)

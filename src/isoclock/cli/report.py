@@ -6,6 +6,8 @@ import argparse
 
 from isoclock.cli.shared import add_grid
 
+EXAMPLE = "report --grid demo --table-only"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""

@@ -5,10 +5,26 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+GRID = "a file of params/grids, without .yaml, such as demo"
+_NAMES = {
+    "dataset": "a data set of params/datasets.yaml, such as streets",
+    "model": "a model of params/models.yaml, such as psp-r10t",
+    "pair": "a pair of params/models.yaml, such as r10t-tiny",
+    "method": "a method of params/methods.yaml, such as kd",
+    "budget": "a budget of params/budgets.yaml, such as compute-140",
+    "cell": "dataset/pair/method/budget/seed, such as streets/r10t-tiny/kd/compute-140/0",
+}
+
+
+def add_names(parser: argparse.ArgumentParser, *names: str, optional: bool = False) -> None:
+    """Add positional arguments that are names of params/: dataset, model, pair, method, budget or cell."""
+    for name in names:
+        parser.add_argument(name, nargs="?" if optional else None, help=_NAMES[name])
+
 
 def add_grid(parser: argparse.ArgumentParser) -> None:
     """Add `--grid`."""
-    parser.add_argument("--grid", default="demo", help="a file of params/grids, without .yaml (default: demo)")
+    parser.add_argument("--grid", default="demo", help=f"{GRID} (the default)")
 
 
 def add_study(parser: argparse.ArgumentParser) -> None:

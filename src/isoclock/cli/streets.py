@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+EXAMPLE = "streets data/streets"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("data/streets"))
+    parser.add_argument(
+        "folder", type=Path, nargs="?", default=Path("data/streets"), help="a new folder (default: data/streets)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -8,6 +8,8 @@ import sys
 from isoclock.cli.shared import add_grid
 from isoclock.errors import EXIT_USER_ERROR
 
+EXAMPLE = "sync --grid demo --watch"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
@@ -20,10 +22,11 @@ def run(arguments: argparse.Namespace) -> int:
     from isoclock.grid.cells import cells, datasets_needed
     from isoclock.grid.layout import RESULTS, RUNS
     from isoclock.params.check import load_params
-    from isoclock.tracking import sync, watch
 
     params = load_params()
     found = cells(params, arguments.grid)
+    from isoclock.tracking import sync, watch
+
     update = watch if arguments.watch else sync
     summary = update(
         RESULTS,

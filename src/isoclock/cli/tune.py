@@ -11,11 +11,16 @@ import signal
 import subprocess
 import sys
 
+EXAMPLE = "tune weights-tiny --profile workflow/profiles/local"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("grid", help="a file of params/grids with `tune`, without .yaml")
-    parser.add_argument("--profile", help="first run what is missing of the sweep, with this profile of Snakemake")
+    parser.add_argument("grid", help="a file of params/grids with `tune`, without .yaml, such as weights-tiny")
+    parser.add_argument(
+        "--profile",
+        help="first run what is missing of the sweep, with this profile of Snakemake, such as workflow/profiles/local",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

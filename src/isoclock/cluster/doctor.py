@@ -1,29 +1,36 @@
-"""Checks of this machine and its cluster, with advice. They change nothing and touch no run."""
+"""Checks of this machine and its cluster, with advice. They change nothing and touch no run.
+
+Imports the standard library only, so that it can say which packages are missing. What needs a package is checked if it is there.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
+import re
+import shutil
 import sys
 import tempfile
+import textwrap
+import tomllib
 from collections.abc import Iterable, Iterator
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
 from pathlib import Path
 
 from isoclock.cluster import slurm
-from isoclock.cluster.doctor_slurm import examine_cluster
 from isoclock.cluster.finding import Finding
 from isoclock.errors import EXIT_USER_ERROR, UserError
 from isoclock.gpus import DEVICE, GpuInUse
 from isoclock.grid.layout import RESULTS, RUNS
 from isoclock.locks import Lock
-from isoclock.params.check import load_params
 
 LOCK = Path("requirements.lock")
 PARAMS = Path("params")
 PYTHONS = ((3, 11), (3, 12), (3, 13))
 LOCAL_FILE_SYSTEMS = ("tmpfs", "ramfs", "overlay")  # lost with the machine or the container
 MIN_FREE_GB = 5.0
+_MARKS = {"ok": "ok", "warn": "warn", "wrong": "wrong", "none": "-"}
 
 
 def examine(folder: Path = Path(), *, try_job: bool = True) -> Iterator[Finding]:
@@ -32,18 +39,60 @@ def examine(folder: Path = Path(), *, try_job: bool = True) -> Iterator[Finding]
     With `try_job` False, no job is started on the cluster.
     """
     yield python()
+    yield from missing_packages(folder / LOCK)
     yield packages(folder / LOCK)
-    trains_on = device()
-    yield trains_on
-    if trains_on.state == "ok":
-        yield from precisions(folder / PARAMS)
-    yield mlflow_store()
+    if absent := _absent("torch", "pydantic", "yaml"):
+        yield Finding("device", "none", f"not checked, because {absent} is missing")
+    else:
+        trains_on = device()
+        yield trains_on
+        if trains_on.state == "ok":
+            yield from precisions(folder / PARAMS)
+    if absent := _absent("mlflow", "sqlalchemy"):
+        yield Finding("MLflow", "none", f"not checked, because {absent} is missing")
+    else:
+        yield mlflow_store()
     for name in (RUNS, RESULTS):
         yield writable(folder / name)
-    if slurm.available():
-        yield from examine_cluster(folder, try_job=try_job)
-    else:
+    if not slurm.available():
         yield Finding("SLURM", "none", "no SLURM here", "on a cluster, run this on the head node")
+    elif absent := _absent("pydantic", "yaml"):
+        yield Finding("SLURM", "none", f"not checked, because {absent} is missing")
+    else:
+        from isoclock.cluster.doctor_slurm import examine_cluster
+
+        yield from examine_cluster(folder, try_job=try_job)
+
+
+def _absent(*modules: str) -> str | None:
+    """The first of some modules that is not installed; None if all are."""
+    return next((name for name in modules if find_spec(name) is None), None)
+
+
+def missing_packages(lock: Path) -> Iterator[Finding]:
+    """The packages that isoclock needs and that are not installed, if there are any."""
+    needed = needed_packages()
+    missing = []
+    for name in needed:
+        try:
+            version(name)
+        except PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        advice = "run `python3 -m venv .venv`, `. .venv/bin/activate`, `pip install -r "
+        advice += f"{lock}`; if .venv is there, activating it may be all" if lock.is_file() else "requirements.lock`"
+        yield Finding("missing", "wrong", f"{', '.join(missing)} ({len(missing)} of {len(needed)})", advice)
+
+
+def needed_packages() -> list[str]:
+    """Names of the packages that the command line needs, from pyproject.toml next to the source, or from the installed package."""
+    project = Path(__file__).parents[3] / "pyproject.toml"
+    if project.is_file():
+        content = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
+        listed = [*content["dependencies"], *content["optional-dependencies"]["pipeline"]]
+    else:
+        listed = [one for one in requires("isoclock") or [] if ";" not in one or 'extra == "pipeline"' in one]
+    return sorted({found[0] for one in listed if (found := re.match(r"[\w.-]+", one))})
 
 
 def python() -> Finding:
@@ -92,6 +141,7 @@ def device() -> Finding:
 
 def precisions(params_folder: Path) -> Iterator[Finding]:
     """Check that this machine computes the precision of each recipe as fast as float32."""
+    from isoclock.params.check import load_params
     from isoclock.runner.device import choose_device
     from isoclock.training.precision import SLOWER, slowdown
 
@@ -186,21 +236,20 @@ def file_system(folder: Path) -> str:
 
 def report(findings: Iterable[Finding]) -> int:
     """Print a table of findings and the advice below it. Returns the exit status: 2 if any finding is `wrong`."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    from isoclock.progress import table_console
-
-    marks = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "wrong": "[red]wrong[/]", "none": "-"}
-    table = Table(box=None, pad_edge=False)
-    for heading in ("", "check", "found"):
-        table.add_column(heading, overflow="fold")
     found = list(findings)
+    columns = shutil.get_terminal_size((80, 24)).columns
+    wide = max((len(finding.what) for finding in found), default=0)
     for finding in found:
-        table.add_row(marks[finding.state], finding.what, escape(finding.found))
-    console = table_console()
-    console.print(table)
+        _print(f"{_MARKS[finding.state]:5}  {finding.what:{wide}}  ", finding.found, columns)
     for finding in found:
         if finding.advice:
-            console.print(f"\n{marks[finding.state]} {finding.what}: {escape(finding.advice)}")
+            print()
+            _print(f"{_MARKS[finding.state]} {finding.what}: ", finding.advice, columns, indent=2)
     return EXIT_USER_ERROR if any(finding.state == "wrong" for finding in found) else 0
+
+
+def _print(start: str, text: str, columns: int, indent: int | None = None) -> None:
+    """Print `start` and `text`, wrapped to `columns`; further lines are indented, by default to where `text` starts."""
+    further = " " * (len(start) if indent is None else indent)
+    lines = textwrap.wrap(start + text, max(40, columns), subsequent_indent=further, break_on_hyphens=False)
+    print("\n".join(lines))

@@ -7,6 +7,7 @@ import re
 import secrets
 import shlex
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,6 @@ from isoclock.grid.layout import RUNS
 
 INIT_S = 40  # default of the executor's slurm-init-seconds-before-status-checks
 MIN_GRACE_S = 60  # to write a checkpoint, and for the two Snakemake processes of a job to end after the trainer
-NOT_CONFIGURED = "Could not establish a configuration source"
 TRY_S = 30  # how long a test job may wait for a GPU
 
 
@@ -27,7 +27,7 @@ def examine_cluster(folder: Path = Path(), *, try_job: bool = True) -> Iterator[
     answer = slurm.ask("scontrol", "ping")
     if answer is None or answer.status != 0 or " is UP" not in answer.output:
         reason = "scontrol not found" if answer is None else answer.error
-        if NOT_CONFIGURED in reason:
+        if slurm.NOT_CONFIGURED in reason:
             yield Finding("SLURM", "none", "no SLURM here: its commands are installed, but no cluster is configured")
             return
         advice = "ask the cluster's administrators; until then every start of Snakemake here may wait ten seconds"
@@ -56,6 +56,7 @@ def examine_cluster(folder: Path = Path(), *, try_job: bool = True) -> Iterator[
         return
     yield account(site, settings)
     yield from partition(site, settings)
+    yield from device_kinds(site)
     yield from gpu_job(site, folder, try_job=try_job)
 
 
@@ -141,6 +142,34 @@ def preemption(found: slurm.Partition, preempt_type: str, spare_retries: int) ->
         )
         return Finding("preemption", "warn" if found.grace_s >= MIN_GRACE_S else "wrong", mode, hang)
     return Finding("preemption", "ok", mode, bounded)
+
+
+def device_kinds(site: Site) -> Iterator[Finding]:
+    """The kinds of GPUs in the partition, and the line of the site file that selects one. Nothing if SLURM lists no partition."""
+    if site.found is None:
+        return
+    answer = slurm.ask("sinfo", "--noheader", "-p", site.partition or site.found.name, "-o", "%D %G")
+    if answer is None or answer.status != 0:
+        yield Finding("device kinds", "none", "sinfo not found" if answer is None else answer.error)
+        return
+    kinds: Counter[str] = Counter()
+    for nodes, gres in (line.split(maxsplit=1) for line in answer.output.splitlines() if len(line.split()) > 1):
+        for kind, count in re.findall(r"\bgpu:(?:([A-Za-z][\w.-]*):)?(\d+)", gres):
+            kinds[kind] += int(nodes) * int(count)
+    shown = ", ".join(f"{count} {kind or 'without a type'}" for kind, count in kinds.items()) or "no GPUs"
+    lines = " or ".join(f"`gpu_model: {kind}`" for kind in kinds if kind)
+    if site.gpu_model is not None and site.gpu_model not in kinds:
+        advice = f"{SITE_FILE}: {f'set {lines}' if lines else 'set `gpu_model: null`, because GPUs here have no types'}"
+        yield Finding("device kinds", "wrong", f"{shown}; gpu_model: {site.gpu_model}", advice)
+    elif site.gpu_model is None and len(kinds) > 1:
+        advice = f"{SITE_FILE}: set {lines}: costs are comparable within one kind only"
+        yield Finding("device kinds", "warn", shown, advice)
+    elif kinds:
+        yield Finding("device kinds", "ok", shown, f"{SITE_FILE}: {lines} selects a kind" if lines else "")
+    else:
+        yield Finding(
+            "device kinds", "warn", shown, f"{SITE_FILE}: choose a partition with GPUs, unless you train on CPUs"
+        )
 
 
 def gpu_job(site: Site, folder: Path, *, try_job: bool) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ import subprocess
 from dataclasses import dataclass
 
 TIMEOUT_S = 15.0
+NOT_CONFIGURED = "Could not establish a configuration source"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from isoclock.errors import ArtifactError, ParamsError, UserError
 from isoclock.grid.jobs import GridJobs
+from isoclock.hints import choices
 from isoclock.params.tuning import SWEEP
 from isoclock.params.variants import whole_dataset
 from isoclock.protocol import check_version
@@ -21,8 +22,8 @@ def pass_gate(jobs: GridJobs, dataset: str, pair: str) -> str:
     file = jobs.params.folder / "grids" / f"{jobs.grid.removesuffix(SWEEP)}.yaml"
     whole = whole_dataset(dataset)
     if (dataset, pair) not in jobs.gates:
-        known = ", ".join("/".join(where) for where in jobs.gates) or "none"
-        raise ParamsError(f"{file}: teacher_miou_at_least: has nothing for {dataset}/{pair}; choose from {known}")
+        known = choices(f"{dataset}/{pair}", ("/".join(where) for where in jobs.gates))
+        raise ParamsError(f"{file}: teacher_miou_at_least: has nothing for {dataset}/{pair}; {known}")
     at_least = jobs.params.grid(jobs.grid).teacher_miou_at_least.get(whole, {}).get(pair)
     model, trained_on = jobs.params.pair(pair).teacher, jobs.params.teacher_dataset(dataset)
     miou = _scores(jobs, trained_on, model).miou

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from isoclock.cluster.site import exit_with, in_use
@@ -12,7 +11,7 @@ from isoclock.dag.gate import close_gates
 from isoclock.dag.targets import GridTargets
 from isoclock.errors import UserError
 from isoclock.grid.jobs import GridJobs
-from isoclock.grid.layout import Layout
+from isoclock.grid.layout import SNAKEMAKE_LOCKS, Layout
 from isoclock.grid.stamps import add_missing, refresh
 from isoclock.os_failures import os_problem
 from isoclock.params.check import load_params
@@ -20,7 +19,6 @@ from isoclock.params.load import Params
 
 DEFAULT_GRID = "demo"
 CONFIG_KEYS = ("grid", "method")
-SNAKEMAKE_LOCKS = Path(".snakemake/locks")  # has files while a Snakemake works here, and after one was killed
 
 
 def open_targets(config: Mapping[str, Any]) -> GridTargets:

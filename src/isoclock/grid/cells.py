@@ -49,6 +49,16 @@ class Cell:
         return asdict(self)
 
 
+def known_cell(params: Params, path: str) -> Cell:
+    """`Cell.parse`, with names that params/ has. Raises UserError for another form, ParamsError for an unknown name."""
+    cell = Cell.parse(path)
+    params.dataset(cell.dataset)
+    params.budget(cell.budget)
+    params.method_parts(cell.method, cell.dataset)
+    params.student_recipe(cell.dataset, cell.pair, cell.method)
+    return cell
+
+
 def is_seed(text: str) -> bool:
     """Whether a text is a seed as paths have it: digits, without leading zeros, of at most 63 bits."""
     return re.fullmatch("0|[1-9][0-9]{0,18}", text) is not None and int(text) <= MAX_SEED

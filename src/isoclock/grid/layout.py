@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
-from isoclock.grid.cells import Cell
 from isoclock.params.variants import without_factor
+
+if TYPE_CHECKING:
+    from isoclock.grid.cells import Cell
 
 RESULTS = Path("results")
 RUNS = Path("runs")
+SNAKEMAKE_LOCKS = Path(".snakemake/locks")  # has files while a Snakemake works here, and after one was killed
 REPORT_PAGE = "report.html"  # in a report's folder
 
 

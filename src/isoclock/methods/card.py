@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 from isoclock.discovery import Source, plugin_folder, sources
 from isoclock.errors import ParamsError
 from isoclock.facts import defaults, literal_facts, param_problems
+from isoclock.hints import choices
 
 Implementation = Literal["reference", "tuned"]
 IMPLEMENTATIONS: tuple[str, ...] = get_args(Implementation)
@@ -83,8 +84,7 @@ class Card:
                 f"{self.name}.implementation: {implementation!r}: must be {' or '.join(self.implementations)}"
             )
         for term in sorted((active_terms or frozenset()) - set(self.terms)):
-            choices = ", ".join(self.terms) or "(it has none)"
-            problems.append(f"{self.name}.terms: {term!r}: unknown term; choose from {choices}")
+            problems.append(f"{self.name}.terms: {term!r}: unknown term; {choices(term, self.terms)}")
         return problems + param_problems(self.name, self.params, params)
 
 
@@ -101,7 +101,7 @@ def _cards(_plugins: Path | None) -> dict[str, Card]:
 def card(name: str) -> Card:
     """The card of one method. Raises ParamsError for an unknown name."""
     if name not in cards():
-        raise ParamsError(f"unknown method {name!r}; choose from {', '.join(cards())}")
+        raise ParamsError(f"unknown method {name!r}; {choices(name, cards())}")
     return cards()[name]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from isoclock.discovery import Source, plugin_folder, sources
 from isoclock.errors import ParamsError, UserError
 from isoclock.facts import Rules, defaults, literal_facts
+from isoclock.hints import choices
 from isoclock.models.outputs import AUX_LOGITS, BACKBONE, HEAD, LOGITS
 
 Stride = int | str | Mapping[str, Mapping[Any, Any]]
@@ -77,7 +78,7 @@ def architecture(name: str) -> Architecture:
     """One architecture. Raises ParamsError for an unknown name."""
     known = architectures()
     if name not in known:
-        raise ParamsError(f"architecture: unknown architecture {name!r}; choose from {', '.join(known)}")
+        raise ParamsError(f"architecture: unknown architecture {name!r}; {choices(name, known)}")
     return known[name]
 
 

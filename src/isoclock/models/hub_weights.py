@@ -12,6 +12,7 @@ import urllib.request
 from pathlib import Path
 
 from isoclock.errors import ParamsError, UserError
+from isoclock.hints import choices
 
 RANDOM = "random"
 IMAGENET = "imagenet"
@@ -103,8 +104,8 @@ def _repository(name: str) -> tuple[str, str | None]:
     try:
         config = timm.get_pretrained_cfg(name)
     except RuntimeError:
-        tags = ", ".join(timm.list_pretrained(f"{model}.*")) or "none"
-        raise ParamsError(f"weights: {name!r}: timm has no such weights of {model}; choose from {tags}") from None
+        tags = choices(name, timm.list_pretrained(f"{model}.*"))
+        raise ParamsError(f"weights: {name!r}: timm has no such weights of {model}; {tags}") from None
     if config is None or not config.has_weights or not config.hf_hub_id:
         raise ParamsError(f"weights: timm has none for {name!r}; give a local file, or set `weights: random`")
     return str(config.hf_hub_id), None

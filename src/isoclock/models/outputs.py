@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from isoclock.errors import ParamsError
+from isoclock.hints import choices
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,5 +58,5 @@ class ChannelSpec:
         """Channels at `tap`. Raises ParamsError if the network has no such tap."""
         channels = {BACKBONE: self.backbone, HEAD: self.head, **self.further}
         if tap not in channels:
-            raise ParamsError(f"tap: {tap!r}: unknown tap of this network; choose from {', '.join(channels)}")
+            raise ParamsError(f"tap: {tap!r}: unknown tap of this network; {choices(tap, channels)}")
         return channels[tap]

@@ -7,6 +7,7 @@ from typing import Any
 
 from isoclock.discovery import sources
 from isoclock.errors import ParamsError
+from isoclock.hints import choices
 from isoclock.methods.card import IMPLEMENTATIONS, cards
 from isoclock.models.card import architectures
 from isoclock.params.check_datasets import gate_problems, teacher_problems, unlabelled_problems
@@ -41,8 +42,8 @@ def problems_of(params: Params) -> list[str]:
         if what == "method" and (problem := params.implementation_problem(name)):
             problems.append(f"{params.folder / file}: {key}: {problem}")
         elif name not in table:
-            there = ", ".join(sorted(str(entry) for entry in table if not str(entry).endswith(SUFFIXES))) or "none"
-            problems.append(f"{params.folder / file}: {key}: unknown {what} {name!r}; choose from {there}")
+            there = choices(name, sorted(str(entry) for entry in table if not str(entry).endswith(SUFFIXES)))
+            problems.append(f"{params.folder / file}: {key}: unknown {what} {name!r}; {there}")
 
     sections = dict.fromkeys(section for section, _role in params.recipes)
     for name, dataset in params.datasets.items():
@@ -138,7 +139,7 @@ def _extras_problems(params: Params, name: str) -> list[str]:
     problems, terms = [], dict.fromkeys(method.weights, name)
     for extra in method.extras:
         if extra not in params.methods:
-            problems.append(f"{where}: unknown method {extra!r}; choose from {', '.join(sorted(params.methods))}")
+            problems.append(f"{where}: unknown method {extra!r}; {choices(extra, sorted(params.methods))}")
             continue
         entry = params.methods[extra]
         if entry.extras:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from isoclock.hints import choices
 from isoclock.params.load import Params
 from isoclock.params.recipes import ROLES
 
@@ -49,8 +50,8 @@ def teacher_problems(params: Params, name: str) -> list[str]:
     if other == name:
         return [*problems, f"{where}: {other!r} is this data set; remove it"]
     if other not in params.datasets:
-        choices = ", ".join(sorted(set(params.datasets) - {name}))
-        return [*problems, f"{where}: unknown data set {other!r}; choose from {choices}"]
+        known = choices(other, sorted(set(params.datasets) - {name}))
+        return [*problems, f"{where}: unknown data set {other!r}; {known}"]
     theirs = params.datasets[other]
     if theirs.teacher_from is not None:
         problems.append(f"{where}: {other!r} has a teacher_from of its own; use {theirs.teacher_from} here")

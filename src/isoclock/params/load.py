@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from isoclock.errors import ParamsError
+from isoclock.hints import choices
 from isoclock.methods.card import IMPLEMENTATIONS, NOTHING_TO_GAIN, cards
 from isoclock.params.recipes import read_recipes
 from isoclock.params.schema import (
@@ -183,8 +184,8 @@ class Params:
 
     def _one(self, file: str, table: Mapping[Any, EntryT], name: Any, what: str) -> EntryT:
         if name not in table:
-            known = ", ".join(sorted(_spelled(key) for key in table))
-            raise ParamsError(f"{self.folder / file}: unknown {what} {_spelled(name)!r}; choose from {known}")
+            known = choices(_spelled(name), sorted(_spelled(key) for key in table))
+            raise ParamsError(f"{self.folder / file}: unknown {what} {_spelled(name)!r}; {known}")
         return table[name]
 
 

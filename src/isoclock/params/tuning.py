@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isoclock.errors import ParamsError
+from isoclock.hints import choices
 from isoclock.params.schema import Grid, TunedWeights
 from isoclock.params.variants import HeldOut, is_derived, with_factor, with_held_out
 from isoclock.params.yaml_file import as_entry, as_mapping, read_yaml
@@ -108,7 +109,7 @@ def tuning_problems(params: Params) -> Iterator[str]:
             continue
         budget = params.budgets.get(grid.tune.budget)
         if budget is None:
-            yield f"{file}: tune.budget: unknown budget {grid.tune.budget!r}; choose from {', '.join(params.budgets)}"
+            yield f"{file}: tune.budget: unknown budget {grid.tune.budget!r}; {choices(grid.tune.budget, params.budgets)}"
         elif budget.protocol != "compute":
             yield f"{file}: tune.budget: {grid.tune.budget}: methods are tuned at equal compute; choose a compute budget"
         for number, block in enumerate(grid.blocks):

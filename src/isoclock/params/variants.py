@@ -10,8 +10,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from isoclock.schema import MAX_SEED
-
 _FACTOR = re.compile(r"(.+)\.x(\d+(?:\.\d+)?)")
 _HELD_OUT = re.compile(r"(.+)\.held-out-(0\.\d+)-seed-(0|[1-9]\d{0,18})")
 
@@ -62,6 +60,8 @@ def with_held_out(dataset: str, held_out: HeldOut) -> str:
 
 def split_held_out(dataset: str) -> tuple[str, HeldOut | None]:
     """(Name of the whole data set, what is held out of its training images, or None)."""
+    from isoclock.schema import MAX_SEED  # here, so that paths can be named without pydantic
+
     found = _HELD_OUT.fullmatch(dataset)
     if found is None or not 0 < (share := float(found[2])) < 1 or int(found[3]) > MAX_SEED:
         return dataset, None

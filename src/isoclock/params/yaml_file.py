@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from isoclock.hints import choices, number_hint
 from isoclock.params.yaml_loader import load_yaml, read_text
 from isoclock.schema import NAME_RULE, is_name
 
@@ -47,7 +48,9 @@ def as_entry(path: Path, where: str, raw: Any, kind: type[EntryT], problems: lis
             message = detail["msg"].removeprefix("Value error, ")
             if detail["type"] == "extra_forbidden":
                 top = len(detail["loc"]) == 1
-                message = f"unknown key; choose from {', '.join(kind.model_fields)}" if top else "unknown key"
+                message = f"unknown key; {choices(detail['loc'][0], kind.model_fields)}" if top else "unknown key"
+            if detail["type"] in ("float_type", "int_type"):
+                message += number_hint(detail["input"])
             whole = isinstance(detail["input"], dict | list) or detail["type"] == "missing"
             value = "" if whole else f"{shown(detail['input'])}: "
             problems.append(f"{path}: {key}: {value}{message}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from isoclock.budget.forecast_rows import ARITHMETIC, STAGES, Forecast, ForecastRow
@@ -12,17 +13,17 @@ from isoclock.progress import table_console
 
 def print_forecast(found: Forecast) -> None:
     """Jobs and hours, stage by stage and in all, and where the figures come from."""
-    table = Table(title=f"Grid {found.grid}: what it takes")
+    table = Table(title=f"Grid {found.grid}: what it takes", box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("stage")
-    table.add_column("of")
-    for title in ("jobs", "made", "device hours", "left"):
+    table.add_column("of", overflow="fold")
+    for title in ("jobs", "made", "hours", "left", "GB"):
         table.add_column(title, justify="right")
     table.add_column("figures")
     sums = found.as_json()
     for stage in STAGES:
         rows = found.of(stage)
         for row in rows:
-            table.add_row(stage, row.where, f"{row.jobs:,}", f"{row.made:,}", *_times(row), row.basis)
+            table.add_row(stage, row.where, f"{row.jobs:,}", f"{row.made:,}", *_times(row), _gb(row.gb), row.basis)
         if len(rows) > 1:
             table.add_row(stage, "[bold]all[/]", *_summed(sums["stages"][stage]), "")
         table.add_section()
@@ -38,10 +39,15 @@ def _times(row: ForecastRow) -> tuple[str, str]:
     return ("-", "-") if row.basis == ARITHMETIC else (_hours(row.hours), _hours(row.hours_left))
 
 
-def _summed(sums: dict[str, Any]) -> tuple[str, str, str, str]:
+def _gb(gb: float | None) -> str:
+    return "-" if gb == 0 else _hours(gb)
+
+
+def _summed(sums: dict[str, Any]) -> tuple[str, ...]:
     at_least = "" if sums["complete"] else ">= "
     hours = [f"[bold]{at_least}{_hours(sums[key])}[/]" for key in ("hours", "hours_left")]
-    return f"[bold]{sums['jobs']:,}[/]", f"[bold]{sums['made']:,}[/]", hours[0], hours[1]
+    gb = _gb(sums["gb"]) if sums["complete_gb"] else f">= {_hours(sums['gb'])}" if sums["gb"] else "?"
+    return f"[bold]{sums['jobs']:,}[/]", f"[bold]{sums['made']:,}[/]", *hours, f"[bold]{gb}[/]"
 
 
 def _hours(hours: float | None) -> str:

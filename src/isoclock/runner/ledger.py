@@ -6,6 +6,7 @@ a kill cut short is left out, and so are lines that are not events, which are re
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -23,6 +24,7 @@ from isoclock.os_failures import naming
 Event = dict[str, Any]
 
 _LONGEST = 1 << 20  # bytes of a line
+_TAIL = 4096  # bytes read at once from the end
 # How `append` starts nearly all lines of a long ledger. Looking for it is fifty times faster than parsing JSON.
 _TRAIN = b'{"event": "train", '
 _ITERATION = re.compile(rb'"iteration": ([0-9]{1,18})[,}]')
@@ -74,7 +76,7 @@ def events(path: Path, *, every: int = 1, problems: list[str] | None = None) -> 
     """
     damaged = first = 0
     for number, line in _few(_lines(path), every) if every > 1 else enumerate(_lines(path), start=1):
-        if event := _event(line):
+        if event := event_of(line):
             yield event
         elif line.strip():
             damaged, first = damaged + 1, first or number
@@ -83,6 +85,25 @@ def events(path: Path, *, every: int = 1, problems: list[str] | None = None) -> 
             f"line {first} is not an event" if damaged == 1 else f"{damaged} lines are not events, first line {first}"
         )
         problems.append(f"{path}: {lines}; left out")
+
+
+def newest_first(path: Path) -> Iterator[Event]:
+    """The events of a ledger, the last one first; none if there is no file.
+
+    It reads blocks from the end, so that a caller that needs a few events reads a few KiB of a ledger of any length.
+    """
+    with regular(path).open("rb") if path.exists() else io.BytesIO() as stream:
+        at, rest = stream.seek(0, os.SEEK_END), b""
+        torn = True  # what follows the last line feed: nothing, or a line that is being written
+        while at:
+            start = max(0, at - _TAIL)
+            stream.seek(start)
+            lines = (stream.read(at - start) + rest).split(b"\n")
+            rest, at = lines[0] if start else b"", start
+            for line in reversed(lines[bool(start) : len(lines) - torn]):
+                if event := event_of(line):
+                    yield event
+            torn = torn and len(lines) == 1
 
 
 def valid_events(events: Iterable[Event]) -> list[Event]:
@@ -114,7 +135,7 @@ _VALID: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def _event(line: bytes) -> Event | None:
+def event_of(line: bytes) -> Event | None:
     """The event in a line, with values that a reader can calculate with; None if it is something else."""
     try:
         event = json.loads(line)

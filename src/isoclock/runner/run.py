@@ -22,6 +22,7 @@ from isoclock.files import check_writable, sha256_file
 from isoclock.grid.cells import Cell, same_training
 from isoclock.grid.layout import RunFiles
 from isoclock.grid.stamps import student_stamp, teacher_stamp
+from isoclock.progress import ProgressLine
 from isoclock.protocol import check_version
 from isoclock.records.document import read
 from isoclock.records.plan import Plan
@@ -174,10 +175,11 @@ def _train(job: _Job, device: torch.device) -> str:
     in_one_line = partial(as_user_error, spec.title, describe)
     with in_one_line(), Lease(spec.run_folder) as lease, in_one_line(partial(_record_failure, ledger_path)):
         check_writable(spec.result_folder)
-        job.data.verify(job.data.splits_of(spec.recipe), job.kept)
-        run, complaints = open_run(spec)
-        started = time.monotonic()
-        step = job.step(device)
+        with ProgressLine(f"{spec.title}: checks its data and builds its networks"):
+            job.data.verify(job.data.splits_of(spec.recipe), job.kept)
+            run, complaints = open_run(spec)
+            started = time.monotonic()
+            step = job.step(device)
         validated: tuple[int, Scores] | None = None  # the last validation, and after how many iterations
 
         def evaluate() -> dict[str, Any]:

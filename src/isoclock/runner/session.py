@@ -112,6 +112,7 @@ class Session:
         # The last save is under StopSignal too: a second signal (SLURM sends one to each process of a job) must not break it.
         with StopSignal() as self._stop, stopped_by(self.stop_requested), ProgressLine(title) as self._line:
             self._line.start_at(self.state.iteration)
+            self._line.note(self.state.iteration, self.loop.iterations)
             status = self.loop.run(self)
         self._progress_file.close()
         if status == "stopped":
@@ -138,6 +139,8 @@ class Session:
         """Write the progress file."""
         self.state.iteration, self.state.pretrained = self.loop.iteration, self.loop.pretrained
         self._progress_file.write(self.state.iteration, self.loop.clock.train_s)
+        if self.state.iteration:
+            self._line.note(self.state.iteration, self.loop.iterations)
 
     def pretraining_logged(self, loss: float, terms: dict[str, float]) -> None:
         """Write a line of the ledger, show it, and say why if the loss is not finite."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from isoclock.data.loading.photometric import PhotoMetricDistortion
 from isoclock.errors import ParamsError
+from isoclock.hints import choices
 
 if TYPE_CHECKING:
     from isoclock.data.loading.pixels import Pixels
@@ -149,7 +150,7 @@ def _made(name: str, found: Any, arguments: Mapping[str, Any]) -> Any:
     except Exception as error:
         raise ParamsError(f"colour: {name} does not accept {dict(arguments)}: {_in_one_line(error)}") from None
     if unknown:
-        raise ParamsError(f"colour: {name} has no argument {unknown[0]!r}; choose from {', '.join(known)}")
+        raise ParamsError(f"colour: {name} has no argument {unknown[0]!r}; {choices(unknown[0], known)}")
     if complaints := [warning.message for warning in said if warning.category is UserWarning]:
         raise ParamsError(f"colour: {name} does not accept {dict(arguments)}: {_in_one_line(complaints[0])}")
     return transform

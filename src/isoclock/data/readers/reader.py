@@ -16,6 +16,7 @@ from isoclock.data.readers.listing import folded
 from isoclock.data.readers.rawtree import RawFile, RawTree
 from isoclock.discovery import sources
 from isoclock.errors import DataError, ParamsError, UserError
+from isoclock.hints import choices
 from isoclock.labels import IGNORE, ILLEGAL
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def find_reader(name: str) -> Reader:
     """
     known = sources("readers")
     if name not in known:
-        raise ParamsError(f"reader: unknown reader {name!r}; choose from {', '.join(known)}")
+        raise ParamsError(f"reader: unknown reader {name!r}; {choices(name, known)}")
     found = known[name].load()
     if not isinstance(found, Reader) or found.name != name:
         raise ParamsError(f"{known[name].path}: READER must be a Reader whose name is {name!r}")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from isoclock.hints import choices
 from isoclock.labels import ILLEGAL
 from isoclock.schema import Seed
 
@@ -139,7 +140,7 @@ class Folder(BaseModel):
         names = [name for name, _ in self.classes]
         for name, colour in (self.colours or {}).items():
             if name not in names:
-                raise ValueError(f"colours.{name}: unknown class; choose from {', '.join(names)}")
+                raise ValueError(f"colours.{name}: unknown class; {choices(name, names)}")
             if not _COLOUR.fullmatch(colour):
                 raise ValueError(f'colours.{name}: {colour!r}: must be a colour such as "#5aa03c"')
         for name in names if self.colours else ():

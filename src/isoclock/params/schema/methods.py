@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import model_validator
 
+from isoclock.hints import choices
 from isoclock.methods.card import Implementation
 from isoclock.params.schema.base import Entry
 from isoclock.schema import Name, NonNegative, Positive, Share
@@ -27,7 +28,7 @@ class MethodEntry(Entry):
             unknown = sorted(set(weights) - set(self.weights))
             if unknown:
                 raise ValueError(
-                    f"weights_for.{dataset}.{unknown[0]}: unknown term; choose from {', '.join(self.weights) or 'none'}"
+                    f"weights_for.{dataset}.{unknown[0]}: unknown term; {choices(unknown[0], self.weights)}"
                 )
         return self
 
