@@ -184,8 +184,10 @@ def test_too_many_open_files(
             status = main(["prepare", "streets", "--workers", "1"])
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, before)
-        lines = capsys.readouterr().err.splitlines()
+        # Where packing takes more than a moment, it shows its progress, too.
+        lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("prepare streets: ")]
         assert status == 2
+        assert lines
         assert all(line.startswith("isoclock: ") and "Too many open files" in line for line in lines), lines
     assert main(["prepare", "streets"]) == 0
 
