@@ -65,7 +65,8 @@ def test_a_killed_verb_loses_nothing(
     if verb[0] in ("report", "audit"):
         assert run.run(verb=("evaluate", CELL)) == 0, run.said
     if command == "plan streets tiny iteration-6 kd":
-        assert run.run(verb=("profile", "streets", "tiny", "kd")) == 0, run.said
+        for before in (("profile", "streets", "tiny", "kd"), ("plan", "streets", "tiny", "iteration-6")):
+            assert run.run(verb=before) == 0, run.said
     if verb[0] == "teacher":  # its weights are those that an undisturbed training gives
         for folder in ("runs/teacher", "results/teacher"):
             shutil.rmtree(run.study.folder / folder, ignore_errors=True)

@@ -94,8 +94,11 @@ def _card(variant: Mapping[str, Any], width: int) -> str:
     lines = [f"{variant['variant']}: {variant['title']}"]
 
     def add(name: str, text: str) -> None:
-        indents = {"initial_indent": f"  {name:16}", "subsequent_indent": " " * 18}
-        lines.extend(textwrap.wrap(text, width, break_on_hyphens=False, **indents) if text else ())
+        if text:
+            first, further = f"  {name:16}", " " * 18
+            lines.extend(
+                textwrap.wrap(text, width, initial_indent=first, subsequent_indent=further, break_on_hyphens=False)
+            )
 
     add("method", f"{variant['method']} ({variant['implementation']} of {', '.join(variant['implementations'])})")
     add("terms", _terms(variant))
