@@ -89,8 +89,8 @@ def test_audit_report_and_mlflow_agree_on_a_segment_without_an_anchor(tree):
     (source,) = (one for one in read_sources(tree.layout, tree.cells, []) if one.kind == "student")
     assert row.spent_anchor_steps is None
     assert audited.spent_anchor_steps is None
-    assert "spent_anchor_steps" not in source.finals
-    assert row.spent_s == audited.spent_s == source.finals["spent_s"] == pytest.approx(plan.planned_s)
+    assert "work/spent_anchor_steps" not in source.finals
+    assert row.spent_s == audited.spent_s == source.finals["work/spent_s"] == pytest.approx(plan.planned_s)
     assert (row.status, row.marks, audited.marks, source.tags["marks"]) == ("finished", (), (), "")
 
 

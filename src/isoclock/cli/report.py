@@ -21,6 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     from isoclock.grid.layout import Layout
     from isoclock.params.check import load_params
     from isoclock.report import build_report, print_table
+    from isoclock.report.run_urls import run_urls
     from isoclock.report.weights import weights_of
 
     params, layout = load_params(), Layout()
@@ -28,8 +29,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.table_only:
         print_table(layout.results, grid_cells, params.protocols)
         return 0
-    from isoclock.tracking.run_urls import run_urls
-
     page = build_report(
         layout.results,
         grid_cells,
