@@ -31,6 +31,10 @@ READING = {
     "check": ["check", "--grid", "toy"],
     "methods": ["methods"],
     "audit": ["audit", "--grid", "toy"],
+    "fetch": ["fetch", "toy"],
+    "gate": ["gate", "toy"],
+    "import": ["import", "small", "results/teacher/streets/small/weights.safetensors"],
+    "status": ["status", "toy"],
     "plan --dry": ["plan", "--dry", "--grid", "toy"],
     "report --table-only": ["report", "--grid", "toy", "--table-only"],
 }

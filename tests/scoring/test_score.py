@@ -31,6 +31,7 @@ def test_a_teachers_scores_lie_beside_its_weights(in_the_study: TinyStudy, capsy
     assert {path.name for path in folder.iterdir()} - {path.name for path in trained} == {
         "scores.json",
         "confusion.npz",
+        "overlays",
     }
     assert {path: sha256_file(path) for path in trained} == trained
     assert scores["weights"] == sha256_file(folder / "weights.safetensors")

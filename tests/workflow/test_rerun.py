@@ -40,12 +40,12 @@ def test_a_second_start_finds_nothing_to_do(studied: Clone) -> None:
 
 def test_deleted_results_are_made_again(studied: Clone) -> None:
     before = studied.students()
-    scored, trained = (next(path for path in before if path.split("/")[2] == method) for method in ("fitnet", "none"))
-    (studied.folder / "results/evaluate" / scored / "scores.json").unlink()
-    shutil.rmtree(studied.folder / "results/student" / trained)
+    scores = studied.folder / "results/evaluate/streets/tiny/fitnet/compute-6/0/scores.json"
+    scores.unlink()
+    shutil.rmtree(studied.folder / "results/student/streets/tiny/none")
     assert rules(studied.snakemake("all")) == {"student", "evaluate", "report", "sync", "all"}
     assert studied.students() == before, "the run is still in runs/ and is published again"
-    assert (studied.folder / "results/evaluate" / scored / "scores.json").is_file()
+    assert scores.is_file()
     assert NOTHING in studied.snakemake("all")
 
 

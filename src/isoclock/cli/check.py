@@ -28,7 +28,6 @@ def run(arguments: argparse.Namespace) -> int:
     from isoclock.grid.cells import cells
     from isoclock.params.check import load_params
     from isoclock.params.weights_files import weights_files_problems
-    from isoclock.training.buildable import build_problems
 
     params = load_params()
     problems = reader_problems({dataset.reader for dataset in params.datasets.values()})
@@ -36,6 +35,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise ParamsError(problems)
     grid = arguments.grid
     count = len(cells(params, grid)) if grid else 0
+    from isoclock.training.buildable import (
+        build_problems,
+    )  # here: torch takes seconds to import, a typo is answered at once
+
     problems = build_problems(params, [grid] if grid else params.grids)
     if problems := problems + (weights_files_problems(params, grid) + _crop_problems(params, grid) if grid else []):
         raise ParamsError(problems)
