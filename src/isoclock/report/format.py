@@ -71,6 +71,11 @@ def signed_points(estimate: Estimate | None) -> str:
     return f"{100 * estimate.mean:+.1f} [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}]"
 
 
+def signed_percent(estimate: Estimate) -> str:
+    """A relative deviation in per cent with its interval in brackets."""
+    return NOTHING if estimate.mean is None else f"{signed_points(estimate)} %"
+
+
 def p(value: float | None) -> str:
     """A p-value with two digits; small values as a bound."""
     if value is None:

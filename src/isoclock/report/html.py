@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from isoclock import __version__
 from isoclock.budget.audit import TOLERANCE
+from isoclock.budget.audit_methods import audit_methods
 from isoclock.grid.cells import Cell
 from isoclock.grid.layout import Layout
 from isoclock.report import break_even_tables, format, page_tables
@@ -102,6 +103,7 @@ def render_page(
         overlays=overlays,
         overlays_left_out=overlays_left_out,
         audit=page_tables.audit_table(study.audit, devices),
+        audit_methods=page_tables.method_audit_table(audit_methods(study.audit, study.profiles)),
         audit_outside=sum(map(page_tables.outside_plan, study.audit)),
         tolerance=f"{100 * TOLERANCE:.0f} %",
         holes=[row for row in study.rows if row.status != FINISHED],
