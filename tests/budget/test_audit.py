@@ -36,6 +36,8 @@ def test_a_run_that_kept_its_time() -> None:
         planned_anchor_steps=100.0,
         spent_anchor_steps=pytest.approx(100.0),
         deviation=pytest.approx(0.0),
+        deviation_error=pytest.approx(0.0),
+        cost_ratio=2.0,
         contention=pytest.approx(1.0),
         lost_s=0.0,
         checkpoints=record(segment(10.0)).checkpoints,

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +9,8 @@ from isoclock.report.break_even import Needed, break_even
 from isoclock.report.collect import CellRow
 from isoclock.report.curve import Bounds
 from isoclock.report.summary import summarise
+
+ONE_SEED = "tie not shown at n = 1, which needs 3"
 
 
 def seeds(method, budget, iterations, cost, mious, yardstick="kd", kind="cpu", pretrain=0.0):
@@ -51,18 +54,18 @@ def test_by_hand():
 def test_kd_under_another_name_breaks_even_at_one():
     found = of(kd(), seeds("same", "compute-200", 200, 2.0, [0.40]), seeds("same", "compute-800", 800, 2.0, [0.50]))
     assert [row.needed.times_cheaper.known for row in found.rows] == [1, 1]
-    assert verdicts(found) == {"same": "ties or wins already"}
+    assert verdicts(found) == {"same": ONE_SEED}
     assert [point.method for point in found.kd] == ["kd", "kd"]
 
 
 @pytest.mark.parametrize(
     ("iterations", "cost", "miou", "verdict"),
     [
-        (320, 2.4, 0.45, "ties or wins already"),
+        (320, 2.4, 0.45, ONE_SEED),
         (320, 5.0, 0.45, "cheaper, and may stay more expensive than kd"),
         (500, 3.0, 0.45, "only if cheaper than kd"),
         (1000, 1.6, 0.45, "out of reach: even at zero overhead"),
-        (300, 5.0, 0.51, "ties or wins already"),
+        (300, 5.0, 0.51, ONE_SEED),
         (800, 5.0, 0.51, "not decided: above what kd was measured at"),
         (100, 2.0, 0.39, "not decided: below what kd was measured at"),
         (300, 5.0, 0.39, "only if cheaper than kd, if at all"),
@@ -92,7 +95,7 @@ def test_equally_many_iterations_are_one_point_and_two_runs_of_a_seed_one_value(
     (point,) = found.kd
     assert point.budgets == ("iteration-200", "compute-200")
     assert point.scores == pytest.approx({0: 0.41, 1: 0.44})
-    assert (point.seeds, point.marks) == (2, ("1 missing",))
+    assert (point.seeds, point.marks) == (2, ("1 of 2 missing",))
     assert found.curve.mious == pytest.approx((0.425,))
 
 
@@ -117,6 +120,36 @@ def test_each_seed_meets_its_own_curve():
     assert [needed.times_cheaper for _, needed in row.by_seed][1:] == [Bounds(4, 4), Bounds(0, 4)]
     assert row.by_seed[0][1].times_cheaper.known == pytest.approx(2)
     assert len(row.point.scores) == 4
+
+
+@pytest.mark.parametrize(
+    ("cost", "mious", "verdict", "interval"),
+    [
+        (2.5, [0.45, 0.451, 0.449], "ties or wins already", (0.966, 1.035)),
+        (2.6, [0.45, 0.451, 0.449], "ties or wins already", (1.004, 1.077)),
+        (2.5, [0.45, 0.470, 0.430], "tie not shown at n = 3", (0.502, 1.991)),
+    ],
+)
+def test_three_seeds_have_an_interval_and_a_tie_is_within_the_margin(cost, mious, verdict, interval):
+    kd_cells = [*seeds("kd", "compute-200", 200, 2.0, [0.40] * 3), *seeds("kd", "compute-800", 800, 2.0, [0.50] * 3)]
+    found = of(kd_cells, seeds("m", "compute-400", 320, cost, mious))
+    assert verdicts(found) == {"m": verdict}
+    assert found.rows[0].interval == pytest.approx(interval, abs=0.01)
+
+
+@pytest.mark.parametrize("n", [3, 5])
+def test_a_true_factor_of_1_1_is_called_a_tie_in_five_per_cent_at_most(n):
+    """Scores with noise of 0.3 points around the curve of kd; the method needs 1.1 times what kd needs."""
+    draws, ties, rounds = np.random.default_rng(9), 0, 300
+    for _ in range(rounds):
+        noise = draws.normal(0, 0.003, (3, n))
+        kd_cells = [
+            *seeds("kd", "compute-200", 200, 2.0, (0.40 + noise[0]).tolist()),
+            *seeds("kd", "compute-800", 800, 2.0, (0.50 + noise[1]).tolist()),
+        ]
+        found = of(kd_cells, seeds("m", "compute-400", 320, 1.1 * 2.5, (0.45 + noise[2]).tolist()))
+        ties += verdicts(found) == {"m": "ties or wins already"}
+    assert ties / rounds < 0.05
 
 
 def test_holes_have_no_ratio_and_stay():

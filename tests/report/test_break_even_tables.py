@@ -40,14 +40,14 @@ def test_bounds_text(value, text):
 def test_two_seeds_are_shown_as_they_are_and_counted():
     (row,) = shown(of(*TWO))
     assert row["x"] == "3.03"  # 0.43, which the mean curve has after 400 * 4^(1/5) anchor-steps
-    assert row["x of each seed"] == "2.00, ≥ 4.00"
+    assert row["x [95 %] or of each seed"] == "2.00, ≥ 4.00"
     assert row["what it would take"] == "only if cheaper than kd (0 of 2 seeds)"  # as is, and: if at all
     assert (row["n"], row["cost"], row["anchor-steps"]) == ("2 of 2", "5.00", "1,600")
 
 
 def test_one_seed_has_no_spread():
     (row,) = shown(of(kd(), seeds("m", "compute-800", 320, 5.0, [0.45])))
-    assert (row["x"], row["x of each seed"], row["n"]) == ("2.00", "–", "1 of 1")
+    assert (row["x"], row["x [95 %] or of each seed"], row["n"]) == ("2.00", "–", "1 of 1")
     assert row["what it would take"].endswith("(one seed)")
     (row,) = shown(of(kd(), seeds("m", "compute-800", 320, 5.0, [None, 0.45])))
     assert row["what it would take"].endswith("(no seed in common)")
@@ -56,9 +56,19 @@ def test_one_seed_has_no_spread():
 def test_holes_are_in_both_tables():
     found = of(kd(seeds("kd", "compute-400", 400, 2.0, [None])), seeds("m", "compute-800", 320, 5.0, [None]))
     (row,) = shown(found)
-    assert (row["what it would take"], row["x"], row["marks"], row["n"]) == ("not scored", "–", "1 missing", "0 of 1")
+    assert (row["what it would take"], row["x"], row["marks"], row["n"]) == (
+        "not scored",
+        "–",
+        "1 of 1 missing",
+        "0 of 1",
+    )
     hole = dict(zip(CURVE_TITLES, curve_cells(found)[1], strict=True))
-    assert (hole["n"], hole["mIoU %"], hole["mIoU % on the curve"], hole["marks"]) == ("0 of 1", "–", "–", "1 missing")
+    assert (hole["n"], hole["mIoU %"], hole["mIoU % on the curve"], hole["marks"]) == (
+        "0 of 1",
+        "–",
+        "–",
+        "1 of 1 missing",
+    )
 
 
 def test_pooled_points_are_shown_with_their_means():

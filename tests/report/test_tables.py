@@ -9,9 +9,10 @@ from isoclock.records.document import read, write
 from isoclock.records.scores import ScoreDocument
 from isoclock.report import build_report, print_table, tables
 from isoclock.report.collect import collect
-from isoclock.report.summary import differences, summarise
+from isoclock.report.differences import differences
+from isoclock.report.summary import summarise
 from isoclock.scoring.metrics import metrics
-from isoclock.scoring.stats import Estimate
+from isoclock.statistics.estimate import Estimate
 
 
 @pytest.fixture
@@ -34,14 +35,14 @@ def test_comparison_csv_has_a_line_a_method_and_budget(parts):
     lines = list(csv.DictReader(io.StringIO(tables.to_csv(parts[1]))))
     assert len(lines) == 20
     hole = next(line for line in lines if (line["method"], line["budget"]) == ("fitnet", "compute-400"))
-    assert (hole["n"], hole["n_planned"], hole["miou_mean"], hole["marks"]) == ("0", "3", "", "noisy; 3 missing")
+    assert (hole["n"], hole["n_planned"], hole["miou_mean"], hole["marks"]) == ("0", "3", "", "noisy; 3 of 3 missing")
 
 
 def test_markdown_shows_holes_spread_and_tests(parts):
     text = tables.to_markdown(*parts)
     assert "Teacher pspnet-r18: 54.5 mIoU on val." in text
     assert "| fitnet | reference | – | compute | compute-400 | 0 of 3 | 378 / – |" in text
-    assert "noisy, 3 missing" in text
+    assert "noisy, 3 of 3 missing" in text
     assert "### Differences in mIoU" in text
     widths = {line.count("|") for line in text.splitlines() if line.startswith("| ")}
     assert widths == {len(tables.COLUMNS) + 1, len(tables.DIFFERENCE_TITLES) + 1, 3 + len(metrics()) + 1}
@@ -88,7 +89,7 @@ def test_a_cell_of_unlike_hardware_is_in_no_matched_table(tree, tmp_path):
     none, kd = (next(line for line in lines if line.startswith(f"| {method} ")) for method in ("none", "kd"))
     assert "| 1 of 2 |" in kd
     assert "mixed-hardware" in kd
-    assert "1 missing" in kd
+    assert "1 of 2 missing" in kd
     assert "| 2 of 2 |" in none
     assert "mixed-hardware" not in none
     means, cells = (list(csv.DictReader((out / f"{name}.csv").open())) for name in ("comparison", "cells"))
@@ -114,7 +115,7 @@ def test_terminal_table(study_tree, capsys, monkeypatch):
     print_table(study_tree.root, study_tree.cells)
     printed = capsys.readouterr().out
     assert "compute-400" in printed
-    assert "noisy, 3 missing" in printed
+    assert "noisy, 3 of 3 missing" in printed
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def test_terminal_table(study_tree, capsys, monkeypatch):
         (tables.format.points, Estimate(1, 0.4126), "41.3 (one seed)"),
         (tables.format.points, Estimate(3, 0.41, 0.40, 0.42), "41.0 ± 1.0"),
         (tables.format.signed_points, Estimate(3, -0.01, -0.02, 0.0), "-1.0 [-2.0, +0.0]"),
-        (tables.format.p_value, Estimate(3, 0.0, p=0.00001), "< 0.001"),
+        (tables.format.p, 0.00001, "< 0.001"),
     ],
 )
 def test_wording(spell, value, text):

@@ -1,7 +1,7 @@
 import pytest
 
 from isoclock.report.verdict import Claim, verdict
-from isoclock.scoring.stats import Estimate
+from isoclock.statistics.estimate import Estimate
 
 
 def claim(method, mean, half=0.01, n=5, distinguishable=True):

@@ -14,7 +14,8 @@ from isoclock.report import build_report, tables
 from isoclock.report.audit_table import print_audit
 from isoclock.report.break_even import break_even
 from isoclock.report.collect import collect
-from isoclock.report.summary import differences, summarise
+from isoclock.report.differences import differences
+from isoclock.report.summary import summarise
 
 NOTE = f"Protocol version 1: not to be compared with results of version {VERSION}."
 
@@ -72,7 +73,7 @@ def test_no_number_of_another_version_is_in_any_table(mixed):
     study = study_of(mixed)
     summaries = summarise(study.rows)
     mgd = next(s for s in summaries if s.first.method == "mgd")
-    assert mgd.marks == ("protocol version 1", "1 missing")
+    assert mgd.marks == ("protocol version 1", "1 of 1 missing")
     assert [mgd.mean(name) for name in ("iterations_done", "planned_s", "planned_anchor_steps")] == [None] * 3
     assert differences(study, summaries) == []
     assert set(study.profiles) == {("streets", "demo", "kd")}

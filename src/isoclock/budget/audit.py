@@ -9,6 +9,7 @@ from isoclock.grid.cells import Cell
 from isoclock.grid.layout import Layout
 from isoclock.records.record import Checkpoints, Segment, StudentRecord
 from isoclock.records.results import Results
+from isoclock.statistics.estimate import t_interval
 
 TOLERANCE = 0.03  # PROTOCOL.md, rule 6
 MIXED_HARDWARE = "mixed-hardware"
@@ -20,7 +21,9 @@ class AuditRow:
     """One trained cell. None is "unknown": a segment of the run has no measured anchor.
 
     `deviation` is spent over planned anchor-steps minus 1. `contention` is an anchor step's time in the run over that in the
-    profile: 1.0 means equally fast. `checkpoints` is what saving took, off the train clock.
+    profile: 1.0 means equally fast. `deviation_error` is half of the 95 % interval of the deviation, from the spread of the
+    anchor steps that the run measured; None with fewer than two. `cost_ratio` is the plan's.
+    `checkpoints` is what saving took, off the train clock.
     """
 
     cell: Cell
@@ -30,6 +33,8 @@ class AuditRow:
     planned_anchor_steps: float
     spent_anchor_steps: float | None
     deviation: float | None
+    deviation_error: float | None
+    cost_ratio: float
     contention: float | None
     lost_s: float
     checkpoints: Checkpoints
@@ -72,12 +77,21 @@ def audit_record(record: StudentRecord) -> AuditRow:
         planned_anchor_steps=plan.anchor_steps,
         spent_anchor_steps=spent_steps,
         deviation=deviation,
+        deviation_error=None if deviation is None else _error(record.segments, 1 + deviation),
+        cost_ratio=plan.cost_ratio,
         contention=None if anchor_s is None else anchor_s / plan.anchor_s,
         lost_s=record.clock.lost_s,
         checkpoints=record.checkpoints,
         device_kind="; ".join(sorted(kinds)),
         marks=tuple(marks),
     )
+
+
+def _error(segments: Iterable[Segment], spent_over_planned: float) -> float | None:
+    """How far the deviation may be off, because an anchor-step was not equally fast throughout the run."""
+    ratios = [seconds / segment.anchor_s for segment in segments if segment.anchor_s for _, seconds in segment.anchors]
+    half = t_interval(ratios).half_width
+    return None if half is None else half * spent_over_planned
 
 
 def _differ(segments: Iterable[Segment]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,9 +10,15 @@ from isoclock.params.variants import the_one, without_factor
 from isoclock.report.collect import FINISHED
 from isoclock.report.curve import Bounds, Curve
 from isoclock.report.summary import Summary
+from isoclock.statistics.estimate import t_interval
+from isoclock.statistics.pooled import LEAST_SEEDS
 
+TIES = "ties or wins already"
 ANCHOR = "none"
 """Method whose step is the anchor-step itself, so it cannot become cheaper."""
+
+TIE_MARGIN = 1.1
+"""A method ties if its 95 % interval of x is below this factor."""
 
 _ROUNDING = 1e-9
 
@@ -75,7 +82,7 @@ class Needed:
         tie = self.cost_to_tie
         below = 1 + 1 / self.iterations if tie.low == 0 else 1 - _ROUNDING
         if tie.low >= self.cost * (1 - _ROUNDING):
-            return "ties or wins already"
+            return TIES
         if tie.high < least * below:
             return "out of reach: even at zero overhead"
         if tie.high >= self.cost * below:
@@ -98,6 +105,24 @@ class BreakEvenRow:
     needed: Needed | None = None
     by_seed: tuple[tuple[int, Needed], ...] = ()
 
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % t interval of log x over seeds, as x. None below three seeds, and where x of a seed is only a bound."""
+        known = [needed.times_cheaper.known for _, needed in self.by_seed]
+        logs = [math.log(x) for x in known if x is not None]
+        if len(logs) < max(LEAST_SEEDS, len(known)):
+            return None
+        found = t_interval(logs)
+        return None if found.low is None or found.high is None else (math.exp(found.low), math.exp(found.high))
+
+    @property
+    def ties(self) -> bool:
+        """Whether the seeds show that the method ties or wins: within the margin, from three seeds on."""
+        if (interval := self.interval) is not None:
+            return interval[1] < TIE_MARGIN
+        highest = [needed.times_cheaper.high for _, needed in self.by_seed]
+        return len(highest) >= LEAST_SEEDS and max(highest) <= 1.0
+
 
 @dataclass(frozen=True)
 class BreakEven:
@@ -115,9 +140,18 @@ class BreakEven:
     rows: tuple[BreakEvenRow, ...] = ()
 
     def verdict(self, row: BreakEvenRow, needed: Needed) -> str:
-        """What a tie requires for one of the row's scores: the mean over seeds, or that of one seed."""
+        """What a tie requires for one of the row's scores: the mean over seeds, or that of one seed.
+
+        The mean ties if, and only if, the seeds show it.
+        """
         least = row.point.cost if without_factor(row.point.method) == ANCHOR else None
-        return needed.verdict(self.yardstick, self.kd_cost, least or 1.0)
+        found = needed.verdict(self.yardstick, self.kd_cost, least or 1.0)
+        if needed is row.needed and row.ties:
+            return TIES
+        if needed is not row.needed or found != TIES:
+            return found
+        n = len(row.by_seed)
+        return f"tie not shown at n = {n}" + ("" if n >= LEAST_SEEDS else f", which needs {LEAST_SEEDS}")
 
 
 def break_even(summaries: Sequence[Summary], dataset: str, pair: str) -> BreakEven:

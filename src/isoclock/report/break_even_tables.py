@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from isoclock.report import format
-from isoclock.report.break_even import BreakEven, BreakEvenRow, Point
+from isoclock.report.break_even import TIE_MARGIN, BreakEven, BreakEvenRow, Point
 from isoclock.report.curve import Bounds
 from isoclock.report.tables import csv_text, markdown_table
 
@@ -19,13 +19,14 @@ NOTE = (
     "There are two limits. A cost to tie below 1 is out of reach, because no iteration costs less than its student step. A cost to "
     "tie below that of canonical KD needs more than zero overhead over KD, as iteration-matched runs show. Between measured points "
     "the curve is linear in log anchor-steps; ≥ and ≤ are bounds beyond the measured range of canonical KD; where a longer run "
-    "scored less, neighbours are pooled. Each seed is compared with the curve of the same seed; of n seeds, the range contains the "
-    "median with probability 1 - 2^(1 - n), 50 % for two. In brackets: seeds with the same verdict as the mean. Anchor-steps are "
-    "the planned ones; the measurement error of the cost is not part of x."
+    "scored less, neighbours are pooled. Each seed is compared with the curve of the same seed. From three seeds on, if no seed "
+    "has only a bound, x has a 95 % t interval (of its logarithm). A tie is reported only if that interval is below "
+    f"{TIE_MARGIN:g}. In brackets: seeds with the same verdict as the mean. Anchor-steps are the planned ones; the measurement "
+    "error of the cost is not part of x."
 )
 CURVE_TITLES = ("budget", "marks", "n", "iterations", "anchor-steps", "mIoU %", "mIoU % on the curve")
 ROW_TITLES = (
-    "method", "budget", "what it would take", "x", "x of each seed", "cost", "cost to tie", "anchor-steps",
+    "method", "budget", "what it would take", "x", "x [95 %] or of each seed", "cost", "cost to tie", "anchor-steps",
     "canonical KD's", "mIoU %", "n", "marks",
 )  # fmt: skip
 CURVE_WORDS, ROW_WORDS = 2, 3
@@ -120,7 +121,9 @@ def _what_it_takes(found: BreakEven, row: BreakEvenRow) -> str:
 
 
 def _each_seed(row: BreakEvenRow) -> str:
-    """x of every seed in increasing order; nothing for one seed, which has no spread."""
+    """The interval of x; without one, x of every seed in increasing order; nothing for one seed, which has no spread."""
+    if (interval := row.interval) is not None:
+        return f"[{interval[0]:.2f}, {interval[1]:.2f}]"
     ratios = sorted((needed.times_cheaper for _, needed in row.by_seed), key=lambda ratio: (ratio.low, ratio.high))
     return ", ".join(map(bounds_text, ratios)) if len(ratios) > 1 else format.NOTHING
 

@@ -15,9 +15,10 @@ from isoclock.report import format, tables
 from isoclock.report.break_even import break_even
 from isoclock.report.break_even_tables import break_even_csv, break_even_markdown
 from isoclock.report.collect import collect
+from isoclock.report.differences import differences
 from isoclock.report.dvc_files import write_dvc_files
 from isoclock.report.published import published_csv, published_markdown, published_rows
-from isoclock.report.summary import differences, summarise
+from isoclock.report.summary import summarise
 from isoclock.report.weights import Weights
 
 

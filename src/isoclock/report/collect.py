@@ -77,7 +77,7 @@ def collect(
     """
     results = Results(Layout(results_folder))
     trained = {cell: record for cell in cells if (record := results.record(cell)) is not None}
-    measured = _profiles(results, cells)
+    measured = profiles_of(results, cells)
     version = max((found.protocol_version for found in trained.values() or measured.values()), default=VERSION)
     records = {cell: record for cell, record in trained.items() if record.protocol_version == version}
     teachers = _teachers(results, cells, records, version)
@@ -102,7 +102,8 @@ def collect(
     )
 
 
-def _profiles(results: Results, cells: Sequence[Cell]) -> dict[tuple[str, str, str], Profile]:
+def profiles_of(results: Results, cells: Sequence[Cell]) -> dict[tuple[str, str, str], Profile]:
+    """The cost profiles of the methods of `cells`, by data set, pair and method. Those that are not there are left out."""
     needed = dict.fromkeys((cell.dataset, cell.pair, cell.method) for cell in cells)
     return {key: profile for key in needed if (profile := results.profile(*key)) is not None}
 

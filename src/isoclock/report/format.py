@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from isoclock.protocol import VERSION
 from isoclock.records.record import Checkpoints
-from isoclock.scoring.stats import Estimate
+from isoclock.statistics.estimate import Estimate
+from isoclock.statistics.order import Rank
 
 NOTHING = "–"
 
@@ -70,8 +71,23 @@ def signed_points(estimate: Estimate | None) -> str:
     return f"{100 * estimate.mean:+.1f} [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}]"
 
 
-def p_value(estimate: Estimate | None) -> str:
+def signed_percent(estimate: Estimate) -> str:
+    """A relative deviation in per cent with its interval in brackets."""
+    return NOTHING if estimate.mean is None else f"{signed_points(estimate)} %"
+
+
+def p(value: float | None) -> str:
     """A p-value with two digits; small values as a bound."""
-    if estimate is None or estimate.p is None:
+    if value is None:
         return NOTHING
-    return "< 0.001" if estimate.p < 0.001 else f"{estimate.p:.2g}"
+    return "< 0.001" if value < 0.001 else f"{value:.2g}"
+
+
+def probability(estimate: Estimate) -> str:
+    """A probability with its interval in brackets."""
+    return ratio(estimate.mean, estimate.low, estimate.high)
+
+
+def rank(found: Rank | None) -> str:
+    """A rank, and the ranks that are possible."""
+    return NOTHING if found is None else f"{found.place} [{found.low}, {found.high}]"

@@ -14,11 +14,13 @@ from markupsafe import Markup
 
 from isoclock import __version__
 from isoclock.budget.audit import TOLERANCE
+from isoclock.budget.audit_methods import audit_methods
 from isoclock.grid.cells import Cell
 from isoclock.grid.layout import Layout
 from isoclock.report import break_even_tables, format, page_tables
 from isoclock.report.break_even import BreakEven
 from isoclock.report.collect import DIVERGED, FINISHED, MISSING, CellRow, Study
+from isoclock.report.differences import MARGIN, Difference
 from isoclock.report.figures import Drawing
 from isoclock.report.main_figure import main_figure
 from isoclock.report.metrics_table import metrics_table
@@ -27,8 +29,8 @@ from isoclock.report.page_tables import page_table
 from isoclock.report.provenance import commits, provenance, trained_between
 from isoclock.report.published import PUBLISHED_NOTE, PUBLISHED_TITLES, PublishedRow
 from isoclock.report.style import FAINT, HOLE, INK, PAPER, RULE
-from isoclock.report.summary import Difference, Summary
-from isoclock.report.tables import DIFFERENCE_TITLES, FOOTNOTE, difference_cells
+from isoclock.report.summary import Summary
+from isoclock.report.tables import DIFFERENCE_TITLES, DIFFERENCE_WORDS, FOOTNOTE, difference_cells
 from isoclock.report.verdict import RULE as VERDICT_RULE
 from isoclock.report.verdict import pair_verdict
 
@@ -37,9 +39,12 @@ _THEME = {PAPER: "var(--paper)", INK: "var(--ink)", FAINT: "var(--faint)", RULE:
 _DRAWN_BY_THE_PAGE = ("matched", "scores")
 """Figures whose place the page's own first figure takes; they are in the figures folder."""
 _DIFFERENCES = (
-    "Differences in mIoU from the reference at the same budget, percentage points. Over seeds: paired t-test of the seeds that "
-    "both methods finished. Over images: paired bootstrap of the images of one seed; it compares these weights only. No "
-    "correction for the number of comparisons."
+    "Differences in mIoU from the reference at the same budget, percentage points, over the seeds that both methods finished: t "
+    "interval and test from the standard deviation of the table, which is pooled over all methods and budgets after the effects of "
+    "method and seed. Both p are adjusted for the number of comparisons (Holm); none is given below three seeds. Within: two "
+    f"one-sided tests with a margin of {100 * MARGIN:g} points. P(better): a run of the method scores above one of the reference. "
+    "Detectable: the true difference that the test finds with probability 0.8. Over seeds and images: paired bootstrap; its p is "
+    "not adjusted, and not below what so few seeds allow."
 )
 
 
@@ -98,6 +103,7 @@ def render_page(
         overlays=overlays,
         overlays_left_out=overlays_left_out,
         audit=page_tables.audit_table(study.audit, devices),
+        audit_methods=page_tables.method_audit_table(audit_methods(study.audit, study.profiles)),
         audit_outside=sum(map(page_tables.outside_plan, study.audit)),
         tolerance=f"{100 * TOLERANCE:.0f} %",
         holes=[row for row in study.rows if row.status != FINISHED],
@@ -147,7 +153,7 @@ def _pair(
         "metrics": page_table(
             metrics, rows, "All metrics: means over the finished seeds ± half of the 95 % t interval.", 2
         ),
-        "differences": page_table(DIFFERENCE_TITLES, map(difference_cells, mine), _DIFFERENCES, 3),
+        "differences": page_table(DIFFERENCE_TITLES, map(difference_cells, mine), _DIFFERENCES, DIFFERENCE_WORDS),
         "figures": [
             {
                 "title": figure.title,

@@ -8,7 +8,7 @@ from isoclock.report import format
 from isoclock.report.collect import FINISHED
 from isoclock.report.summary import Summary
 from isoclock.scoring.metrics import heading
-from isoclock.scoring.stats import Estimate, t_interval
+from isoclock.statistics.estimate import Estimate, t_interval
 
 
 def metric_names(summaries: Sequence[Summary]) -> list[str]:

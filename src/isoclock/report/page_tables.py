@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from isoclock.budget.audit import TOLERANCE, AuditRow
+from isoclock.budget.audit_methods import MethodAudit
 from isoclock.report import format
+from isoclock.report.audit_table import METHOD_TITLES, deviation_text, method_texts
 from isoclock.report.collect import FINISHED, CellRow, Study, Teacher
 from isoclock.report.summary import Summary
 from isoclock.report.tables import columns
@@ -165,6 +167,17 @@ def audit_table(rows: Sequence[AuditRow], devices: Mapping[str, str]) -> dict[st
     return table
 
 
+def method_audit_table(rows: Sequence[MethodAudit]) -> dict[str, Any]:
+    """The audit by method."""
+    caption = (
+        "All cells of a method together: their mean deviation, and the cost of an iteration that it implies. other-cost: its "
+        "interval does not overlap that of the profile, so the plans of this method were wrong by more than chance."
+    )
+    names = [" / ".join(row.key[:2]) for row in rows]
+    texts = [[name, *method_texts(row)] for name, row in zip(names, rows, strict=True)]
+    return page_table(("data set / pair", *METHOD_TITLES), texts, caption, 2, "audit-methods")
+
+
 def outside_plan(row: AuditRow) -> bool:
     """Whether a cell deviates from its plan by more than the tolerance."""
     return row.deviation is not None and abs(row.deviation) > TOLERANCE
@@ -194,7 +207,7 @@ def cell_table(
 def _audited(row: AuditRow, devices: Mapping[str, str]) -> list[str]:
     return [
         row.cell.path,
-        format.NOTHING if row.deviation is None else f"{100 * row.deviation:+.1f} %",
+        deviation_text(row) if row.deviation is not None else format.NOTHING,
         format.seconds(row.planned_s),
         format.seconds(row.spent_s),
         format.count(row.planned_anchor_steps),

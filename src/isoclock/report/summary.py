@@ -1,21 +1,20 @@
-"""Cells over seeds: one summary a method and budget, and differences to a reference method with their paired tests."""
+"""Cells over seeds: one summary a method and budget, with what all cells of its table say together."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
-from isoclock.files import read_arrays
-from isoclock.grid.cells import Cell
-from isoclock.grid.layout import Layout
-from isoclock.params.variants import the_one, without_factor
-from isoclock.report.collect import DIVERGED, FINISHED, MISSING, CellRow, Study
-from isoclock.scoring.stats import Estimate, bootstrap_miou_difference, paired_difference, t_interval
+from isoclock.report.collect import DIVERGED, FINISHED, MISSING, CellRow
+from isoclock.statistics.equivalence import equivalence_p
+from isoclock.statistics.estimate import Estimate, t_interval
+from isoclock.statistics.order import WORST, Rank, ranks
+from isoclock.statistics.pooled import pooled_mean, pooled_over_cells, pooled_over_pairs
 
-PREFERRED_REFERENCE = "kd"
-_RESAMPLES = 4000
+TEACHER_MARGIN = 0.01
+"""Share of the teacher's mIoU within which a student counts as its equal."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,10 @@ class Summary:
     miou: Estimate
     teacher_share: float | None
     marks: tuple[str, ...]
+    rank: Rank | None = None  # by mIoU, among the methods of the same budget
+    teacher_p: float | None = (
+        None  # of "within 1 % of the teacher's mIoU" (two one-sided tests, the teacher being fixed)
+    )
 
     @property
     def first(self) -> CellRow:
@@ -59,19 +62,10 @@ class Summary:
         """mIoU by seed, finished cells only."""
         return {row.seed: row.miou for row in self.rows if row.status == FINISHED and row.miou is not None}
 
-
-@dataclass(frozen=True)
-class Difference:
-    """mIoU of a method minus the reference's at the same budget: over seeds, and over images for one shared seed."""
-
-    dataset: str
-    pair: str
-    budget: str
-    method: str
-    reference: str
-    over_seeds: Estimate
-    over_images: Estimate | None
-    seed: int | None
+    @property
+    def with_diverged(self) -> list[float]:
+        """mIoU of each seed that ended, for what depends on the order only: a diverged run is the worst."""
+        return [*self.scores.values(), *[WORST] * self.count(DIVERGED)]
 
 
 def summarise(rows: Iterable[CellRow]) -> list[Summary]:
@@ -92,31 +86,18 @@ def summarise(rows: Iterable[CellRow]) -> list[Summary]:
             place[group(row)],
         ),
     )
-    return [_summary(list(seeds)) for _, seeds in groupby(ordered, key=group)]
+    summaries = [_summary(list(seeds)) for _, seeds in groupby(ordered, key=group)]
+    return [s for _, table in groupby(summaries, key=table_of) for s in _together(list(table))]
 
 
-def differences(study: Study, summaries: list[Summary], reference: str | None = None) -> list[Difference]:
-    """Every method against the reference (default: plain logit KD, `kd`) of its own pair and budget.
+def table_of(summary: Summary) -> tuple[str, str]:
+    """The table that a summary is in: its data set and pair. Statistics of a table use all of its cells."""
+    return summary.first.dataset, summary.first.pair
 
-    The first method of the grid that distils stands in where there is no `kd`. Summaries without a shared seed are left
-    out: the table of holes has them.
-    """
-    found = []
-    for (dataset, pair, budget), same in groupby(
-        summaries, key=lambda summary: (summary.first.dataset, summary.first.pair, summary.first.budget)
-    ):
-        by_method = {summary.first.method: summary for summary in same}
-        base = reference or _reference(list(by_method))
-        if base not in by_method:
-            continue
-        for method, summary in by_method.items():
-            over_seeds = paired_difference(summary.scores, by_method[base].scores)
-            if method == base or over_seeds.n == 0:
-                continue
-            seed = min(summary.scores.keys() & by_method[base].scores.keys())
-            over_images = _over_images(study, summary, by_method[base], seed)
-            found.append(Difference(dataset, pair, budget, method, base, over_seeds, over_images, seed))
-    return found
+
+def by_budget(summaries: Iterable[Summary]) -> list[list[Summary]]:
+    """The summaries of each budget of a table."""
+    return [list(same) for _, same in groupby(summaries, key=lambda summary: summary.first.budget)]
 
 
 def budget_size(budget: str, protocol: str) -> str:
@@ -144,30 +125,28 @@ def _summary(rows: list[CellRow]) -> Summary:
     if len(kinds) > 1:
         marks.append("mixed device kinds")
     marks += [
-        f"{count} {status}" for status in (DIVERGED, MISSING) if (count := sum(row.status == status for row in rows))
+        f"{count} of {len(rows)} {status}"
+        for status in (DIVERGED, MISSING)
+        if (count := sum(row.status == status for row in rows))
     ]
     return Summary(tuple(rows), miou, share, tuple(dict.fromkeys(marks)))
 
 
-def _over_images(study: Study, first: Summary, second: Summary, seed: int) -> Estimate | None:
-    """The paired bootstrap, where both cells left per-image confusions of the same images."""
-    stacks, names = [], []
-    for summary in (first, second):
-        row = next(row for row in summary.rows if row.seed == seed)
-        path = Layout(study.results).student_scores(Cell.parse(row.path)).confusion
-        if not path.is_file():
-            return None
-        per_image, of = read_arrays(path, "per_image", "names", made_by=f"evaluate {row.path}")
-        stacks.append(per_image)
-        names.append(of.tolist())
-    if names[0] != names[1] or stacks[0].shape != stacks[1].shape:
-        return None
-    return bootstrap_miou_difference(*stacks, resamples=_RESAMPLES)
-
-
-def _reference(methods: list[str]) -> str | None:
-    distilling = [method for method in methods if without_factor(method) != "none"]
-    return the_one(methods, PREFERRED_REFERENCE) or next(iter(distilling), None)
+def _together(table: list[Summary]) -> list[Summary]:
+    """The summaries of a table with intervals from its pooled deviation, ranks, and the comparison with the teacher."""
+    budgets = by_budget(table)
+    cells = pooled_over_cells(list(s.scores.values()) for s in table)
+    pairs = pooled_over_pairs([s.scores for s in same] for same in budgets)
+    found = []
+    for same in budgets:
+        places = ranks([list(s.scores.values()) for s in same], [s.count(DIVERGED) for s in same], pairs)
+        for summary, place in zip(same, places, strict=True):
+            teacher, p = summary.first.teacher_miou, None
+            if teacher and summary.miou.mean is not None:
+                apart = replace(summary.miou, mean=summary.miou.mean - teacher, sd=cells.sd)
+                p = equivalence_p(apart, cells.df, TEACHER_MARGIN * teacher)
+            found.append(replace(summary, miou=pooled_mean(summary.miou, cells), rank=place, teacher_p=p))
+    return found
 
 
 def _places(rows: list[CellRow], key: Callable[[CellRow], Any]) -> dict[Any, int]:

@@ -10,8 +10,9 @@ from typing import Any
 
 from isoclock.report import format
 from isoclock.report.collect import FINISHED, CellRow, Study
+from isoclock.report.differences import MARGIN, Difference
 from isoclock.report.metrics_table import metric_estimate, metric_names, metrics_table
-from isoclock.report.summary import Difference, Summary
+from isoclock.report.summary import Summary
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -58,12 +59,16 @@ COLUMNS = (
     _planned_spent("anchor-steps planned / spent", format.count, "planned_anchor_steps", "spent_anchor_steps"),
     Column("peak MiB", lambda s: format.count(s.first.peak_mib), lambda s: s.first.peak_mib),
     Column("mIoU %", lambda s: format.points(s.miou), lambda s: s.miou.mean),
+    Column("rank [95 %]", lambda s: format.rank(s.rank), lambda s: s.rank.place if s.rank else None),
     Column("% of teacher", lambda s: format.percent(s.teacher_share), lambda s: s.teacher_share),
+    Column("p (within 1 % of teacher)", lambda s: format.p(s.teacher_p), lambda s: s.teacher_p),
     _word("marks", lambda s: ", ".join(s.marks)),
 )
 
 FOOTNOTE = (
-    "n: seeds finished of seeds planned; mIoU: mean over the finished seeds ± half of its 95 % t interval. Cost ratio: "
+    "n: seeds finished of seeds planned; mIoU: mean over the finished seeds ± half of its 95 % t interval, from the standard "
+    "deviation of all cells of the table together. Rank: among the methods of a budget, and the places that Tukey's test of all "
+    "pairs leaves; a method with diverged runs ranks last. p (within 1 % of teacher): two one-sided t-tests. Cost ratio: "
     "anchor-steps an iteration, median and 95 % bootstrap interval; one anchor-step is one student-only training step "
     "on the same device. Times and anchor-steps are of training alone, means over the finished seeds. Tuning: train time and "
     "anchor-steps of all runs that chose the weights on a part of train, spent in addition, once for all seeds and budgets."
@@ -86,16 +91,11 @@ def columns(summaries: Sequence[Summary]) -> list[Column]:
 
 
 DIFFERENCE_TITLES = (
-    "method",
-    "minus",
-    "budget",
-    "over seeds [95 %]",
-    "n seeds",
-    "p",
-    "over images [95 %]",
-    "n images",
-    "p",
-)
+    "method", "minus", "budget", "result", "over seeds [95 %]", "n seeds", "p (Holm)", f"p (within {100 * MARGIN:g})",
+    "P(better) [95 %]", "detectable", "over seeds and images [95 %]", "p",
+)  # fmt: skip
+DIFFERENCE_WORDS = 4
+"""Number of leading columns with text, which are left-aligned."""
 
 
 def difference_cells(difference: Difference) -> list[str]:
@@ -105,12 +105,15 @@ def difference_cells(difference: Difference) -> list[str]:
         difference.method,
         difference.reference,
         difference.budget,
+        difference.result,
         format.signed_points(difference.over_seeds),
         str(difference.over_seeds.n),
-        format.p_value(difference.over_seeds),
+        format.p(difference.p),
+        format.p(difference.equivalence_p),
+        format.probability(difference.better),
+        format.percent(difference.detectable),
         format.signed_points(images),
-        format.NOTHING if images is None else f"{images.n} (seed {difference.seed})",
-        format.p_value(images),
+        format.p(images.p if images else None),
     ]
 
 
@@ -129,7 +132,8 @@ def to_markdown(study: Study, summaries: Sequence[Summary], found: Sequence[Diff
         differences = [difference_cells(d) for d in found if (d.dataset, d.pair) == (dataset, pair)]
         if differences:
             parts.append("### Differences in mIoU, percentage points\n")
-            parts.append(markdown_table(DIFFERENCE_TITLES, differences, [True, True, True] + [False] * 6))
+            words = [place < DIFFERENCE_WORDS for place in range(len(DIFFERENCE_TITLES))]
+            parts.append(markdown_table(DIFFERENCE_TITLES, differences, words))
     return "\n".join([*parts, FOOTNOTE, ""])
 
 

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from isoclock.report import format
-from isoclock.report.summary import Difference, Summary, budget_size, size_order
-from isoclock.scoring.stats import Estimate
+from isoclock.report.differences import MARGIN, Difference
+from isoclock.report.summary import Summary, budget_size, size_order
+from isoclock.statistics.estimate import Estimate
 
-LEAST_SEEDS = 3
-_LEVEL = 0.05
 _NAMED = 3  # methods that a sentence names on each side; the others are counted
 
 RULE = (
-    f"A method is distinguishable if its p over at least {LEAST_SEEDS} seeds, multiplied by the number of comparisons at that "
-    f"budget, is below {_LEVEL}. The intervals are those of the table, without this correction."
+    "A method is distinguishable if its p over at least 3 seeds, adjusted for all comparisons of the table (Holm), is below "
+    "0.05. Intervals are those of the table, without this adjustment."
 )
 
 
@@ -27,6 +26,7 @@ class Claim:
     reference: str
     difference: Estimate
     distinguishable: bool
+    equivalent: bool = False
 
 
 def verdict(compute: Sequence[Claim], iteration: Sequence[Claim], budgets: tuple[str, str] = ("", "")) -> list[str]:
@@ -59,17 +59,9 @@ def pair_verdict(summaries: Sequence[Summary], found: Sequence[Difference]) -> l
 
 
 def _claims(found: Sequence[Difference], budget: str) -> list[Claim]:
-    """The differences at one budget. p-values are multiplied by their number (Bonferroni), since all are looked at together."""
-    of_budget = [d for d in found if d.budget == budget]
-    tests = sum(d.over_seeds.p is not None for d in of_budget)
+    """The differences at one budget."""
     return [
-        Claim(
-            d.method,
-            d.reference,
-            d.over_seeds,
-            d.over_seeds.n >= LEAST_SEEDS and d.over_seeds.p is not None and d.over_seeds.p * tests < _LEVEL,
-        )
-        for d in of_budget
+        Claim(d.method, d.reference, d.over_seeds, d.distinguishable, d.equivalent) for d in found if d.budget == budget
     ]
 
 
@@ -81,7 +73,7 @@ def _sentence(where: str, claims: Sequence[Claim]) -> str:
     reference, n = ordered[0].reference, _seeds(ordered)
     above = [c for c in ordered if c.distinguishable and (c.difference.mean or 0) > 0]
     below = [c for c in reversed(ordered) if c.distinguishable and (c.difference.mean or 0) < 0]
-    if not above and not below:
+    if not above and not below and not any(claim.equivalent for claim in known):
         largest = max(known, key=lambda claim: abs(claim.difference.mean or 0))
         text = (
             f"{where}, no method is distinguishable from {reference} at {n}; the largest difference in mIoU is that of "
@@ -93,9 +85,11 @@ def _sentence(where: str, claims: Sequence[Claim]) -> str:
         for side, word in ((above, "above"), (below, "below"))
         if side
     ]
-    others = len(known) - len(above) - len(below)
-    if others:
-        names = [c.method for c in ordered if not c.distinguishable]
+    equal = [c.method for c in ordered if c.equivalent and not c.distinguishable]
+    if equal:
+        parts.append(f"{', '.join(equal)} {'is' if len(equal) == 1 else 'are'} within {100 * MARGIN:g} points of it")
+    names = [c.method for c in ordered if not c.distinguishable and not c.equivalent]
+    if others := len(names):
         parts.append(
             f"{', '.join(names) if others <= _NAMED else f'{others} methods'} {'is' if others == 1 else 'are'} not "
             "distinguishable from it"
