@@ -35,9 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ParamsError(problems)
     grid = arguments.grid
     count = len(cells(params, grid)) if grid else 0
-    from isoclock.training.buildable import (
-        build_problems,
-    )  # here: torch takes seconds to import, a typo is answered at once
+    # Imported here: torch takes seconds, and a mistake in params/ is answered at once.
+    from isoclock.training.buildable import build_problems
 
     problems = build_problems(params, [grid] if grid else params.grids)
     if problems := problems + (weights_files_problems(params, grid) + _crop_problems(params, grid) if grid else []):
