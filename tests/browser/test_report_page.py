@@ -142,7 +142,7 @@ def test_a_laptop_shows_the_whole_comparison_with_its_marks_as_badges(page):
         "all => all.map(one => [...one.querySelectorAll('.badge')].map(b => b.textContent))",
     )
     assert ["off-budget"] in badges
-    assert ["1 diverged"] in badges
+    assert ["1 of 3 diverged"] in badges
 
 
 def test_the_verdict_comes_first_then_the_figure_then_the_comparison(page):
