@@ -84,8 +84,8 @@ def p(value: float | None) -> str:
 
 
 def probability(estimate: Estimate) -> str:
-    """A probability with its interval in brackets."""
-    return ratio(estimate.mean, estimate.low, estimate.high)
+    """A probability with its interval in brackets; one run has neither."""
+    return NOTHING if estimate.low is None else ratio(estimate.mean, estimate.low, estimate.high)
 
 
 def rank(found: Rank | None) -> str:

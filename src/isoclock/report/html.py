@@ -153,7 +153,7 @@ def _pair(
         "metrics": page_table(
             metrics, rows, "All metrics: means over the finished seeds ± half of the 95 % t interval.", 2
         ),
-        "differences": page_table(DIFFERENCE_TITLES, map(difference_cells, mine), _DIFFERENCES, DIFFERENCE_WORDS),
+        "differences": page_table(DIFFERENCE_TITLES, map(difference_cells, mine), _DIFFERENCES, DIFFERENCE_WORDS, "differences"),
         "figures": [
             {
                 "title": figure.title,
