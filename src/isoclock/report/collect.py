@@ -25,10 +25,11 @@ __all__ = ["DIVERGED", "FINISHED", "MISSING", "CellRow", "Study", "Teacher", "co
 
 @dataclass(frozen=True)
 class Teacher:
-    """A pair's teacher: the name of its model, and its scores."""
+    """A pair's teacher: the name of its model, its scores, and its train time; None if it was imported."""
 
     model: str
     scores: ScoreDocument
+    train_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,9 @@ def _teachers(
         for model in _names(results.layout.teacher(dataset, "x").parent):
             scores = results.teacher_scores(dataset, model)
             if scores is not None and scores.protocol_version == version:
-                yield Teacher(model, scores)
+                record = results.teacher_record(dataset, model)
+                trained = record is not None and record.imported is None
+                yield Teacher(model, scores, record.clock.train_s if record is not None and trained else None)
 
     chosen = {}
     everywhere = _names(results.layout.teacher("x", "x").parents[1])

@@ -31,6 +31,9 @@ from isoclock.report.published import PUBLISHED_NOTE, PUBLISHED_TITLES, Publishe
 from isoclock.report.style import FAINT, HOLE, INK, PAPER, RULE
 from isoclock.report.summary import Summary
 from isoclock.report.tables import DIFFERENCE_TITLES, DIFFERENCE_WORDS, FOOTNOTE, difference_cells
+from isoclock.report.teacher_cost import NOTE as TEACHER_NOTE
+from isoclock.report.teacher_cost import WORDS as TEACHER_WORDS
+from isoclock.report.teacher_cost import teacher_cost
 from isoclock.report.verdict import RULE as VERDICT_RULE
 from isoclock.report.verdict import pair_verdict
 
@@ -153,7 +156,9 @@ def _pair(
         "metrics": page_table(
             metrics, rows, "All metrics: means over the finished seeds ± half of the 95 % t interval.", 2
         ),
-        "differences": page_table(DIFFERENCE_TITLES, map(difference_cells, mine), _DIFFERENCES, DIFFERENCE_WORDS, "differences"),
+        "differences": page_table(
+            DIFFERENCE_TITLES, map(difference_cells, mine), _DIFFERENCES, DIFFERENCE_WORDS, "differences"
+        ),
         "figures": [
             {
                 "title": figure.title,
@@ -166,6 +171,7 @@ def _pair(
             if not figure.stem.name.startswith(_DRAWN_BY_THE_PAGE)
         ],
         "costs": page_tables.cost_table(study, dataset, pair, devices),
+        "charged": page_table(*teacher_cost(study, own), TEACHER_NOTE, TEACHER_WORDS),
         "throttled": page_tables.throttled(study, dataset, pair),
         "classes": page_tables.class_tables(own, teacher),
     }

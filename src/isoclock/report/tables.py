@@ -13,6 +13,7 @@ from isoclock.report.collect import FINISHED, CellRow, Study
 from isoclock.report.differences import MARGIN, Difference
 from isoclock.report.metrics_table import metric_estimate, metric_names, metrics_table
 from isoclock.report.summary import Summary
+from isoclock.report.teacher_cost import NOTE, WORDS, teacher_cost
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -129,6 +130,10 @@ def to_markdown(study: Study, summaries: Sequence[Summary], found: Sequence[Diff
         titles, metrics = metrics_table(of_pair)
         if metrics:
             parts += ["### All metrics\n", markdown_table(titles, metrics, [title in titles[:2] for title in titles])]
+        titles, charged = teacher_cost(study, of_pair)
+        if charged:
+            words = [place < WORDS for place in range(len(titles))]
+            parts += ["### With the teacher charged\n", markdown_table(titles, charged, words), f"{NOTE}\n"]
         differences = [difference_cells(d) for d in found if (d.dataset, d.pair) == (dataset, pair)]
         if differences:
             parts.append("### Differences in mIoU, percentage points\n")
