@@ -73,7 +73,8 @@ def test_the_method_of_the_readme_passes_this_repositorys_tests(tmp_path: Path) 
 
 def test_make_targets_are_there() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    shown = set(re.findall(r"(?:`|^)make ([a-z-]+)", README, re.MULTILINE))
+    pages = README + (ROOT / "docs/implementations.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"(?:`|^)make ([a-z-]+)", pages, re.MULTILINE))
     assert {"demo", "test", "test-slurm", "bench-methods"} <= shown
     for target in shown:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
@@ -94,6 +95,12 @@ def test_the_mistake_of_the_readme_is_reported(fresh: Clone) -> None:
     methods = fresh.folder / "params/methods.yaml"
     methods.write_text(methods.read_text().replace("params: {temperature: 1.0}", "params: {temperature: -1.0}"))
     assert said in fresh.run("isoclock", "check", status=2)
+
+
+def test_it_is_short() -> None:
+    lines = README.splitlines()
+    assert len(lines) <= 150
+    assert [line for line in lines if len(line) > 100] == []
 
 
 def test_files_that_are_named_are_there() -> None:
