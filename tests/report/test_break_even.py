@@ -65,7 +65,7 @@ def test_kd_under_another_name_breaks_even_at_one():
         (320, 5.0, 0.45, "cheaper, and may stay more expensive than kd"),
         (500, 3.0, 0.45, "only if cheaper than kd"),
         (1000, 1.6, 0.45, "out of reach: even at zero overhead"),
-        (300, 5.0, 0.51, ONE_SEED),
+        (300, 5.0, 0.51, "tie not shown at n = 1, which needs 5"),
         (800, 5.0, 0.51, "not decided: above what kd was measured at"),
         (100, 2.0, 0.39, "not decided: below what kd was measured at"),
         (300, 5.0, 0.39, "only if cheaper than kd, if at all"),
@@ -138,8 +138,11 @@ def test_three_seeds_have_an_interval_and_a_tie_is_within_the_margin(cost, mious
 
 
 @pytest.mark.parametrize("n", [3, 5])
-def test_a_true_factor_of_1_1_is_called_a_tie_in_five_per_cent_at_most(n):
-    """Scores with noise of 0.3 points around the curve of kd; the method needs 1.1 times what kd needs."""
+@pytest.mark.parametrize(("iterations", "miou"), [(320, 0.45), (640, 0.50)], ids=["middle", "end"])
+def test_a_true_factor_of_1_1_is_called_a_tie_in_five_per_cent_at_most(n, iterations, miou):
+    """Scores with noise of 0.3 points around the curve of kd; the method needs 1.1 times what kd needs. At the end of the
+    curve about half of all seeds have only a bound.
+    """
     draws, ties, rounds = np.random.default_rng(9), 0, 300
     for _ in range(rounds):
         noise = draws.normal(0, 0.003, (3, n))
@@ -147,9 +150,9 @@ def test_a_true_factor_of_1_1_is_called_a_tie_in_five_per_cent_at_most(n):
             *seeds("kd", "compute-200", 200, 2.0, (0.40 + noise[0]).tolist()),
             *seeds("kd", "compute-800", 800, 2.0, (0.50 + noise[1]).tolist()),
         ]
-        found = of(kd_cells, seeds("m", "compute-400", 320, 1.1 * 2.5, (0.45 + noise[2]).tolist()))
+        found = of(kd_cells, seeds("m", "compute-400", iterations, 1.1 * 2.5, (miou + noise[2]).tolist()))
         ties += verdicts(found) == {"m": "ties or wins already"}
-    assert ties / rounds < 0.05
+    assert ties / rounds <= 0.05
 
 
 def test_holes_have_no_ratio_and_stay():

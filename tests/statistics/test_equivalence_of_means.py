@@ -8,7 +8,7 @@ from scipy import stats as scipy_stats
 
 from isoclock.statistics.equivalence import detectable, equivalence_p
 from isoclock.statistics.estimate import Estimate, t_interval
-from isoclock.statistics.pooled import Pooled, paired_difference, pooled_over_pairs
+from isoclock.statistics.pooled import Pooled, paired_difference, pooled_over_cells, pooled_over_pairs
 
 ROUNDS, MARGIN = 2000, 0.005
 
@@ -50,3 +50,15 @@ def test_the_detectable_difference_is_found_in_80_per_cent():
     true = detectable(Pooled(sd, (6 - 1) * (seeds - 1)), seeds, comparisons)
     hits = sum(found.p < 0.05 / comparisons for found, _ in differences(true, 6, seeds, sd))
     assert hits / ROUNDS == pytest.approx(0.8, abs=3 * math.sqrt(0.8 * 0.2 / ROUNDS))
+
+
+def test_a_student_one_per_cent_below_its_teacher_is_called_equal_in_five_per_cent():
+    """With effects of seeds that all cells of the table share, which is why their degrees of freedom are few."""
+    teacher, seeds, wrong = 0.7, 5, 0
+    draws = np.random.default_rng(11)
+    for _ in range(ROUNDS):
+        scores = 0.99 * teacher + draws.normal(0, 0.002, seeds) + draws.normal(0, 0.002, (6, seeds))
+        pooled = pooled_over_cells([dict(enumerate(row)) for row in scores])
+        apart = Estimate(seeds, float(scores[0].mean()) - teacher, sd=pooled.sd)
+        wrong += equivalence_p(apart, pooled.df, 0.01 * teacher) < 0.05
+    assert wrong / ROUNDS < 0.05 + 3 * math.sqrt(0.05 * 0.95 / ROUNDS)

@@ -18,10 +18,21 @@ def by_seed(values):
 
 def test_over_cells_is_the_root_of_the_weighted_variances():
     cells = [[0.4, 0.42, 0.44], [0.6, 0.61], [0.7], []]
-    found = pooled_over_cells(cells)
+    found = pooled_over_cells([by_seed(cell) for cell in cells])
     expected = math.sqrt((2 * np.var(cells[0], ddof=1) + np.var(cells[1], ddof=1)) / 3)
-    assert (found.sd, found.df) == (pytest.approx(expected), 3)
-    assert pooled_over_cells([[0.4], []]).sd is None
+    assert found.sd == pytest.approx(expected)
+    assert 1 <= found.df <= 3
+    assert pooled_over_cells([by_seed(cells[0])]).df == pytest.approx(2)
+    assert pooled_over_cells([{0: 0.4}, {}]).sd is None
+
+
+def test_cells_that_share_the_effects_of_seeds_have_fewer_degrees_of_freedom():
+    draws = np.random.default_rng(3)
+    seeds = draws.normal(0, 0.02, (1, 3))
+    alike = [by_seed(row) for row in 0.6 + seeds + draws.normal(0, 1e-4, (10, 3))]
+    apart = [by_seed(row) for row in draws.normal(0.6, 0.02, (10, 3))]
+    assert pooled_over_cells(alike).df == pytest.approx(2, abs=0.01), "ten copies of three seeds tell what three tell"
+    assert pooled_over_cells(apart).df > 5
 
 
 def test_over_pairs_is_the_residual_of_a_two_way_analysis():
@@ -89,9 +100,8 @@ def test_intervals_cover_in_95_per_cent(tables):
         methods = [by_seed(row) for row in table]
         one = paired_difference(methods[1], methods[0], pooled_over_pairs([methods]))
         difference += one.low <= 0 <= one.high
-        own = pooled_mean(t_interval(list(table[0])), pooled_over_cells(list(map(list, table))))
+        own = pooled_mean(t_interval(list(table[0])), pooled_over_cells(methods))
         mean += own.low <= 0.6 <= own.high
     error = 3 * math.sqrt(0.05 * 0.95 / ROUNDS)
     assert difference / ROUNDS == pytest.approx(0.95, abs=error)
-    # The effect of a seed is in all cells, so the degrees of freedom are fewer than the pooled deviation counts.
-    assert 0.85 < mean / ROUNDS < 0.97
+    assert mean / ROUNDS == pytest.approx(0.95, abs=0.02)

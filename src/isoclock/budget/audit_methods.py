@@ -20,8 +20,8 @@ class MethodAudit:
     """The cells of a method, which one plan's cost was assumed for.
 
     `deviation` is their mean with its 95 % t interval over cells, and `implied` the cost ratio that it implies. `low` and `high`
-    are the interval of the profile's `cost_ratio`; None if the method was profiled again since. `mark` is `other-cost` if the two
-    intervals do not overlap: then the plan was wrong, and the difference is not only contention in single cells.
+    are the interval of the profile's `cost_ratio`; None if the method was profiled again since. `mark` is `other-cost` if the
+    implied cost is outside that interval, and its own does not contain the profile's: then it is not only contention in some cells.
     """
 
     key: Key
@@ -58,6 +58,7 @@ def _method(key: Key, ratio: float, deviations: Sequence[float], profile: Profil
         and high is not None
         and implied.low is not None
         and implied.high is not None
-        and (implied.low > high or implied.high < low)
+        and not low <= (implied.mean or 0.0) <= high
+        and not implied.low <= ratio <= implied.high
     )
     return MethodAudit(key, ratio, low, high, deviation, implied, OTHER_COST if apart else "")

@@ -20,6 +20,9 @@ ANCHOR = "none"
 TIE_MARGIN = 1.1
 """A method ties if its 95 % interval of x is below this factor."""
 
+SIGN_TEST_SEEDS = 5
+"""All of five seeds are on one side by chance in 1/32 of all cases, all of three in 1/8."""
+
 _ROUNDING = 1e-9
 
 
@@ -117,11 +120,14 @@ class BreakEvenRow:
 
     @property
     def ties(self) -> bool:
-        """Whether the seeds show that the method ties or wins: within the margin, from three seeds on."""
+        """Whether the seeds show that the method ties or wins: their interval is within the margin.
+
+        Where x of a seed is only a bound, there is no interval: then x of none may be above 1, which is a sign test, of five.
+        """
         if (interval := self.interval) is not None:
             return interval[1] < TIE_MARGIN
         highest = [needed.times_cheaper.high for _, needed in self.by_seed]
-        return len(highest) >= LEAST_SEEDS and max(highest) <= 1.0
+        return len(highest) >= SIGN_TEST_SEEDS and max(highest) <= 1.0
 
 
 @dataclass(frozen=True)
@@ -151,7 +157,9 @@ class BreakEven:
         if needed is not row.needed or found != TIES:
             return found
         n = len(row.by_seed)
-        return f"tie not shown at n = {n}" + ("" if n >= LEAST_SEEDS else f", which needs {LEAST_SEEDS}")
+        bounded = any(needed.times_cheaper.known is None for _, needed in row.by_seed)
+        seeds = SIGN_TEST_SEEDS if bounded else LEAST_SEEDS
+        return f"tie not shown at n = {n}" + ("" if n >= seeds else f", which needs {seeds}")
 
 
 def break_even(summaries: Sequence[Summary], dataset: str, pair: str) -> BreakEven:

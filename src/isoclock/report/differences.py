@@ -10,7 +10,7 @@ from isoclock.files import read_arrays
 from isoclock.grid.cells import Cell
 from isoclock.grid.layout import Layout
 from isoclock.params.variants import the_one, without_factor
-from isoclock.report.collect import Study
+from isoclock.report.collect import DIVERGED, Study
 from isoclock.report.summary import Summary, by_budget, table_of
 from isoclock.statistics.bootstrap import Stack, bootstrap_miou_difference
 from isoclock.statistics.equivalence import detectable, equivalence_p
@@ -47,26 +47,32 @@ class Difference:
     p: float | None = None
     equivalence_p: float | None = None
     detectable: float | None = None
+    diverged: str = ""  # how many runs of the method did, such as "1 of 5 diverged"
 
     @property
     def distinguishable(self) -> bool:
-        """Whether the difference is not 0, at level 0.05 for the whole table."""
-        return self.p is not None and self.p < LEVEL
+        """Whether the difference is not 0, at level 0.05 for the whole table.
+
+        A method some of whose runs diverged is not above: the others are not what a run of it gives.
+        """
+        above = (self.over_seeds.mean or 0.0) > 0
+        return self.p is not None and self.p < LEVEL and not (above and self.diverged)
 
     @property
     def equivalent(self) -> bool:
         """Whether the difference is within the margin, at level 0.05 for the whole table."""
-        return self.equivalence_p is not None and self.equivalence_p < LEVEL
+        return self.equivalence_p is not None and self.equivalence_p < LEVEL and not self.diverged
 
     @property
     def result(self) -> str:
         """What can be said of it, in words."""
         n, mean = self.over_seeds.n, self.over_seeds.mean or 0.0
+        lost = [self.diverged] if self.diverged else []
         if n < LEAST_SEEDS:
-            return f"no test at n = {n}"
+            return ", ".join([f"no test at n = {n}", *lost])
         parts = [f"{'above' if mean > 0 else 'below'} {self.reference}"] if self.distinguishable else []
         parts += [f"within {100 * MARGIN:g} points"] if self.equivalent else []
-        return ", ".join(parts) or f"not distinguishable at n = {n}"
+        return ", ".join([*(parts or [f"not distinguishable at n = {n}"]), *lost])
 
 
 def differences(study: Study, summaries: Sequence[Summary], reference: str | None = None) -> list[Difference]:
@@ -104,8 +110,9 @@ def _at_budget(study: Study, same: list[Summary], reference: str | None, pooled:
         better = probability_of_improvement(summary.with_diverged, base.with_diverged)
         first = summary.first
         yield Difference(
-            first.dataset, first.pair, first.budget, method, base.first.method, over_seeds, better, images, len(seeds)
-        )
+            first.dataset, first.pair, first.budget, method, base.first.method, over_seeds, better, images, len(seeds),
+            diverged=f"{lost} of {len(summary.rows)} diverged" if (lost := summary.count(DIVERGED)) else "",
+        )  # fmt: skip
 
 
 def _over_images(study: Study, first: Summary, second: Summary, seeds: Sequence[int]) -> Estimate | None:

@@ -46,8 +46,8 @@ _DIFFERENCES = (
     "interval and test from the standard deviation of the table, which is pooled over all methods and budgets after the effects of "
     "method and seed. Both p are adjusted for the number of comparisons (Holm); none is given below three seeds. Within: two "
     f"one-sided tests with a margin of {100 * MARGIN:g} points. P(better): a run of the method scores above one of the reference. "
-    "Detectable: the true difference that the test finds with probability 0.8. Over seeds and images: paired bootstrap; its p is "
-    "not adjusted, and not below what so few seeds allow."
+    "Detectable: the true difference that the test finds with probability 0.8. Over seeds and images: paired bootstrap; with few "
+    "seeds its interval and p promise too much, and no claim rests on them."
 )
 
 

@@ -170,8 +170,9 @@ def audit_table(rows: Sequence[AuditRow], devices: Mapping[str, str]) -> dict[st
 def method_audit_table(rows: Sequence[MethodAudit]) -> dict[str, Any]:
     """The audit by method."""
     caption = (
-        "All cells of a method together: their mean deviation, and the cost of an iteration that it implies. other-cost: its "
-        "interval does not overlap that of the profile, so the plans of this method were wrong by more than chance."
+        "All cells of a method together: their mean deviation, and the cost of an iteration that it implies. other-cost: "
+        "that cost is outside the profile's interval, and the profile's cost is outside its own, so the plans of this method were "
+        "wrong by more than chance."
     )
     names = [" / ".join(row.key[:2]) for row in rows]
     texts = [[name, *method_texts(row)] for name, row in zip(names, rows, strict=True)]

@@ -11,7 +11,7 @@ from isoclock.report.collect import DIVERGED, FINISHED, MISSING, CellRow
 from isoclock.statistics.equivalence import equivalence_p
 from isoclock.statistics.estimate import Estimate, t_interval
 from isoclock.statistics.order import WORST, Rank, ranks
-from isoclock.statistics.pooled import pooled_mean, pooled_over_cells, pooled_over_pairs
+from isoclock.statistics.pooled import holm, pooled_mean, pooled_over_cells, pooled_over_pairs
 
 TEACHER_MARGIN = 0.01
 """Share of the teacher's mIoU within which a student counts as its equal."""
@@ -27,7 +27,7 @@ class Summary:
     marks: tuple[str, ...]
     rank: Rank | None = None  # by mIoU, among the methods of the same budget
     teacher_p: float | None = (
-        None  # of "within 1 % of the teacher's mIoU" (two one-sided tests, the teacher being fixed)
+        None  # of "within 1 % of the teacher's mIoU" (two one-sided tests, Holm, the teacher fixed)
     )
 
     @property
@@ -135,7 +135,7 @@ def _summary(rows: list[CellRow]) -> Summary:
 def _together(table: list[Summary]) -> list[Summary]:
     """The summaries of a table with intervals from its pooled deviation, ranks, and the comparison with the teacher."""
     budgets = by_budget(table)
-    cells = pooled_over_cells(list(s.scores.values()) for s in table)
+    cells = pooled_over_cells([s.scores for s in table])
     pairs = pooled_over_pairs([s.scores for s in same] for same in budgets)
     found = []
     for same in budgets:
@@ -146,7 +146,8 @@ def _together(table: list[Summary]) -> list[Summary]:
                 apart = replace(summary.miou, mean=summary.miou.mean - teacher, sd=cells.sd)
                 p = equivalence_p(apart, cells.df, TEACHER_MARGIN * teacher)
             found.append(replace(summary, miou=pooled_mean(summary.miou, cells), rank=place, teacher_p=p))
-    return found
+    adjusted = holm([summary.teacher_p for summary in found])
+    return [replace(summary, teacher_p=p) for summary, p in zip(found, adjusted, strict=True)]
 
 
 def _places(rows: list[CellRow], key: Callable[[CellRow], Any]) -> dict[Any, int]:

@@ -27,6 +27,7 @@ class Claim:
     difference: Estimate
     distinguishable: bool
     equivalent: bool = False
+    detectable: float | None = None
 
 
 def verdict(compute: Sequence[Claim], iteration: Sequence[Claim], budgets: tuple[str, str] = ("", "")) -> list[str]:
@@ -61,7 +62,9 @@ def pair_verdict(summaries: Sequence[Summary], found: Sequence[Difference]) -> l
 def _claims(found: Sequence[Difference], budget: str) -> list[Claim]:
     """The differences at one budget."""
     return [
-        Claim(d.method, d.reference, d.over_seeds, d.distinguishable, d.equivalent) for d in found if d.budget == budget
+        Claim(d.method, d.reference, d.over_seeds, d.distinguishable, d.equivalent, d.detectable)
+        for d in found
+        if d.budget == budget
     ]
 
 
@@ -79,6 +82,9 @@ def _sentence(where: str, claims: Sequence[Claim]) -> str:
             f"{where}, no method is distinguishable from {reference} at {n}; the largest difference in mIoU is that of "
             f"{largest.method}, {_points(largest)}"
         )
+        found = next((claim.detectable for claim in known if claim.detectable is not None), None)
+        if found is not None:
+            return f"{text}; a true difference of {100 * found:.1f} points would probably have been found."
         return text + (" (one seed has no interval)." if largest.difference.low is None else ".")
     parts = [
         f"{_listed(side)} {'scores' if len(side) == 1 else 'score'} {word} {reference}"

@@ -8,7 +8,7 @@ from isoclock.statistics.estimate import Estimate, t_quantile
 from isoclock.statistics.pooled import LEAST_SEEDS, Pooled
 
 
-def equivalence_p(difference: Estimate, df: int, margin: float) -> float | None:
+def equivalence_p(difference: Estimate, df: float, margin: float) -> float | None:
     """p-value of two one-sided t-tests (TOST) that a difference lies within `margin` on both sides of 0.
 
     Small: it lies within. `difference.sd` is the standard deviation of one value; None below `LEAST_SEEDS` or without spread.

@@ -45,7 +45,7 @@ def t_interval(values: Sequence[float], confidence: float = 0.95) -> Estimate:
     return Estimate(int(data.size), mean, mean - half, mean + half, sd)
 
 
-def t_quantile(probability: float, df: int) -> float:
+def t_quantile(probability: float, df: float) -> float:
     """Quantile of Student's t distribution."""
     from scipy.stats import t
 

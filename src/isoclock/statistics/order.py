@@ -90,7 +90,7 @@ def ranks(
 
 
 @cache
-def _quantile(groups: int, df: int, level: float) -> float:
+def _quantile(groups: int, df: float, level: float) -> float:
     from scipy.stats import studentized_range
 
     return float(studentized_range.ppf(1 - level, groups, df))

@@ -29,18 +29,25 @@ class Pooled:
     """A standard deviation over seeds and its degrees of freedom; `sd` is None for `df` 0."""
 
     sd: float | None
-    df: int
+    df: float
 
 
-def pooled_over_cells(cells: Iterable[Sequence[float]]) -> Pooled:
-    """The standard deviation of the seeds within cells, for intervals of single means. `cells` are the scores of each."""
-    squares, df = 0.0, 0
+def pooled_over_cells(cells: Sequence[Scores]) -> Pooled:
+    """The standard deviation of the seeds within cells, for intervals of single means. `cells` have their scores by seed.
+
+    Cells share the effects of seeds, so together they tell less than as many independent ones: the degrees of freedom are
+    Satterthwaite's, between those of one cell and those of all.
+    """
+    within, df = 0.0, 0
     for scores in cells:
-        data = np.asarray(scores, dtype=np.float64)
+        data = np.asarray(list(scores.values()), dtype=np.float64)
         if data.size > 1:
-            squares += float(((data - data.mean()) ** 2).sum())
+            within += float(((data - data.mean()) ** 2).sum())
             df += data.size - 1
-    return _pooled(squares, df)
+    left, df_left = _residual(cells)
+    seeds, df_seeds = max(0.0, within - left), df - df_left
+    spread = sum((part / df) ** 2 / own for part, own in ((seeds, df_seeds), (left, df_left)) if own > 0)
+    return _pooled(within, df, (within / df) ** 2 / spread if spread else float(df))
 
 
 def pooled_over_pairs(budgets: Iterable[Sequence[Scores]]) -> Pooled:
@@ -49,25 +56,28 @@ def pooled_over_pairs(budgets: Iterable[Sequence[Scores]]) -> Pooled:
     A seed gives every method the same initial student and the same samples, so its effect cancels in a difference. `budgets`
     are the methods of each budget, with their scores by seed; a missing score costs a degree of freedom.
     """
-    squares, df = 0.0, 0
-    for methods in budgets:
-        found = [(method, seed, score) for method, scores in enumerate(methods) for seed, score in scores.items()]
-        if not found:
-            continue
-        seeds = {seed: number for number, seed in enumerate(dict.fromkeys(seed for _, seed, _ in found))}
-        design = np.zeros((len(found), len(methods) + len(seeds)))
-        for row, (method, seed, _) in enumerate(found):
-            design[row, method] = design[row, len(methods) + seeds[seed]] = 1.0
-        target = np.asarray([score for _, _, score in found])
-        solution, _, rank, _ = np.linalg.lstsq(design, target, rcond=None)
-        squares += float(((target - design @ solution) ** 2).sum())
-        df += len(found) - int(rank)
-    return _pooled(squares, df)
+    found = [_residual(methods) for methods in budgets]
+    df = sum(df for _, df in found)
+    return _pooled(math.fsum(squares for squares, _ in found), df, float(df))
 
 
-def _pooled(squares: float, df: int) -> Pooled:
+def _residual(methods: Sequence[Scores]) -> tuple[float, int]:
+    """The sum of squares that is left after the effects of method and seed, and its degrees of freedom."""
+    found = [(method, seed, score) for method, scores in enumerate(methods) for seed, score in scores.items()]
+    if not found:
+        return 0.0, 0
+    seeds = {seed: number for number, seed in enumerate(dict.fromkeys(seed for _, seed, _ in found))}
+    design = np.zeros((len(found), len(methods) + len(seeds)))
+    for row, (method, seed, _) in enumerate(found):
+        design[row, method] = design[row, len(methods) + seeds[seed]] = 1.0
+    target = np.asarray([score for _, _, score in found])
+    solution, _, rank, _ = np.linalg.lstsq(design, target, rcond=None)
+    return float(((target - design @ solution) ** 2).sum()), len(found) - int(rank)
+
+
+def _pooled(squares: float, df: int, effective: float) -> Pooled:
     sd = math.sqrt(squares / df) if df else None
-    return Pooled(0.0 if sd is not None and sd < _ROUNDING else sd, df)
+    return Pooled(0.0 if sd is not None and sd < _ROUNDING else sd, effective if df else 0)
 
 
 def pooled_mean(own: Estimate, pooled: Pooled, confidence: float = 0.95) -> Estimate:
