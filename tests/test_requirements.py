@@ -71,7 +71,7 @@ def _imported(folder: Path) -> dict[str, Path]:
 
 
 def test_what_the_package_imports_is_required() -> None:
-    named = {_key(requirement.name) for requirement in _ranges("pipeline", "testing")}
+    named = {_key(requirement.name) for requirement in _ranges("export", "pipeline", "testing")}
     providers = metadata.packages_distributions()
     for module, path in _imported(ROOT / "src").items():
         if module == "triton":  # torch requires it where it exists; elsewhere plain operators replace its kernels

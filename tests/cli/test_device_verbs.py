@@ -22,6 +22,7 @@ ARGUMENTS = {
     "profile": ["streets", "tiny", "kd"],
     "student": [CELL],
     "evaluate": ["streets/small"],
+    "predict": ["streets/small", "photo.png"],
 }
 VERBS = modules_of("cli", without=("main", "shared"))
 DEVICE_VERBS = [name for name, verb in VERBS.items() if "choose_device" in inspect.getsource(verb)]
@@ -64,7 +65,7 @@ def test_a_promised_gpu_that_cannot_be_opened_is_status_2(
 
 
 def test_the_verbs_that_use_a_device() -> None:
-    assert set(DEVICE_VERBS) == {"teacher", "profile", "student", "evaluate"}
+    assert set(DEVICE_VERBS) == {"teacher", "profile", "student", "evaluate", "predict"}
 
 
 @pytest.mark.parametrize("promised", PROMISES, indirect=True)

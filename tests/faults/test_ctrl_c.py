@@ -21,7 +21,8 @@ MAIN = "import sys\nfrom isoclock.__main__ import main\nprint('started', flush=T
 GRID = ("--grid", "toy")
 KD = ("streets", "tiny", "kd")
 VERBS = {
-    "adopt": GRID, "audit": GRID, "check": GRID, "doctor": ("--no-job",), "evaluate": ("streets/small",),
+    "adopt": GRID, "audit": GRID, "bundle": ("toy",), "check": GRID, "export": ("streets/small",),
+    "predict": ("streets/small", "data/streets/leftImg8bit/val"), "doctor": ("--no-job",), "evaluate": ("streets/small",),
     "fetch": ("toy",), "gate": ("toy",), "import": ("small", "results/teacher/streets/small/weights.safetensors"), "methods": (),
     "plan": ("--dry", *GRID), "prepare": ("streets",), "profile": KD, "report": GRID, "stamp": GRID, "status": ("toy", "--watch"),
     "streets": ("more",), "student": ("streets/tiny/kd/iteration-6/0",), "sync": (*GRID, "--watch"),

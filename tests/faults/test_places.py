@@ -46,6 +46,9 @@ WRITING = {
     "plan (budget)": ["plan", "streets", "tiny", "compute-6"],
     "student": ["student", CELL],
     "evaluate": ["evaluate", "streets/small"],
+    "bundle": ["bundle", "toy"],
+    "export": ["export", "streets/small"],
+    "predict": ["predict", "streets/small", "data/streets/leftImg8bit/val"],
     "report": ["report", "--grid", "toy"],
     "tune": ["tune", "weighed"],
     "stamp": ["stamp", "--grid", "toy"],
@@ -78,6 +81,9 @@ def complete_study(_taught: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     write(study.layout.accepted_budget("streets", "tiny", "compute-6"), documents.accepted_budget())
     add_tuned_grid(folder / "params")
     write_sweep(study)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["evaluate", "streets/small"]) == 0
     return folder
 
 

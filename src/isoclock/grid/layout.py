@@ -137,6 +137,10 @@ class Layout:
         """The report as one HTML page."""
         return self.report(grid) / REPORT_PAGE
 
+    def exported(self, name: str) -> Path:
+        """Folder of an exported network, by its cell or as dataset/model."""
+        return self.results / "export" / name
+
     def sync_mark(self, grid: str, stage: str) -> Path:
         """Empty file that says that MLflow was brought up to date after a stage."""
         return self.results / "sync" / grid / f"{stage}.done"

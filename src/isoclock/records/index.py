@@ -10,7 +10,7 @@ from isoclock.records.document import Document, Part
 from isoclock.records.parts import Number
 from isoclock.schema import Count, NonNegative, Share
 
-_Byte = Annotated[int, Field(ge=0, le=255, strict=True)]
+Byte = Annotated[int, Field(ge=0, le=255, strict=True)]
 
 
 class PackedFile(Part):
@@ -56,7 +56,7 @@ class Verification(Part):
     left_out: dict[str, str]
     accepted_damaged: list[str] | None = Field(None, exclude_if=lambda value: value is None)  # samples
     problems: Number
-    raw_values: list[_Byte]
+    raw_values: list[Byte]
 
 
 class Index(Document):
@@ -66,8 +66,8 @@ class Index(Document):
     dataset: str
     reader: str
     classes: list[str] = Field(min_length=1)
-    palette: list[tuple[_Byte, _Byte, _Byte]]
-    ignore: _Byte
+    palette: list[tuple[Byte, Byte, Byte]]
+    ignore: Byte
     resize: tuple[Count, Count] | None  # pixels (height, width)
     storage: Storage
     splits: dict[str, Split]
