@@ -63,7 +63,13 @@ class Predictor:
             raise ArtifactError(f"{weights}: not the weights of {DOCUMENT}; copy them back, or export again")
         recipe = Recipe.model_validate_json(to_json(exported.recipe))
         own = {"*": "ours"}  # where the values come from plays no role here
-        model = Model(architecture=exported.architecture, params=exported.params, weights="random", provenance=own)
+        entry = {
+            "architecture": exported.architecture,
+            "params": exported.params,
+            "weights": "random",
+            "provenance": own,
+        }
+        model = Model.model_validate(entry)
         network = trained_network(model, recipe, len(exported.classes), weights, "export", device)
         return cls(exported.name, network, recipe, exported.classes, exported.palette, exported.resize, device)
 
