@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +76,9 @@ def test_targets_that_contributing_names_are_there() -> None:
     assert {"lint", "test", "test-all", "test-faults", "test-slurm", "test-install", "bench"} <= targets
     for target in targets:
         assert recipe(target)
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    """Tests are not in packages, so pytest cannot collect both."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, times in names.items() if times > 1] == []
