@@ -1,4 +1,4 @@
-"""What the value of a term depends on besides the two networks: the size of the map, channels, and the other images.
+"""What the value of a term depends on apart from the two networks: the size of the map, channels, and the other images.
 
 A weight belongs to a map size where its term grows with it, and to the images of a device where its term relates images. All
 entries of params/methods.yaml are tried, by `make test` one for each term of a method.

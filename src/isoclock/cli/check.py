@@ -63,7 +63,9 @@ def _crop_problems(params: Params, grid: str) -> list[str]:
             continue  # not prepared yet, or to be made again: training says so
         for role, of in (("student", dataset), ("teacher", params.teacher_dataset(dataset))):
             recipe = params.recipe(of, role)
-            scaled = [[side * crop_rules(recipe).resized_by(size) * recipe.scale[1] for side in size] for size in sizes]
+            rules = crop_rules(recipe)
+            factors = [rules.resized_by(size) * recipe.scale[1] for size in sizes]
+            scaled = [[side * factor for side in size] for size, factor in zip(sizes, factors, strict=True)]
             largest = tuple(int(max(sides)) for sides in zip(*scaled, strict=True))
             if recipe.crop[0] > largest[0] or recipe.crop[1] > largest[1]:
                 problems.append(

@@ -81,7 +81,7 @@ def build_network(
     if any(parameter.is_meta for parameter in built.parameters()):
         built.to(
             "meta"
-        )  # Mask2Former makes a parameter with torch.Tensor(...), on the CPU whatever the default device is
+        )  # Mask2Former makes a parameter with torch.Tensor(...), on the CPU even if the default device is another
     source = None
     if weights == RANDOM:
         warnings.warn(
@@ -139,17 +139,17 @@ def load_folder(
         raise ArtifactError(
             f"{folder}: has no class names; list them in the order of its outputs as checkpoint.classes"
         )
-    loaded, told = _from_pretrained(type(network), folder)
+    loaded, info = _from_pretrained(type(network), folder)
     if different := _differences(loaded.config.to_dict(), ours):
         raise ArtifactError(
             f"{folder}: config.json: {different[0]}; change the entry of the model in params/models.yaml"
         )
-    wanted, missing = network.state_dict(), set(map(str, told["missing_keys"]))
-    told["missing_keys"] = missing & wanted.keys()  # our network does without some norms
+    wanted, missing = network.state_dict(), set(map(str, info["missing_keys"]))
+    info["missing_keys"] = missing & wanted.keys()  # our network does without some norms
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if told.get(kind):
+        if info.get(kind):
             raise ArtifactError(
-                f"{folder}: {kind.replace('_', ' ')}: {sorted(map(str, told[kind]))[0]}; save the network again"
+                f"{folder}: {kind.replace('_', ' ')}: {sorted(map(str, info[kind]))[0]}; save the network again"
             )
     if loaded.config.num_labels != len(names):
         raise ArtifactError(f"{folder}: has {loaded.config.num_labels} classes, of which {len(names)} have names")
@@ -179,9 +179,9 @@ def _encoder(network: Any) -> Any:
 
 
 def _load_encoder(encoder: Any, source: Path) -> None:
-    loaded, told = _from_pretrained(type(encoder), source, encoder.config)
-    lacking = [name for name in told["missing_keys"] if "hidden_states_norms" not in name]
-    if lacking or told.get("mismatched_keys"):
+    loaded, info = _from_pretrained(type(encoder), source, encoder.config)
+    lacking = [name for name in info["missing_keys"] if "hidden_states_norms" not in name]
+    if lacking or info.get("mismatched_keys"):
         raise ArtifactError(
             f"{source}: does not fit this encoder ({len(lacking)} tensors are missing); give one of its size"
         )

@@ -124,8 +124,8 @@ def _teachers(
             scores = results.teacher_scores(dataset, model)
             if scores is not None and scores.protocol_version == version:
                 record = results.teacher_record(dataset, model)
-                trained = record is not None and record.imported is None
-                yield Teacher(model, scores, record.clock.train_s if record is not None and trained else None)
+                train_s = record.clock.train_s if record is not None and record.imported is None else None
+                yield Teacher(model, scores, train_s)
 
     chosen = {}
     everywhere = _names(results.layout.teacher("x", "x").parents[1])

@@ -49,7 +49,7 @@ def training_batches(
 
 
 def crop_rules(recipe: Recipe) -> CropRules:
-    """How the crops of a recipe are drawn, besides scale and flip."""
+    """How the crops of a recipe are drawn, apart from scale and flip."""
     return CropRules(**{rule.name: getattr(recipe, rule.name) for rule in fields(CropRules)})
 
 

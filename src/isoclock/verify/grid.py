@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from itertools import zip_longest
@@ -11,10 +11,12 @@ from pathlib import Path
 
 from isoclock.data.readers.reader import reader_of
 from isoclock.errors import ArtifactError
-from isoclock.grid.cells import cells, teachers_needed
-from isoclock.grid.layout import REPORT_PAGE, Layout
+from isoclock.grid.cells import cells, datasets_needed, teachers_needed
+from isoclock.grid.layout import REPORT_PAGE, Layout, ScoreFiles, TrainedFiles
 from isoclock.params.load import Params
+from isoclock.records.record import Record
 from isoclock.records.results import Results, scores_problem
+from isoclock.records.scores import ScoreDocument
 from isoclock.report import build_report
 from isoclock.report.weights import weights_of
 from isoclock.verify.scores import score_problems
@@ -33,6 +35,25 @@ class Verified:
     files: int = 0
     problems: list[str] = field(default_factory=list)
 
+    def add(
+        self,
+        record: Record | None,
+        trained: TrainedFiles | None,
+        scores: ScoreDocument | None,
+        scored: ScoreFiles,
+        classes: Sequence[str],
+        made_by: str,
+    ) -> None:
+        """Verify a student or teacher, if it has a record; without `trained`, no ledger is its own."""
+        if record is None:
+            return
+        self.records += 1
+        if trained is not None:
+            self.problems += time_problems(trained, record)
+        if scores is not None and scores_problem(record, scores) is None:
+            self.scores += 1
+            self.problems += score_problems(scored, scores, classes, made_by)
+
 
 def verify_grid(params: Params, grid: str, layout: Layout) -> Verified:
     """Recompute scores from confusion matrices, times from ledgers, and all tables and the page from those documents.
@@ -41,28 +62,18 @@ def verify_grid(params: Params, grid: str, layout: Layout) -> Verified:
     """
     found, results = Verified(), Results(layout)
     grid_cells = cells(params, grid)
+    classes = {name: reader_of(params.dataset(name)).classes for name in datasets_needed(params, grid_cells)}
     for cell in grid_cells:
-        record, scores = results.record(cell), results.scores(cell)
-        if record is None:
-            continue
-        found.records += 1
-        if record.trained_as is None:  # a copy has the ledger of the cell that was trained
-            found.problems += time_problems(layout.student_files(cell), record)
-        if scores is not None and scores_problem(record, scores) is None:
-            found.scores += 1
-            classes = reader_of(params.dataset(cell.dataset)).classes
-            found.problems += score_problems(layout.student_scores(cell), scores, classes, f"evaluate {cell.path}")
-    for dataset, model in teachers_needed(params, grid_cells):
-        teacher, scores = results.teacher_record(dataset, model), results.teacher_scores(dataset, model)
-        if teacher is None:
-            continue
-        found.records += 1
-        if teacher.imported is None:
-            found.problems += time_problems(layout.teacher_files(dataset, model), teacher)
-        if scores is not None and scores_problem(teacher, scores) is None:
-            found.scores += 1
-            classes, made_by = reader_of(params.dataset(dataset)).classes, f"evaluate {dataset}/{model}"
-            found.problems += score_problems(layout.teacher_scores(dataset, model), scores, classes, made_by)
+        record = results.record(cell)
+        # A copy of another cell's result has the ledger of the run that was trained.
+        files = layout.student_files(cell) if record is not None and record.trained_as is None else None
+        made_by = f"evaluate {cell.path}"
+        found.add(record, files, results.scores(cell), layout.student_scores(cell), classes[cell.dataset], made_by)
+    for where in teachers_needed(params, grid_cells):
+        teacher, made_by = results.teacher_record(*where), f"evaluate {'/'.join(where)}"
+        files = layout.teacher_files(*where) if teacher is not None and teacher.imported is None else None
+        scores = results.teacher_scores(*where)
+        found.add(teacher, files, scores, layout.teacher_scores(*where), classes[where[0]], made_by)
     results.check()
     found.problems += _report_problems(params, grid, layout, found)
     return found

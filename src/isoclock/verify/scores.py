@@ -30,7 +30,7 @@ def score_problems(files: ScoreFiles, found: ScoreDocument, classes: Sequence[st
             f"again (isoclock {made_by})"
         )
     if found.status == "diverged":
-        return  # it has no scores, whatever its outputs were
+        return  # it has no scores, even if its outputs are finite
     for where, value, expected in _compared(found, total, classes):
         if not _same(value, expected):
             yield f"{files.scores}: {where}: {value}: {expected} by {files.confusion.name}; score it again (isoclock {made_by})"

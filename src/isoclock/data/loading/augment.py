@@ -29,7 +29,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class CropRules:
-    """How a crop is drawn, besides scale and flip; keys of a recipe. The defaults leave every draw as it is without them.
+    """How a crop is drawn, apart from scale and flip; keys of a recipe. The defaults leave every draw as it is without them.
 
     `short_side` and `long_side_at_most` resize the image first, keeping its proportions. `scale_step` allows only scales that
     are a multiple of it above the smallest. A crop is drawn again if its most frequent class has `cat_max_ratio` of its labelled

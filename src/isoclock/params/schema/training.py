@@ -117,7 +117,7 @@ class Recipe(Entry):
     scale: tuple[Positive, Positive]  # random scale, uniform between
     flip: Share  # probability of a horizontal flip
     colour: list[dict[str, Any]]  # PhotoMetricDistortion and albumentations transforms with their arguments, in order
-    # How a crop is drawn besides (`CropRules`), and what the cross-entropy is divided by. Stamps leave out what is not given.
+    # How else a crop is drawn (`CropRules`), and what the cross-entropy is divided by. Stamps leave out what is not given.
     scale_step: Positive | None = Field(
         None, exclude_if=_is_none
     )  # scales are multiples of it above the smallest; none: any
